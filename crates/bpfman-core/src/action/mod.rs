@@ -1,0 +1,120 @@
+//! Effects as data: actions, plans and what actions answer.
+//!
+//! A plan is a plain value, known before its first effect. It prints (`--dry-run`), it serialises (the helper
+//! speaks [`KernelAction`]), and the interpreter has one `match` over it. The rejected design is a plan of
+//! closures: nothing of it can be seen before it has run.
+
+mod display;
+mod kernel;
+mod outcome;
+mod plan;
+mod reference;
+
+use alloc::vec::Vec;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+pub use kernel::GlobalValue;
+pub use kernel::KernelAction;
+pub use kernel::LoadObject;
+pub use kernel::MapSource;
+pub use kernel::ProgramToLoad;
+pub use outcome::InstructionReference;
+pub use outcome::KeptInstructions;
+pub use outcome::LoadedMap;
+pub use outcome::LoadedObject;
+pub use outcome::LoadedProgram;
+pub use outcome::Outcome;
+pub use plan::Plan;
+pub use plan::Step;
+pub use plan::Undo;
+pub use reference::MapReference;
+pub use reference::PathTemplate;
+pub use reference::ProgramReference;
+pub use reference::Results;
+pub use reference::UnresolvedReference;
+
+use crate::managed::Program;
+use crate::managed::ProgramDraft;
+use crate::types::ProgramId;
+
+/// One effect on one subsystem.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "subsystem", rename_all = "snake_case")]
+pub enum Action {
+    /// On the kernel or a bpffs; the helper can do it.
+    Kernel(KernelAction),
+    /// On ordinary files.
+    Files(FileAction),
+    /// On the store.
+    Store(StoreAction),
+}
+
+/// An effect on ordinary files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum FileAction {
+    /// Makes a directory; changes nothing when it is there.
+    MakeDirectory {
+        /// The directory.
+        path: PathTemplate,
+    },
+    /// Removes a directory when it is empty; changes nothing when it is not, or is gone.
+    RemoveEmptyDirectory {
+        /// The directory.
+        path: PathTemplate,
+    },
+    /// Writes the object file that the operation was given, in place of what is there.
+    WriteObject {
+        /// The new file.
+        path: PathTemplate,
+        /// Its size in bytes.
+        bytes: u64,
+    },
+    /// Gives a file a second name, in place of what has that name.
+    Link {
+        /// The file.
+        from: PathTemplate,
+        /// Its new name.
+        to: PathTemplate,
+    },
+    /// Writes down a loaded program's relocated instructions.
+    KeepInstructions {
+        /// The program.
+        program: ProgramReference,
+        /// The new file.
+        path: PathTemplate,
+    },
+    /// Removes a file; changes nothing when it is gone.
+    RemoveFile {
+        /// The file.
+        path: PathTemplate,
+    },
+    /// Removes a directory and the files in it; changes nothing when it is gone.
+    RemoveTree {
+        /// The directory.
+        path: PathTemplate,
+    },
+}
+
+/// An effect on the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum StoreAction {
+    /// Records programs that this plan loads, all or none.
+    RecordPrograms {
+        /// Their records, but for what the kernel will say.
+        programs: Vec<ProgramDraft>,
+    },
+    /// Puts a record back.
+    SaveProgram {
+        /// The record.
+        program: Program,
+    },
+    /// Removes a record.
+    DeleteProgram {
+        /// The program's id.
+        id: ProgramId,
+    },
+}

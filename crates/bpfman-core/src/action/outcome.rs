@@ -1,0 +1,81 @@
+//! What actions answer.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::kernel::ProgramIdentity;
+use crate::types::Base64Bytes;
+use crate::types::MapId;
+
+/// What one action did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// It changed what it says.
+    Done,
+    /// The world was already so: there is nothing to undo.
+    Unchanged,
+    /// It loaded programs.
+    Loaded(LoadedObject),
+}
+
+/// What a load made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadedObject {
+    /// The programs, in the order asked for.
+    pub programs: Vec<LoadedProgram>,
+    /// All maps of the object, in its order.
+    pub maps: Vec<LoadedMap>,
+}
+
+/// One loaded program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadedProgram {
+    /// Its function in the object.
+    pub name: String,
+    /// Its identity in the kernel.
+    #[serde(flatten)]
+    pub identity: ProgramIdentity,
+    /// Its relocated instructions, where asked for.
+    pub instructions: Option<KeptInstructions>,
+}
+
+/// One map of a loaded object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadedMap {
+    /// Its name in the object; for the map of a data section, the section's.
+    pub name: String,
+    /// Its id.
+    pub id: MapId,
+}
+
+/// A program's instructions as libbpf left them after relocation, with its maps by name, so that a later
+/// process can build a program from them once it has opened the maps again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptInstructions {
+    /// The version of this record: [`KeptInstructions::VERSION`].
+    pub version: u32,
+    /// The program's function.
+    pub program: String,
+    /// `struct bpf_insn` by `struct bpf_insn` (`linux/bpf.h`), 8 bytes each, in this machine's byte order.
+    pub instructions: Base64Bytes,
+    /// Which instructions load a map; their `imm` is 0.
+    pub references: Vec<InstructionReference>,
+}
+
+impl KeptInstructions {
+    /// The version that this code writes.
+    pub const VERSION: u32 = 1;
+}
+
+/// An instruction that loads the address of a map or of a value in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstructionReference {
+    /// The index of the instruction.
+    pub instruction: u32,
+    /// The name of the map in the object.
+    pub map: String,
+}

@@ -1,0 +1,78 @@
+//! Why the kernel, a bpffs or the loader refused. Errors are data: the helper sends them as JSON.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+/// What kind of refusal it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KernelErrorKind {
+    /// A request that makes no sense: bad JSON, an unknown op, a missing field, an id that is not held.
+    BadRequest,
+    /// The object cannot be read as one.
+    InvalidObject,
+    /// A program, map, pin or file that is not there.
+    NotFound,
+    /// A pin or directory that is there already.
+    Exists,
+    /// What is at a pin is not what was expected.
+    NotOurs,
+    /// The verifier refused the program.
+    Verifier,
+    /// A capability is missing, or the kernel is locked down.
+    Permission,
+    /// A path outside any bpffs.
+    NotBpffs,
+    /// A map that is to be taken differs from the one declared.
+    MapMismatch,
+    /// The kernel has no such program type, hook or function.
+    Unsupported,
+    /// No memory or space is left.
+    NoSpace,
+    /// The helper process failed.
+    Helper,
+    /// Anything else.
+    Other,
+}
+
+/// One refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct KernelError {
+    /// What kind it was.
+    pub kind: KernelErrorKind,
+    /// What was refused and why, on one line.
+    pub message: String,
+    /// The error number, where the kernel or libbpf gave one.
+    pub errno: Option<i32>,
+    /// The verifier's whole log.
+    pub verifier_log: Option<String>,
+    /// What the process was allowed, for a refused permission.
+    pub permission: Option<PermissionFacts>,
+}
+
+/// What explains an EPERM.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PermissionFacts {
+    /// The capabilities that the call needs and the process lacks, by name.
+    pub missing_capabilities: Vec<String>,
+    /// `/sys/kernel/security/lockdown`, when it can be read.
+    pub lockdown: Option<String>,
+}
+
+impl KernelError {
+    /// A refusal without further facts.
+    #[must_use]
+    pub fn new(kind: KernelErrorKind, message: String) -> Self {
+        Self {
+            kind,
+            message,
+            errno: None,
+            verifier_log: None,
+            permission: None,
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What the kernel reports about BPF objects. Observed, never made by us.
+
+mod error;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+pub use error::KernelError;
+pub use error::KernelErrorKind;
+pub use error::PermissionFacts;
+
+use crate::types::AbsolutePath;
+use crate::types::KernelProgramType;
+use crate::types::KernelTime;
+use crate::types::MapId;
+use crate::types::ProgramId;
+use crate::types::Tag;
+
+/// What makes a loaded program itself: the kernel recycles ids, so an id alone proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramIdentity {
+    /// Its id while it lives.
+    pub id: ProgramId,
+    /// The digest of its instructions.
+    pub tag: Tag,
+    /// When it was loaded.
+    pub load_time: KernelTime,
+}
+
+/// One program as `bpf_prog_info` (`linux/bpf.h`) describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// Id, tag and load time.
+    #[serde(flatten)]
+    pub identity: ProgramIdentity,
+    /// Its name, cut to 15 bytes by the kernel.
+    pub name: String,
+    /// Its type.
+    pub program_type: KernelProgramType,
+    /// The user who loaded it.
+    pub uid: u32,
+    /// The id of its BTF; 0 when it has none.
+    pub btf_id: u32,
+    /// The maps it uses.
+    pub map_ids: Vec<MapId>,
+    /// The size of its machine code in bytes; 0 when not compiled or hidden.
+    pub jited_size: u32,
+    /// The size of its translated instructions in bytes; 0 when hidden.
+    pub xlated_size: u32,
+    /// The instructions the verifier walked through.
+    pub verified_insns: u32,
+    /// Whether its license is GPL compatible.
+    pub gpl_compatible: bool,
+    /// Nanoseconds it ran, when the kernel counts (`kernel.bpf_stats_enabled`).
+    pub run_time_ns: u64,
+    /// How often it ran, when the kernel counts.
+    pub run_count: u64,
+    /// How often it was not run because it was running already.
+    pub recursion_misses: u64,
+    /// The locked memory in bytes, from `/proc/self/fdinfo`; `None` when not asked for.
+    pub memlock: Option<u64>,
+}
+
+/// One map as `bpf_map_info` (`linux/bpf.h`) describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Map {
+    /// Its id while it lives.
+    pub id: MapId,
+    /// Its name, cut to 15 bytes by the kernel.
+    pub name: String,
+    /// `enum bpf_map_type`.
+    pub map_type: MapType,
+    /// Bytes in a key.
+    pub key_size: u32,
+    /// Bytes in a value.
+    pub value_size: u32,
+    /// How many entries it can hold.
+    pub max_entries: u32,
+    /// `BPF_F_*` of its creation.
+    pub flags: u32,
+    /// The id of its BTF; 0 when it has none.
+    pub btf_id: u32,
+    /// The extra word of its type (a bloom filter's hashes, an arena's address).
+    pub map_extra: u64,
+    /// The locked memory in bytes, from `/proc/self/fdinfo`.
+    pub memlock: Option<u64>,
+    /// Whether user space can no longer write it, from `/proc/self/fdinfo`.
+    pub frozen: bool,
+}
+
+/// What is at a path where a pin may be, or may come to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "at", rename_all = "snake_case")]
+pub enum PinState {
+    /// Nothing; the nearest directory that exists is `ancestor`.
+    Free {
+        /// The nearest existing directory above the path.
+        ancestor: AbsolutePath,
+        /// Whether that directory is on a bpffs.
+        on_bpffs: bool,
+    },
+    /// A program's pin.
+    Program(Program),
+    /// A map's pin.
+    Map(Map),
+    /// Something else: a directory, a link, a file.
+    Other,
+}
+
+/// A map type as the kernel numbers it: `enum bpf_map_type` of `linux/bpf.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MapType(pub u32);
+
+/// Indexed by `enum bpf_map_type`.
+#[rustfmt::skip]
+const MAP_TYPE_NAMES: [&str; 35] = [
+    "unspecified", "hash", "array", "programarray", "perfeventarray", "percpuhash", "percpuarray", "stacktrace",
+    "cgrouparray", "lruhash", "lrucpuhash", "lpmtrie", "arrayofmaps", "hashofmaps", "devmap", "sockmap",
+    "cpumap", "xskmap", "sockhash", "cgroupstorage", "reuseportsockarray", "percpucgroupstorage", "queue", "stack",
+    "skstorage", "devmaphash", "structopsmap", "ringbuf", "inodestorage", "taskstorage", "bloomfilter",
+    "userringbuf", "cgrpstorage", "arena", "insnarray",
+];
+
+impl core::fmt::Display for MapType {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match MAP_TYPE_NAMES.get(self.0 as usize) {
+            Some(name) => f.write_str(name),
+            None => write!(f, "unknown({})", self.0),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What a user asks for. Parsed once, at the edge.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::types::AbsolutePath;
+use crate::types::ProgramId;
+use crate::types::ProgramType;
+
+/// The metadata key of `-a APP` (contract: section 1).
+pub const METADATA_APPLICATION: &str = "bpfman.io/application";
+/// The most programs one load call takes.
+pub const MAX_PROGRAMS_PER_LOAD: usize = 256;
+/// The most metadata entries one program takes.
+pub const MAX_METADATA_ENTRIES: usize = 256;
+
+/// One load call: some programs of one object, which share its maps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadSpec {
+    /// The object file.
+    pub source: AbsolutePath,
+    /// The programs, at least one.
+    pub programs: Vec<ProgramRequest>,
+    /// Global variables to set, by name.
+    pub global_data: BTreeMap<String, Vec<u8>>,
+    /// Metadata of every program of the call.
+    pub metadata: BTreeMap<String, String>,
+    /// The managed program whose maps are taken.
+    pub map_owner_id: Option<ProgramId>,
+    /// Where to pin the (only) program, instead of on our own bpffs.
+    pub pin_path: Option<AbsolutePath>,
+}
+
+/// One program of a load call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramRequest {
+    /// The function in the object.
+    pub name: String,
+    /// The declared type; by default the section says.
+    pub program_type: Option<ProgramType>,
+    /// The declared attach function.
+    pub attach_function: Option<String>,
+}

@@ -1,0 +1,478 @@
+//! The declarations of maps, out of the BPF type format (BTF).
+//!
+//! Format: `linux/btf.h` and `Documentation/bpf/btf.rst` of the kernel. What a declaration means:
+//! `bpf_object__init_user_btf_map` and `parse_btf_map_def` of libbpf 1.7. Only the parts that say which
+//! maps there are and whether they are pinned; the rest is for libbpf to check.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::MAX_OBJECT_ITEMS;
+use super::ObjectError;
+use super::names::is_name;
+use super::names::name_at;
+
+const MAGIC: u16 = 0xeb9f;
+const VERSION: u8 = 1;
+/// `struct btf_header`: magic, version, flags, its own length, then where types and strings start and how
+/// long they are.
+const HEADER_BYTES: usize = 24;
+/// `struct btf_type`: name, info, and a size or a type.
+const TYPE_BYTES: usize = 12;
+/// `struct btf_member`: name, type, offset.
+const MEMBER_BYTES: usize = 12;
+/// `struct btf_var_secinfo`: type, offset, size.
+const SECTION_VARIABLE_BYTES: usize = 12;
+/// `BTF_VAR_GLOBAL_ALLOCATED`.
+const LINKAGE_GLOBAL: u32 = 1;
+/// `LIBBPF_PIN_NONE` and `LIBBPF_PIN_BY_NAME` of `bpf/bpf_helpers.h`.
+const PIN_NONE: u32 = 0;
+const PIN_BY_NAME: u32 = 1;
+/// How many modifiers of one type we skip; the same number as MAX_RESOLVE_DEPTH in libbpf's `btf.c`.
+const MAX_DEPTH: usize = 32;
+
+/// The section of map declarations.
+const MAPS: &str = ".maps";
+
+/// One map declared in `.maps`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MapDeclaration<'a> {
+    pub(super) name: &'a str,
+    pub(super) pinned_by_name: bool,
+}
+
+/// Reads the map declarations out of the bytes of a `.BTF` section, in the order of its `.maps` DATASEC.
+///
+/// # Errors
+/// [`ObjectError::DamagedBtf`] when what leads to the maps cannot be read or is not something libbpf
+/// takes; [`ObjectError::TooMany`] for too many types.
+pub(super) fn map_declarations(bytes: &[u8]) -> Result<Vec<MapDeclaration<'_>>, ObjectError> {
+    let btf = Btf::parse(bytes)?;
+    let mut is_maps = btf
+        .types
+        .iter()
+        .filter(|kind| kind.kind == Kind::DataSection);
+    let section = is_maps
+        .find(|section| is_name(btf.strings, section.name, MAPS))
+        .ok_or(damaged("it does not describe the section of maps"))?;
+    // Maps may share a type with many members: each type is read once.
+    let mut known = BTreeMap::new();
+    let variables = section.rest.chunks_exact(SECTION_VARIABLE_BYTES);
+    variables
+        .map(|variable| btf.map_declaration(word(variable, 0)?, &mut known))
+        .collect()
+}
+
+/// All types and their names.
+struct Btf<'a> {
+    /// Type 1 comes first; type 0 is `void`.
+    types: Vec<Type<'a>>,
+    strings: &'a [u8],
+}
+
+/// One `struct btf_type` and what follows it.
+#[derive(Clone, Copy)]
+struct Type<'a> {
+    name: u32,
+    kind: Kind,
+    /// The type it refers to, or its size.
+    target: u32,
+    rest: &'a [u8],
+}
+
+/// The kinds that lead to a map, and all others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Pointer,
+    Array,
+    Structure,
+    /// `typedef`, `const`, `volatile`, `restrict` and type tags: another name for the type they refer to.
+    Modifier,
+    Variable,
+    DataSection,
+    Other,
+}
+
+impl<'a> Btf<'a> {
+    fn parse(bytes: &'a [u8]) -> Result<Self, ObjectError> {
+        let header = bytes.get(..HEADER_BYTES).ok_or(CUT)?;
+        if header[..2] != MAGIC.to_ne_bytes() || header[2] != VERSION {
+            return Err(damaged("its header is not that of version 1"));
+        }
+        // The parts start where the header ends, which may become longer one day.
+        let body = bytes.get(size(header, 4)?.max(HEADER_BYTES)..).ok_or(CUT)?;
+        let part = |start, len| {
+            body.get(start..)
+                .and_then(|tail| tail.get(..len))
+                .ok_or(CUT)
+        };
+        Ok(Self {
+            types: types(part(size(header, 8)?, size(header, 12)?)?)?,
+            strings: part(size(header, 16)?, size(header, 20)?)?,
+        })
+    }
+
+    fn get(&self, id: u32) -> Result<Type<'a>, ObjectError> {
+        let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
+        let found = index.and_then(|index| self.types.get(index));
+        found
+            .copied()
+            .ok_or(damaged("a map refers to a type that is not there"))
+    }
+
+    /// The type behind modifiers, with its id.
+    fn resolve(&self, mut id: u32) -> Result<(u32, Type<'a>), ObjectError> {
+        for _ in 0..MAX_DEPTH {
+            let found = self.get(id)?;
+            if found.kind != Kind::Modifier {
+                return Ok((id, found));
+            }
+            id = found.target;
+        }
+        Err(damaged("the type of a map goes round in circles"))
+    }
+
+    fn map_declaration(
+        &self,
+        id: u32,
+        known: &mut BTreeMap<u32, bool>,
+    ) -> Result<MapDeclaration<'a>, ObjectError> {
+        let variable = self.get(id)?;
+        if variable.kind != Kind::Variable || word(variable.rest, 0)? != LINKAGE_GLOBAL {
+            return Err(damaged("a map is not a global variable"));
+        }
+        let name = name_at(self.strings, variable.name)
+            .map_err(|_| damaged("the name of a map cannot be read"))?;
+        if name.is_empty() {
+            return Err(damaged("a map has no name"));
+        }
+        let (id, definition) = self.resolve(variable.target)?;
+        if definition.kind != Kind::Structure {
+            return Err(damaged("a map is not a structure"));
+        }
+        let pinned_by_name = match known.get(&id) {
+            Some(pinned) => *pinned,
+            None => self.pinned_by_name(definition)?,
+        };
+        known.insert(id, pinned_by_name);
+        Ok(MapDeclaration {
+            name,
+            pinned_by_name,
+        })
+    }
+
+    fn pinned_by_name(&self, definition: Type<'_>) -> Result<bool, ObjectError> {
+        let mut pinned = false;
+        for member in definition.rest.chunks_exact(MEMBER_BYTES) {
+            if is_name(self.strings, word(member, 0)?, "pinning") {
+                pinned = match self.number(word(member, 4)?)? {
+                    PIN_NONE => false,
+                    PIN_BY_NAME => true,
+                    _ => return Err(damaged("a map is pinned in a way we do not know")),
+                };
+            }
+        }
+        Ok(pinned)
+    }
+
+    /// The value of a member that `__uint` of `bpf/bpf_helpers.h` declares: a pointer to an array, whose
+    /// length is the value.
+    fn number(&self, id: u32) -> Result<u32, ObjectError> {
+        let (_, pointer) = self.resolve(id)?;
+        if pointer.kind == Kind::Pointer {
+            let array = self.get(pointer.target)?;
+            if array.kind == Kind::Array {
+                // `struct btf_array`: element type, index type, length.
+                return word(array.rest, 8);
+            }
+        }
+        Err(damaged("the pinning of a map is not a number"))
+    }
+}
+
+fn types(mut bytes: &[u8]) -> Result<Vec<Type<'_>>, ObjectError> {
+    let mut types = Vec::new();
+    while let Some((head, tail)) = bytes.split_at_checked(TYPE_BYTES) {
+        if types.len() == MAX_OBJECT_ITEMS {
+            return Err(ObjectError::TooMany {
+                what: "types",
+                limit: MAX_OBJECT_ITEMS,
+            });
+        }
+        let (kind, rest) = kind(word(head, 4)?)?;
+        let (rest, tail) = tail.split_at_checked(rest).ok_or(CUT)?;
+        types.push(Type {
+            name: word(head, 0)?,
+            kind,
+            target: word(head, 8)?,
+            rest,
+        });
+        bytes = tail;
+    }
+    if bytes.is_empty() {
+        Ok(types)
+    } else {
+        Err(CUT)
+    }
+}
+
+/// What `info` says: the kind (bits 24 to 28, `BTF_KIND_*`), and how many bytes follow the type, which
+/// depends on a count (bits 0 to 15).
+fn kind(info: u32) -> Result<(Kind, usize), ObjectError> {
+    let count = (info & 0xffff) as usize;
+    Ok(match (info >> 24) & 0x1f {
+        // INT, DECL_TAG
+        1 | 17 => (Kind::Other, 4),
+        2 => (Kind::Pointer, 0),
+        3 => (Kind::Array, 12),
+        4 => (Kind::Structure, MEMBER_BYTES * count),
+        // UNION, ENUM64
+        5 | 19 => (Kind::Other, 12 * count),
+        // ENUM, FUNC_PROTO
+        6 | 13 => (Kind::Other, 8 * count),
+        // FWD, FUNC, FLOAT
+        7 | 12 | 16 => (Kind::Other, 0),
+        // TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG
+        8..=11 | 18 => (Kind::Modifier, 0),
+        14 => (Kind::Variable, 4),
+        15 => (Kind::DataSection, SECTION_VARIABLE_BYTES * count),
+        _ => return Err(damaged("a type is of a kind we do not know")),
+    })
+}
+
+const CUT: ObjectError = damaged("it ends too early");
+
+const fn damaged(text: &'static str) -> ObjectError {
+    ObjectError::DamagedBtf(text)
+}
+
+fn size(bytes: &[u8], offset: usize) -> Result<usize, ObjectError> {
+    usize::try_from(word(bytes, offset)?).map_err(|_| CUT)
+}
+
+fn word(bytes: &[u8], offset: usize) -> Result<u32, ObjectError> {
+    let word = bytes
+        .get(offset..)
+        .and_then(<[u8]>::first_chunk)
+        .ok_or(CUT)?;
+    Ok(u32::from_ne_bytes(*word))
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    const STRINGS: &[u8] = b"\0.maps\0pinning\0one\0two\0.data\0";
+    const MAPS_NAME: u32 = 1;
+    const PINNING: u32 = 7;
+    const ONE: u32 = 15;
+    const TWO: u32 = 19;
+    const DATA_NAME: u32 = 23;
+
+    /// One type: name, kind, count, target, and the words that follow.
+    type Words<'a> = (u32, u32, usize, u32, &'a [u32]);
+
+    fn build(types: &[Words<'_>]) -> Vec<u8> {
+        let mut body = Vec::new();
+        for (name, kind, count, target, rest) in types {
+            body.extend([*name, kind << 24 | u32::try_from(*count).unwrap(), *target]);
+            body.extend(*rest);
+        }
+        let len = u32::try_from(body.len() * 4).unwrap();
+        let strings = u32::try_from(STRINGS.len()).unwrap();
+        let mut bytes = MAGIC.to_ne_bytes().to_vec();
+        bytes.extend([VERSION, 0]);
+        for word in [24, 0, len, len, strings].iter().chain(&body) {
+            bytes.extend(word.to_ne_bytes());
+        }
+        bytes.extend(STRINGS);
+        bytes
+    }
+
+    /// The declaration of map `one`, whose `pinning` is of type 3; the pieces may be replaced.
+    fn declaration<'a>() -> Vec<Words<'a>> {
+        vec![
+            (ONE, 14, 0, 2, &[1]),
+            (0, 4, 1, 8, &[PINNING, 3, 0]),
+            (0, 2, 0, 4, &[]),
+            (0, 3, 0, 0, &[0, 0, 1]),
+            (MAPS_NAME, 15, 1, 0, &[1, 0, 8]),
+        ]
+    }
+
+    fn refusal(types: &[Words<'_>]) -> &'static str {
+        match map_declarations(&build(types)) {
+            Err(ObjectError::DamagedBtf(text)) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_map_is_pinned_by_name_when_its_declaration_says_so() {
+        for (value, pinned_by_name) in [(0, false), (1, true)] {
+            let mut types = declaration();
+            let array = [0, 0, value];
+            types[3].4 = &array;
+            let expected = MapDeclaration {
+                name: "one",
+                pinned_by_name,
+            };
+            assert_eq!(map_declarations(&build(&types)), Ok(vec![expected]));
+        }
+    }
+
+    #[test]
+    fn maps_keep_their_order_share_types_and_hide_behind_modifiers() {
+        let types: [Words<'_>; 7] = [
+            (TWO, 14, 0, 6, &[1]),
+            (ONE, 14, 0, 3, &[1]),
+            (0, 4, 0, 8, &[]),
+            (DATA_NAME, 15, 1, 0, &[9, 0, 8]),
+            (MAPS_NAME, 15, 3, 0, &[1, 0, 8, 2, 0, 8, 1, 0, 8]),
+            (ONE, 8, 0, 7, &[]),
+            (0, 10, 0, 3, &[]),
+        ];
+        let bytes = build(&types);
+        let names = map_declarations(&bytes).unwrap();
+        let names = names.iter().map(|map| (map.name, map.pinned_by_name));
+        assert_eq!(
+            names.collect::<Vec<_>>(),
+            [("two", false), ("one", false), ("two", false)]
+        );
+    }
+
+    #[test]
+    fn a_declaration_that_libbpf_refuses_is_refused() {
+        let table: [(usize, Words<'_>, &str); 11] = [
+            (0, (ONE, 14, 0, 2, &[0]), "a map is not a global variable"),
+            (0, (ONE, 2, 0, 2, &[]), "a map is not a global variable"),
+            (0, (0, 14, 0, 2, &[1]), "a map has no name"),
+            (0, (999, 14, 0, 2, &[1]), "the name of a map cannot be read"),
+            (
+                0,
+                (ONE, 14, 0, 99, &[1]),
+                "a map refers to a type that is not there",
+            ),
+            (
+                0,
+                (ONE, 14, 0, 0, &[1]),
+                "a map refers to a type that is not there",
+            ),
+            (
+                1,
+                (0, 5, 1, 8, &[PINNING, 3, 0]),
+                "a map is not a structure",
+            ),
+            (
+                1,
+                (0, 10, 0, 2, &[]),
+                "the type of a map goes round in circles",
+            ),
+            (2, (0, 6, 0, 4, &[]), "the pinning of a map is not a number"),
+            (
+                3,
+                (0, 3, 0, 0, &[0, 0, 2]),
+                "a map is pinned in a way we do not know",
+            ),
+            (
+                4,
+                (DATA_NAME, 15, 0, 0, &[]),
+                "it does not describe the section of maps",
+            ),
+        ];
+        for (place, replacement, expected) in table {
+            let mut types = declaration();
+            types[place] = replacement;
+            assert_eq!(refusal(&types), expected);
+        }
+    }
+
+    #[test]
+    fn types_that_are_cut_or_unknown_are_refused() {
+        assert_eq!(refusal(&[(0, 4, 9, 0, &[])]), "it ends too early");
+        assert_eq!(refusal(&[(0, 2, 0, 0, &[1])]), "it ends too early");
+        assert_eq!(
+            refusal(&[(0, 31, 0, 0, &[])]),
+            "a type is of a kind we do not know"
+        );
+    }
+
+    #[test]
+    fn every_kind_is_as_long_as_the_kernel_says() {
+        let extra = [
+            (1, 1),
+            (5, 6),
+            (6, 4),
+            (7, 0),
+            (9, 0),
+            (11, 0),
+            (12, 0),
+            (13, 4),
+            (16, 0),
+            (17, 1),
+            (18, 0),
+            (19, 6),
+        ];
+        for (kind, words) in extra {
+            let mut types = declaration();
+            types.push((0, kind, 2, 0, &[0; 6][..words]));
+            assert!(map_declarations(&build(&types)).is_ok(), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_bad_header_is_refused() {
+        let good = build(&declaration());
+        let not_ours = "its header is not that of version 1";
+        let cut = "it ends too early";
+        for (place, expected) in [
+            (0, not_ours),
+            (2, not_ours),
+            (4, cut),
+            (8, cut),
+            (12, cut),
+            (16, cut),
+            (20, cut),
+        ] {
+            let mut bytes = good.clone();
+            bytes[place..place + 2].fill(0xff);
+            assert_eq!(
+                map_declarations(&bytes),
+                Err(ObjectError::DamagedBtf(expected)),
+                "{place}"
+            );
+        }
+        for end in 0..good.len() {
+            assert!(map_declarations(&good[..end]).is_err(), "{end}");
+        }
+    }
+
+    #[test]
+    fn too_many_types_are_refused() {
+        let types: Vec<Words<'_>> = vec![(0, 2, 0, 0, &[]); MAX_OBJECT_ITEMS + 1];
+        let limit = MAX_OBJECT_ITEMS;
+        assert_eq!(
+            map_declarations(&build(&types)),
+            Err(ObjectError::TooMany {
+                what: "types",
+                limit
+            })
+        );
+    }
+
+    #[test]
+    fn a_long_type_that_many_maps_share_is_read_once() {
+        let members = [PINNING, 3, 0].repeat(0xffff);
+        let variables = [1, 0, 8].repeat(0xffff);
+        let mut types = declaration();
+        types[1] = (0, 4, 0xffff, 8, &members);
+        types[4] = (MAPS_NAME, 15, 0xffff, 0, &variables);
+        // Read once per map, this would take minutes.
+        assert_eq!(
+            map_declarations(&build(&types)).map(|maps| maps.len()),
+            Ok(0xffff)
+        );
+    }
+}

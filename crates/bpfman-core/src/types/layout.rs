@@ -1,0 +1,80 @@
+//! Where things live under the runtime directory (contract: section 2).
+
+use alloc::format;
+
+use super::AbsolutePath;
+
+/// The runtime directory and the names below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeLayout {
+    root: AbsolutePath,
+}
+
+impl RuntimeLayout {
+    /// The layout under `root`, by default `/run/bpfman`.
+    #[must_use]
+    pub fn new(root: AbsolutePath) -> Self {
+        Self { root }
+    }
+
+    /// The runtime directory itself.
+    #[must_use]
+    pub fn root(&self) -> &AbsolutePath {
+        &self.root
+    }
+
+    /// The file that the one writer locks.
+    #[must_use]
+    pub fn lock(&self) -> AbsolutePath {
+        self.root.join(".lock")
+    }
+
+    /// The directory of the database.
+    #[must_use]
+    pub fn database_directory(&self) -> AbsolutePath {
+        self.root.join("db")
+    }
+
+    /// The database file.
+    #[must_use]
+    pub fn database(&self) -> AbsolutePath {
+        self.database_directory().join("store.db")
+    }
+
+    /// The directory that keeps the object file of every program.
+    #[must_use]
+    pub fn programs(&self) -> AbsolutePath {
+        self.root.join("programs")
+    }
+
+    /// The object of the load under way. There is one writer, so one name is enough, and what a killed
+    /// load left there is simply overwritten.
+    #[must_use]
+    pub fn staged_object(&self) -> AbsolutePath {
+        self.programs().join("staged.o")
+    }
+
+    /// Our bpffs.
+    #[must_use]
+    pub fn bpffs(&self) -> AbsolutePath {
+        self.root.join("fs")
+    }
+
+    /// The directory of all map sets on our bpffs.
+    #[must_use]
+    pub fn map_sets(&self) -> AbsolutePath {
+        self.bpffs().join("maps")
+    }
+
+    /// The directory of maps that are pinned by name (LIBBPF_PIN_BY_NAME).
+    #[must_use]
+    pub fn shared_maps(&self) -> AbsolutePath {
+        self.bpffs().join("shared")
+    }
+
+    /// The pin of a program that was not given another path, as the text around its id.
+    #[must_use]
+    pub fn program_pin_prefix(&self) -> alloc::string::String {
+        format!("{}/prog_", self.bpffs())
+    }
+}

@@ -1,0 +1,175 @@
+//! What the rooms above need of the world: small traits, declared here for their consumers, satisfied by the
+//! adapters of this crate and by the simulated ones of `bpfman-model`.
+
+use bpfman_core::action::KeptInstructions;
+use bpfman_core::action::KernelAction;
+use bpfman_core::action::Outcome;
+use bpfman_core::kernel;
+use bpfman_core::kernel::KernelError;
+use bpfman_core::kernel::PinState;
+use bpfman_core::managed::Program;
+use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::MapId;
+use bpfman_core::types::ProgramId;
+
+use crate::store::StoreError;
+
+/// Looks one program up.
+pub trait ProgramReader {
+    /// The record of a program.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is none; others when the store cannot be read.
+    fn get(&self, id: ProgramId) -> Result<Program, StoreError>;
+
+    /// The other programs that share a map set or a map with `program`, in the order of their ids.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn sharing(&self, program: &Program) -> Result<Vec<Program>, StoreError>;
+}
+
+/// Lists the programs.
+pub trait ProgramLister {
+    /// All records in the order of their ids.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn list(&self) -> Result<Vec<Program>, StoreError>;
+}
+
+/// Changes the records. Each call happens as a whole or not at all.
+pub trait ProgramWriter {
+    /// Records programs; a record with the same id is replaced, for the kernel has given its id away.
+    ///
+    /// # Errors
+    /// When the store cannot be written; nothing was changed then.
+    fn save(&mut self, programs: &[Program]) -> Result<(), StoreError>;
+
+    /// Removes a record, and the maps that no other record uses.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is none; others when the store cannot be written.
+    fn delete(&mut self, id: ProgramId) -> Result<(), StoreError>;
+}
+
+/// Enumerates the kernel's programs.
+pub trait KernelSource {
+    /// Every program in the kernel, in the order of ids. An item that is an error is an error, never the end
+    /// of the list; after one no further item follows, except where the kernel can be asked to go on.
+    fn programs(&mut self) -> Box<dyn Iterator<Item = Result<kernel::Program, KernelError>> + '_>;
+}
+
+/// How much to ask about an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Detail {
+    /// What `bpf_*_info` says: one call an object.
+    Info,
+    /// Also what only `/proc/self/fdinfo` says.
+    Full,
+}
+
+/// Looks single objects of the kernel up.
+pub trait KernelReader {
+    /// What is at a path.
+    ///
+    /// # Errors
+    /// When the kernel does not let us look.
+    fn pin_state(&mut self, path: &AbsolutePath, detail: Detail) -> Result<PinState, KernelError>;
+
+    /// A program by id; `None` when the kernel has none.
+    ///
+    /// # Errors
+    /// When the kernel does not let us look.
+    fn program(
+        &mut self,
+        id: ProgramId,
+        detail: Detail,
+    ) -> Result<Option<kernel::Program>, KernelError>;
+
+    /// A map by id; `None` when the kernel has none.
+    ///
+    /// # Errors
+    /// When the kernel does not let us look.
+    fn map(&mut self, id: MapId) -> Result<Option<kernel::Map>, KernelError>;
+
+    /// Whether a bpffs is mounted at exactly this directory.
+    ///
+    /// # Errors
+    /// When the directory cannot be looked at.
+    fn is_bpffs_root(&mut self, path: &AbsolutePath) -> Result<bool, KernelError>;
+}
+
+/// Carries kernel actions out. It holds what a plan loaded or unpinned until [`Self::finish`], so that later
+/// steps and undos can pin it.
+pub trait KernelExecutor {
+    /// Carries one action out; every reference in it is known.
+    ///
+    /// # Errors
+    /// A [`KernelError`]; the action has then changed nothing.
+    fn execute(&mut self, action: &KernelAction) -> Result<Outcome, KernelError>;
+
+    /// Lets go of everything held.
+    fn finish(&mut self);
+}
+
+/// All of it.
+pub trait Kernel: KernelSource + KernelReader + KernelExecutor {}
+
+impl<T: KernelSource + KernelReader + KernelExecutor> Kernel for T {}
+
+/// Why a file action failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {source}")]
+pub struct FileError {
+    /// The file.
+    pub path: AbsolutePath,
+    /// What the system said.
+    pub source: std::io::Error,
+}
+
+/// Carries file actions out. Each method says whether it changed anything.
+pub trait Files {
+    /// Makes a directory (mode 0700); false when it is there.
+    ///
+    /// # Errors
+    /// A [`FileError`]; nothing was changed.
+    fn make_directory(&mut self, path: &AbsolutePath) -> Result<bool, FileError>;
+    /// Removes an empty directory; false when it is not empty or gone.
+    ///
+    /// # Errors
+    /// A [`FileError`]; nothing was changed.
+    fn remove_empty_directory(&mut self, path: &AbsolutePath) -> Result<bool, FileError>;
+    /// Writes a file (mode 0600) in place of what is there, as a whole or not at all.
+    ///
+    /// # Errors
+    /// A [`FileError`]; nothing is left of the new file.
+    fn write(&mut self, path: &AbsolutePath, bytes: &[u8]) -> Result<(), FileError>;
+    /// Gives a file a second name, in place of what has that name.
+    ///
+    /// # Errors
+    /// A [`FileError`].
+    fn link(&mut self, from: &AbsolutePath, to: &AbsolutePath) -> Result<(), FileError>;
+    /// Writes a program's instructions down.
+    ///
+    /// # Errors
+    /// A [`FileError`]; nothing is left of the new file.
+    fn write_instructions(
+        &mut self,
+        path: &AbsolutePath,
+        kept: &KeptInstructions,
+    ) -> Result<(), FileError>;
+    /// Removes a file; false when it is gone.
+    ///
+    /// # Errors
+    /// A [`FileError`].
+    fn remove_file(&mut self, path: &AbsolutePath) -> Result<bool, FileError>;
+    /// Removes a directory with its files; false when it is gone.
+    ///
+    /// # Errors
+    /// A [`FileError`]; some files may be gone.
+    fn remove_tree(&mut self, path: &AbsolutePath) -> Result<bool, FileError>;
+    /// Whether something is at the path.
+    fn exists(&self, path: &AbsolutePath) -> bool;
+}

@@ -1,0 +1,7 @@
+//! The room that touches the world.
+//!
+//! Everything above it decides with values; this crate carries the values out: `executor` interprets plans,
+//! [`store`] keeps records, and the traits of [`interfaces`] are what the manager needs of a world, no more.
+
+pub mod interfaces;
+pub mod store;

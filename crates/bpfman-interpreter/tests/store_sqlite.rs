@@ -1,0 +1,748 @@
+//! What the store on disk does about its file: versions, other processes, damage and full disks.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test whose case cannot be set up has failed"
+)]
+
+#[path = "fixtures/records.rs"]
+mod records;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+
+use bpfman_core::managed::Program;
+use bpfman_core::types::ProgramId;
+use bpfman_core::types::UnixTime;
+use bpfman_interpreter::interfaces::ProgramLister;
+use bpfman_interpreter::interfaces::ProgramReader;
+use bpfman_interpreter::interfaces::ProgramWriter;
+use bpfman_interpreter::store::StoreError;
+use bpfman_interpreter::store::sqlite::SCHEMA_VERSION;
+use bpfman_interpreter::store::sqlite::SqliteStore;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use self::records::map;
+use self::records::program;
+use self::records::sharing_pair;
+
+/// A directory of its own for the database of one test.
+struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    fn empty() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// With a database that holds the sharing pair, closed.
+    fn filled() -> Self {
+        let place = Self::empty();
+        place.writer().save(&sharing_pair()).unwrap();
+        place
+    }
+
+    fn database(&self) -> PathBuf {
+        self.directory.path().join("store.db")
+    }
+
+    fn writer(&self) -> SqliteStore {
+        SqliteStore::open_writer(&self.database()).unwrap()
+    }
+
+    fn reader(&self) -> SqliteStore {
+        SqliteStore::open_reader(&self.database()).unwrap().unwrap()
+    }
+
+    /// A connection that knows nothing of our rules.
+    fn raw(&self) -> Connection {
+        Connection::open(self.database()).unwrap()
+    }
+
+    /// What a process leaves behind that is killed now: the files as they are. Its locks go with it.
+    fn left_behind(&self) -> Self {
+        let copy = Self::empty();
+        for name in self.files().keys() {
+            fs::copy(
+                self.directory.path().join(name),
+                copy.directory.path().join(name),
+            )
+            .unwrap();
+        }
+        copy
+    }
+
+    fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        files(self.directory.path())
+    }
+}
+
+fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(directory).unwrap().map(Result::unwrap);
+    entries
+        .map(|entry| {
+            (
+                entry.file_name().into_string().unwrap(),
+                fs::read(entry.path()).unwrap(),
+            )
+        })
+        .collect()
+}
+
+fn names(files: &BTreeMap<String, Vec<u8>>) -> Vec<&str> {
+    files.keys().map(String::as_str).collect()
+}
+
+fn scalar(connection: &Connection, query: &str) -> i64 {
+    connection.query_row(query, (), |row| row.get(0)).unwrap()
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name)
+}
+
+/// The definitions of all tables and indexes.
+fn schema(connection: &Connection) -> BTreeMap<String, Option<String>> {
+    let mut statement = connection
+        .prepare("SELECT name, sql FROM sqlite_schema")
+        .unwrap();
+    let rows = statement
+        .query_map((), |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+mod files_and_rows {
+    use super::*;
+
+    #[test]
+    fn a_new_database_is_for_its_owner_only() {
+        let place = Place::empty();
+        let mut writer = place.writer();
+        writer.save(&sharing_pair()).unwrap();
+        for name in place.files().keys() {
+            let mode = fs::metadata(place.directory.path().join(name))
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_closed_writer_leaves_one_self_contained_file() {
+        assert_eq!(names(&Place::filled().files()), ["store.db"]);
+    }
+
+    #[test]
+    fn a_map_row_goes_with_the_last_program_that_uses_it() {
+        let place = Place::filled();
+        let mut writer = place.writer();
+        let raw = place.raw();
+        assert_eq!(
+            scalar(&raw, "SELECT count(*) FROM maps"),
+            2,
+            "one row for the shared map"
+        );
+        writer.delete(ProgramId(42)).unwrap();
+        assert_eq!(scalar(&raw, "SELECT kernel_id FROM maps"), 101);
+        writer.delete(ProgramId(7)).unwrap();
+        assert_eq!(scalar(&raw, "SELECT count(*) FROM maps"), 0);
+        assert_eq!(scalar(&raw, "SELECT count(*) FROM program_maps"), 0);
+    }
+
+    #[test]
+    fn a_replaced_program_takes_the_maps_along_that_nobody_uses() {
+        let place = Place::filled();
+        place
+            .writer()
+            .save(&[program(42, &[map(103, "new")])])
+            .unwrap();
+        let raw = place.raw();
+        assert_eq!(scalar(&raw, "SELECT sum(kernel_id) FROM maps"), 101 + 103);
+    }
+
+    #[test]
+    fn a_reader_cannot_write() {
+        let place = Place::filled();
+        let error = place.reader().delete(ProgramId(7)).unwrap_err();
+        assert!(matches!(error, StoreError::Unreadable { .. }), "{error}");
+        assert_eq!(place.reader().list().unwrap(), sharing_pair());
+    }
+}
+
+mod versions {
+    use super::*;
+
+    /// What the fixture of a version holds.
+    fn expected(version: u32) -> Vec<Program> {
+        match version {
+            1 => sharing_pair().to_vec(),
+            other => panic!("say what tests/fixtures/store_v{other}.db holds"),
+        }
+    }
+
+    /// Copies a fixture to a place of its own: opening it writes.
+    fn place_with(version: u32) -> Place {
+        let file = fixture(&format!("store_v{version}.db"));
+        let place = Place::empty();
+        fs::copy(&file, place.database()).unwrap_or_else(|error| {
+            panic!(
+                "schema version {version} needs a fixture: {}: {error}",
+                file.display()
+            )
+        });
+        place
+    }
+
+    #[test]
+    fn a_database_of_every_version_is_migrated_and_keeps_its_rows() {
+        let fresh = Place::filled();
+        for version in 1..=SCHEMA_VERSION {
+            let place = place_with(version);
+            assert_eq!(
+                scalar(&place.raw(), "PRAGMA user_version"),
+                i64::from(version)
+            );
+            assert_eq!(
+                place.writer().list().unwrap(),
+                expected(version),
+                "version {version}"
+            );
+            assert_eq!(
+                place.reader().list().unwrap(),
+                expected(version),
+                "version {version}"
+            );
+            assert_eq!(
+                schema(&place.raw()),
+                schema(&fresh.raw()),
+                "version {version}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_text_of_every_fixture_makes_the_same_database() {
+        for version in 1..=SCHEMA_VERSION {
+            let text = fs::read_to_string(fixture(&format!("store_v{version}.sql"))).unwrap();
+            let place = Place::empty();
+            place.raw().execute_batch(&text).unwrap();
+            assert_eq!(
+                schema(&place.raw()),
+                schema(&place_with(version).raw()),
+                "version {version}"
+            );
+            assert_eq!(
+                place.writer().list().unwrap(),
+                expected(version),
+                "version {version}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_database_of_a_newer_version_is_refused_and_not_touched() {
+        let place = Place::filled();
+        place
+            .raw()
+            .pragma_update(None, "user_version", SCHEMA_VERSION + 1)
+            .unwrap();
+        let before = place.files();
+        let error = SqliteStore::open_writer(&place.database()).unwrap_err();
+        let newer = matches!(error, StoreError::NewerSchema { found, known, .. }
+            if (found, known) == (SCHEMA_VERSION + 1, SCHEMA_VERSION));
+        assert!(newer, "{error}");
+        assert!(place.files() == before, "{:?}", names(&place.files()));
+        let error = SqliteStore::open_reader(&place.database()).unwrap_err();
+        assert!(matches!(error, StoreError::NewerSchema { .. }), "{error}");
+        assert!(place.files()["store.db"] == before["store.db"]);
+    }
+
+    #[test]
+    fn what_a_killed_writer_of_a_newer_version_left_is_not_folded_into_its_file() {
+        let place = Place::filled();
+        let raw = place.raw();
+        raw.pragma_update(None, "user_version", SCHEMA_VERSION + 1)
+            .unwrap();
+        let left = place.left_behind();
+        let before = left.files();
+        assert_eq!(names(&before), ["store.db", "store.db-shm", "store.db-wal"]);
+        let error = SqliteStore::open_writer(&left.database()).unwrap_err();
+        assert!(matches!(error, StoreError::NewerSchema { .. }), "{error}");
+        let after = left.files();
+        assert_eq!(names(&after), names(&before));
+        // The third file is no data, but an index that whoever opens the database makes anew.
+        for name in ["store.db", "store.db-wal"] {
+            assert!(after[name] == before[name], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_database_of_another_program_is_refused_and_not_touched() {
+        let place = Place::empty();
+        place
+            .raw()
+            .execute_batch("CREATE TABLE programs (id INTEGER)")
+            .unwrap();
+        let before = place.files();
+        let error = SqliteStore::open_writer(&place.database()).unwrap_err();
+        assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+        let error = SqliteStore::open_reader(&place.database()).unwrap_err();
+        assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+        assert!(place.files() == before, "{:?}", names(&place.files()));
+    }
+}
+
+mod other_processes {
+    use super::*;
+
+    #[test]
+    fn a_reader_of_a_missing_database_finds_none_and_makes_none() {
+        let place = Place::empty();
+        assert!(
+            SqliteStore::open_reader(&place.database())
+                .unwrap()
+                .is_none()
+        );
+        let deeper = place.directory.path().join("no/such/directory/store.db");
+        assert!(SqliteStore::open_reader(&deeper).unwrap().is_none());
+        assert_eq!(place.files(), BTreeMap::new());
+    }
+
+    #[test]
+    fn a_reader_of_a_database_that_is_being_born_finds_none() {
+        let place = Place::empty();
+        fs::write(place.database(), "").unwrap();
+        assert!(
+            SqliteStore::open_reader(&place.database())
+                .unwrap()
+                .is_none()
+        );
+        assert_eq!(names(&place.files()), ["store.db"]);
+        let raw = place.raw();
+        raw.execute_batch("PRAGMA journal_mode = WAL; BEGIN; CREATE TABLE programs (id INTEGER)")
+            .unwrap();
+        assert!(
+            SqliteStore::open_reader(&place.database())
+                .unwrap()
+                .is_none()
+        );
+        let left = place.left_behind();
+        assert!(
+            SqliteStore::open_reader(&left.database())
+                .unwrap()
+                .is_none()
+        );
+        assert_eq!(left.writer().list().unwrap(), []);
+    }
+
+    #[test]
+    fn a_reader_does_not_wait_for_an_open_transaction_and_does_not_see_it() {
+        let place = Place::filled();
+        let mut early = place.reader();
+        let raw = place.raw();
+        raw.execute_batch("BEGIN IMMEDIATE; DELETE FROM programs")
+            .unwrap();
+        for reader in [&mut early, &mut place.reader()] {
+            assert_eq!(reader.list().unwrap(), sharing_pair());
+            assert_eq!(reader.get(ProgramId(42)).unwrap(), sharing_pair()[1]);
+        }
+        raw.execute_batch("COMMIT").unwrap();
+        assert_eq!(early.list().unwrap(), []);
+    }
+
+    #[test]
+    fn a_reader_sees_what_a_killed_writer_committed_and_no_more() {
+        let place = Place::filled();
+        let mut writer = place.writer();
+        writer.delete(ProgramId(7)).unwrap();
+        let raw = place.raw();
+        raw.execute_batch("BEGIN IMMEDIATE; DELETE FROM programs")
+            .unwrap();
+        let left = place.left_behind();
+        let before = left.files();
+        assert_eq!(names(&before), ["store.db", "store.db-shm", "store.db-wal"]);
+        assert_eq!(left.reader().list().unwrap(), sharing_pair()[1..]);
+        for name in ["store.db", "store.db-wal"] {
+            assert!(left.files()[name] == before[name], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_writer_goes_on_where_a_killed_one_stopped() {
+        let place = Place::filled();
+        let mut writer = place.writer();
+        writer.delete(ProgramId(7)).unwrap();
+        let left = place.left_behind();
+        left.writer().save(&[program(8, &[])]).unwrap();
+        assert_eq!(names(&left.files()), ["store.db"]);
+        assert_eq!(
+            left.reader().list().unwrap(),
+            [program(8, &[]), sharing_pair()[1].clone()]
+        );
+    }
+
+    #[test]
+    fn readers_see_whole_saves_while_writers_come_and_go() {
+        let place = Place::filled();
+        let done = AtomicBool::new(false);
+        // The map says the same as the time, so that programs and maps of different saves would be noticed.
+        let at = |time: u64| {
+            sharing_pair().map(|program| Program {
+                created_at: UnixTime(time),
+                maps: vec![map(time as u32, "counters")],
+                ..program
+            })
+        };
+        let watch = || {
+            while !done.load(Ordering::Relaxed) {
+                let programs = place.reader().list().unwrap();
+                assert_eq!(
+                    programs,
+                    at(programs[0].created_at.0),
+                    "a save seen in half"
+                );
+            }
+        };
+        place.writer().save(&at(1)).unwrap();
+        std::thread::scope(|scope| {
+            let watchers = [scope.spawn(watch), scope.spawn(watch)];
+            for time in 2..200 {
+                place.writer().save(&at(time)).unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+            for watcher in watchers {
+                watcher.join().unwrap();
+            }
+        });
+    }
+}
+
+mod damage {
+    use super::*;
+
+    fn assert_damaged<T>(result: Result<T, StoreError>, words: &str) {
+        let error = result.err().map(|error| {
+            (
+                matches!(error, StoreError::Damaged { .. }),
+                error.to_string(),
+            )
+        });
+        assert!(
+            matches!(&error, Some((true, text)) if text.contains(words)),
+            "{words}: {error:?}"
+        );
+    }
+
+    #[test]
+    fn a_file_of_garbage_is_damaged_and_not_touched() {
+        let place = Place::empty();
+        fs::write(place.database(), [b'?'; 8192]).unwrap();
+        let before = place.files();
+        assert_damaged(
+            SqliteStore::open_writer(&place.database()),
+            "not a database",
+        );
+        assert_damaged(
+            SqliteStore::open_reader(&place.database()),
+            "not a database",
+        );
+        assert!(place.files() == before, "{:?}", names(&place.files()));
+    }
+
+    #[test]
+    fn a_directory_in_place_of_the_file_cannot_be_opened() {
+        let place = Place::empty();
+        fs::create_dir(place.database()).unwrap();
+        let error = SqliteStore::open_writer(&place.database()).unwrap_err();
+        assert!(matches!(error, StoreError::Unreadable { .. }), "{error}");
+        let error = SqliteStore::open_reader(&place.database()).unwrap_err();
+        assert!(matches!(error, StoreError::Unreadable { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_file_in_place_of_a_directory_cannot_be_opened() {
+        let place = Place::empty();
+        fs::write(place.database(), "").unwrap();
+        let below = place.database().join("store.db");
+        let error = SqliteStore::open_writer(&below).unwrap_err();
+        assert!(matches!(error, StoreError::Unreadable { .. }), "{error}");
+        let error = SqliteStore::open_reader(&below).unwrap_err();
+        assert!(matches!(error, StoreError::Unreadable { .. }), "{error}");
+    }
+
+    #[test]
+    fn tables_that_are_not_what_the_version_says_are_damage() {
+        let place = Place::filled();
+        place
+            .raw()
+            .execute_batch("ALTER TABLE programs DROP COLUMN license")
+            .unwrap();
+        assert_damaged(place.reader().list(), "license");
+        assert_damaged(place.writer().save(&sharing_pair()), "license");
+    }
+
+    #[test]
+    fn a_schema_version_below_zero_is_damage() {
+        let place = Place::filled();
+        place.raw().pragma_update(None, "user_version", -1).unwrap();
+        assert_damaged(
+            SqliteStore::open_writer(&place.database()),
+            "schema version -1",
+        );
+        assert_damaged(
+            SqliteStore::open_reader(&place.database()),
+            "schema version -1",
+        );
+    }
+
+    #[test]
+    fn a_row_that_makes_no_sense_is_damage_and_is_named() {
+        // The change to the row of program 42, and what the error must say.
+        let cases = [
+            (
+                "pinned_path = '/run/bpfman/fs/../../../etc/shadow'",
+                "program 42: pinned_path: path",
+            ),
+            (
+                "object_path = 'relative'",
+                "program 42: object_path: path `relative` is not absolute",
+            ),
+            ("source_path = '/a' || char(10)", "program 42: source_path"),
+            ("map_directory = ''", "program 42: map_directory"),
+            (
+                "type = 'no-such-type'",
+                "program 42: type: unknown program type `no-such-type`",
+            ),
+            ("tag = 'xyz'", "program 42: tag: a tag is 16 hex digits"),
+            ("metadata = '{'", "program 42: metadata"),
+            ("metadata = '{\"a\":1}'", "program 42: metadata"),
+            ("global_data = '{\"a\":\"*\"}'", "program 42: global_data"),
+            (
+                "load_time = -1",
+                "program 42: load_time: -1 is out of range",
+            ),
+            ("created_at = -5", "program 42: created_at"),
+            ("updated_at = -5", "program 42: updated_at"),
+            (
+                "map_owner = 4294967296",
+                "program 42: map_owner: 4294967296 is out of range",
+            ),
+            (
+                "gpl_compatible = 2",
+                "program 42: gpl_compatible: 2 is out of range",
+            ),
+            ("license = CAST(x'ff' AS TEXT)", "program 42: license"),
+            (
+                "kernel_id = -1",
+                "row 2 of programs: kernel_id: -1 is out of range",
+            ),
+        ];
+        for (change, words) in cases {
+            let place = Place::filled();
+            let update = format!("UPDATE programs SET {change} WHERE kernel_id = 42");
+            place.raw().execute_batch(&update).unwrap();
+            assert_damaged(place.reader().list(), words);
+            assert_damaged(place.reader().sharing(&program(1, &[map(101, "")])), words);
+            if !change.starts_with("kernel_id") {
+                assert_damaged(place.reader().get(ProgramId(42)), words);
+                place.reader().get(ProgramId(7)).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_map_that_makes_no_sense_is_damage_and_is_named() {
+        let cases = [
+            (
+                "UPDATE maps SET pinned_path = '/../x' WHERE kernel_id = 101",
+                "a map of program 7: pinned_path",
+            ),
+            (
+                "UPDATE maps SET kernel_id = -3 WHERE kernel_id = 101",
+                "a map of program 7: kernel_id",
+            ),
+            (
+                "DELETE FROM maps WHERE kernel_id = 102",
+                "a map of program 42: kernel_id",
+            ),
+            (
+                "INSERT INTO program_maps (program_id, position, map_id) VALUES (99, 0, 1)",
+                "row 99 of programs, which is not there",
+            ),
+        ];
+        for (change, words) in cases {
+            let place = Place::filled();
+            let raw = place.raw();
+            raw.execute_batch(&format!("PRAGMA foreign_keys = OFF; {change}"))
+                .unwrap();
+            assert_damaged(place.reader().list(), words);
+        }
+    }
+
+    #[test]
+    fn a_cell_of_another_kind_is_damage() {
+        let text = fs::read_to_string(fixture("store_v1.sql")).unwrap();
+        let place = Place::empty();
+        let lax = text.replace("STRICT, ", "").replace(" STRICT", "");
+        place.raw().execute_batch(&lax).unwrap();
+        assert_eq!(place.reader().list().unwrap(), sharing_pair());
+        for (change, words) in [
+            ("name = x'00'", "program 42: name"),
+            ("created_at = 'noon'", "program 42: created_at"),
+            ("kernel_id = 'many'", "row 2 of programs: kernel_id"),
+        ] {
+            let copy = place.left_behind();
+            let update = format!("UPDATE programs SET {change} WHERE kernel_id = 42");
+            copy.raw().execute_batch(&update).unwrap();
+            assert_damaged(copy.reader().list(), words);
+        }
+        let user = "PRAGMA foreign_keys = OFF; UPDATE program_maps SET program_id = 'some' WHERE position = 1";
+        place.raw().execute_batch(user).unwrap();
+        assert_damaged(place.reader().list(), "program_id");
+    }
+
+    #[test]
+    fn a_torn_file_is_damaged_or_refused_but_never_a_panic() {
+        let place = Place::filled();
+        let whole = fs::read(place.database()).unwrap();
+        for length in (0..whole.len()).step_by(509) {
+            let torn = Place::empty();
+            fs::write(torn.database(), &whole[..length]).unwrap();
+            if let Ok(Some(reader)) = SqliteStore::open_reader(&torn.database()) {
+                let _ = reader.list();
+            }
+        }
+        for at in (0..whole.len()).step_by(127) {
+            let torn = Place::empty();
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0xff;
+            fs::write(torn.database(), &bytes).unwrap();
+            if let Ok(Some(reader)) = SqliteStore::open_reader(&torn.database()) {
+                let _ = reader.list();
+                let _ = reader.sharing(&sharing_pair()[0]);
+            }
+        }
+    }
+}
+
+mod full_disk {
+    use rustix::mount::MountFlags;
+    use rustix::mount::UnmountFlags;
+    use rustix::mount::mount;
+    use rustix::mount::unmount;
+
+    use super::*;
+
+    /// A file system of 256 KiB.
+    struct TinyDisk {
+        directory: TempDir,
+    }
+
+    impl TinyDisk {
+        fn mounted() -> Self {
+            assert!(
+                rustix::process::geteuid().is_root(),
+                "this test mounts a tmpfs: run it as root"
+            );
+            let directory = tempfile::tempdir().unwrap();
+            mount(
+                "tmpfs",
+                directory.path(),
+                "tmpfs",
+                MountFlags::empty(),
+                Some(c"size=256k"),
+            )
+            .unwrap();
+            Self { directory }
+        }
+
+        fn database(&self) -> PathBuf {
+            self.directory.path().join("store.db")
+        }
+
+        /// Takes all the space that is left.
+        fn fill(&self) {
+            use std::io::Write;
+            let mut file = fs::File::create(self.directory.path().join("filler")).unwrap();
+            while file.write_all(&[0; 4096]).is_ok() {}
+        }
+
+        fn make_room(&self) {
+            fs::remove_file(self.directory.path().join("filler")).unwrap();
+        }
+    }
+
+    impl Drop for TinyDisk {
+        fn drop(&mut self) {
+            if let Err(error) = unmount(self.directory.path(), UnmountFlags::DETACH) {
+                eprintln!("{} stays mounted: {error}", self.directory.path().display());
+            }
+        }
+    }
+
+    fn assert_full<T>(result: Result<T, StoreError>) {
+        let error = result.err();
+        assert!(matches!(error, Some(StoreError::Full { .. })), "{error:?}");
+    }
+
+    #[test]
+    fn root_a_save_on_a_full_disk_changes_nothing() {
+        let disk = TinyDisk::mounted();
+        let mut writer = SqliteStore::open_writer(&disk.database()).unwrap();
+        writer.save(&sharing_pair()).unwrap();
+        disk.fill();
+        let many: Vec<Program> = (100..400).map(|id| program(id, &[])).collect();
+        assert_full(writer.save(&many));
+        assert_eq!(writer.list().unwrap(), sharing_pair());
+        drop(writer);
+        disk.make_room();
+        let mut writer = SqliteStore::open_writer(&disk.database()).unwrap();
+        assert_eq!(writer.list().unwrap(), sharing_pair());
+        writer.delete(ProgramId(7)).unwrap();
+    }
+
+    #[test]
+    fn root_opening_on_a_full_disk_says_that_it_is_full_and_changes_nothing() {
+        let disk = TinyDisk::mounted();
+        SqliteStore::open_writer(&disk.database())
+            .unwrap()
+            .save(&sharing_pair())
+            .unwrap();
+        let before = fs::read(disk.database()).unwrap();
+        disk.fill();
+        assert_full(SqliteStore::open_writer(&disk.database()));
+        assert_full(SqliteStore::open_reader(&disk.database()));
+        assert!(fs::read(disk.database()).unwrap() == before);
+        disk.make_room();
+        let reader = SqliteStore::open_reader(&disk.database()).unwrap().unwrap();
+        assert_eq!(reader.list().unwrap(), sharing_pair());
+    }
+
+    #[test]
+    fn root_a_database_that_could_not_be_born_on_a_full_disk_is_born_later() {
+        let disk = TinyDisk::mounted();
+        disk.fill();
+        assert_full(SqliteStore::open_writer(&disk.database()));
+        assert!(
+            SqliteStore::open_reader(&disk.database())
+                .unwrap()
+                .is_none()
+        );
+        disk.make_room();
+        let mut writer = SqliteStore::open_writer(&disk.database()).unwrap();
+        writer.save(&sharing_pair()).unwrap();
+    }
+}
