@@ -13,6 +13,7 @@
 extern crate alloc;
 
 pub mod action;
+pub mod compute;
 pub mod kernel;
 pub mod managed;
 pub mod object;

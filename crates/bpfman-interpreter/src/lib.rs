@@ -1,7 +1,13 @@
 //! The room that touches the world.
 //!
-//! Everything above it decides with values; this crate carries the values out: `executor` interprets plans,
+//! Everything above it decides with values; this crate carries the values out: [`executor`] interprets plans,
 //! [`store`] keeps records, and the traits of [`interfaces`] are what the manager needs of a world, no more.
 
+pub mod executor;
+pub mod files;
 pub mod interfaces;
+
+pub mod kernel;
+pub mod lock;
+pub mod runtime;
 pub mod store;

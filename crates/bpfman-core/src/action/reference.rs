@@ -8,6 +8,7 @@ use core::fmt;
 use serde::Deserialize;
 use serde::Serialize;
 
+use super::KeptInstructions;
 use super::LoadedMap;
 use super::LoadedProgram;
 use super::Outcome;
@@ -182,6 +183,20 @@ impl Results {
             .iter()
             .find(|program| program.name == name)
             .ok_or_else(|| UnresolvedReference::Program(name.into()))
+    }
+
+    /// The instructions that the load of a program kept.
+    ///
+    /// # Errors
+    /// [`UnresolvedReference::Program`] when no step loaded it, or its instructions were not asked for.
+    pub fn instructions(&self, id: ProgramId) -> Result<&KeptInstructions, UnresolvedReference> {
+        let loaded = self
+            .programs
+            .iter()
+            .find(|program| program.identity.id == id);
+        loaded
+            .and_then(|program| program.instructions.as_ref())
+            .ok_or_else(|| UnresolvedReference::Program(format!("{id}")))
     }
 
     /// All maps that a step made.

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+# Entry points for building, testing and measuring bpfman.
+
+export BPFMAN_TEST_OBJECTS := $(CURDIR)/target/bpf
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup mounts bpf build release fmt-check clippy test test-pure demo bench clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: ## Install the missing build and test dependencies (Debian)
+	@scripts/setup.sh
+
+mounts: ## Mount bpffs, tracefs and securityfs when missing (root)
+	@scripts/mounts.sh
+
+bpf: ## Compile the BPF samples and test inputs into target/bpf
+	$(MAKE) -C bpf OUT=$(BPFMAN_TEST_OBJECTS)
+
+build: ## Build the workspace
+	cargo build --workspace --locked
+
+release: ## Build the release binary
+	cargo build --release --locked
+
+fmt-check: ## Check the formatting
+	cargo fmt --all --check
+
+clippy: ## Lint; warnings are errors
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+test: setup mounts bpf fmt-check clippy build ## Run every check and test (root)
+	cargo nextest run --workspace --locked --no-fail-fast
+
+test-pure: ## Run the tests that need neither root nor BPF
+	cargo nextest run --locked -p bpfman-core -p bpfman-model -p bpfman-manager
+
+demo: setup mounts bpf release ## Load, show and unload one program (root)
+	scripts/demo.sh
+
+bench: setup mounts bpf release ## Measure against plain libbpf and bpftool (root)
+	bench/run.sh
+
+clean: ## Remove everything built
+	cargo clean

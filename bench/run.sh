@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Measures bpfman side by side with plain libbpf and bpftool, as root; prints a
+# Markdown table. N: runs of each command. PROGRAMS: managed programs to list.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+N=${N:-200}
+PROGRAMS=${PROGRAMS:-1000}
+PATH=$PWD/target/release:$PATH:/usr/sbin
+object=target/bpf/trace_exec.bpf.o
+binary=$(command -v bpfman)
+
+work=$(mktemp -d)
+BPFMAN_RUNTIME_DIR=$(mktemp -d /run/bpfman-bench.XXXXXX)
+export BPFMAN_RUNTIME_DIR
+pin=/sys/fs/bpf/${BPFMAN_RUNTIME_DIR##*/}
+pin=${pin//./-} # bpffs takes no dots in names
+
+unload_all() {
+    local id
+    for id in $(bpfman program list -q 2>/dev/null); do
+        bpfman program unload "$id" >/dev/null
+    done
+}
+
+cleanup() {
+    unload_all || true
+    rm -f "$pin"
+    if mountpoint -q "$BPFMAN_RUNTIME_DIR/fs"; then umount "$BPFMAN_RUNTIME_DIR/fs"; fi
+    if mountpoint -q "$BPFMAN_RUNTIME_DIR"; then umount "$BPFMAN_RUNTIME_DIR"; fi
+    rmdir "$BPFMAN_RUNTIME_DIR"
+    rm -rf "$work"
+}
+trap cleanup EXIT
+mount -t tmpfs -o mode=0700 bpfman-bench "$BPFMAN_RUNTIME_DIR"
+
+cc -O2 -Wall -o "$work/minimal" bench/minimal.c -lbpf
+cc -O2 -Wall -o "$work/measure" bench/measure.c
+
+# measure NAME COMMAND...: adds one line, nanoseconds and KiB, to NAME's record.
+measure() {
+    "$work/measure" "${@:2}" >>"$work/$1.times"
+}
+
+# median NAME: the median wall time in milliseconds.
+median() {
+    cut -d ' ' -f 1 "$work/$1.times" | sort -n |
+        awk '{ t[NR] = $1 } END { printf "%.3f", (t[int((NR + 1) / 2)] + t[int(NR / 2) + 1]) / 2e6 }'
+}
+
+# row WHAT FIGURE BASELINE UNIT LIMIT: a ratio against the baseline.
+row() {
+    awk -v what="$1" -v a="$2" -v b="$3" -v unit="$4" -v limit="$5" 'BEGIN {
+        printf "| %s | %s %s | %s %s | %.2fx | %sx | %s |\n",
+            what, a, unit, b, unit, a / b, limit, a / b <= limit ? "yes" : "NO" }'
+}
+
+# size WHAT BYTES LIMIT: an absolute figure in MiB.
+size() {
+    awk -v what="$1" -v bytes="$2" -v limit="$3" 'BEGIN {
+        printf "| %s | %.2f MiB | - | - | %s MiB | %s |\n",
+            what, bytes / 1048576, limit, bytes <= limit * 1048576 ? "yes" : "NO" }'
+}
+
+bpfman load "$object" --program trace_exec >/dev/null # creates the store, untimed
+unload_all
+for ((i = 0; i < N; i++)); do
+    measure minimal "$work/minimal" "$object" trace_exec "$pin"
+    rm "$pin"
+    measure load bpfman load "$object" --program trace_exec
+    unload_all
+done
+
+for ((i = 0; i < PROGRAMS; i++)); do
+    bpfman load "$object" --program trace_exec >/dev/null
+done
+listed=$(bpfman program list -q | wc -l)
+if ((listed != PROGRAMS)); then
+    echo "bench: $listed programs listed, $PROGRAMS loaded" >&2
+    exit 1
+fi
+for ((i = 0; i < N; i++)); do
+    measure bpftool bpftool prog list
+    measure list bpfman list
+done
+
+rss=$(cut -d ' ' -f 2 "$work/load.times" | sort -n | tail -n 1)
+echo "Medians of $N interleaved runs, whole process, on Linux $(uname -r), $(nproc) CPUs."
+echo
+echo "| What | bpfman | Baseline | Ratio | Limit | Within |"
+echo "|---|---|---|---|---|---|"
+row "\`bpfman load\` against minimal libbpf load and pin" "$(median load)" "$(median minimal)" ms 2.5
+row "\`bpfman list\` against \`bpftool prog list\`, $PROGRAMS programs" "$(median list)" "$(median bpftool)" ms 1.0
+size "Peak RSS of \`bpfman load\`, highest of $N" $((rss * 1024)) 12
+size "Release binary" "$(stat -c %s "$binary")" 8

@@ -1,0 +1,417 @@
+//! The plan of a load.
+
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::CheckedLoad;
+use super::CheckedProgram;
+use super::LoadRefusal;
+use crate::action::Action;
+use crate::action::FileAction;
+use crate::action::KernelAction;
+use crate::action::LoadObject;
+use crate::action::MapReference;
+use crate::action::MapSource;
+use crate::action::PathTemplate;
+use crate::action::Plan;
+use crate::action::ProgramReference;
+use crate::action::StoreAction;
+use crate::kernel::PinState;
+use crate::managed::LoadSpec;
+use crate::managed::Program;
+use crate::managed::ProgramDraft;
+use crate::object::ObjectFacts;
+use crate::object::ObjectMapKind;
+use crate::types::AbsolutePath;
+use crate::types::Base64Bytes;
+use crate::types::PinName;
+use crate::types::RuntimeLayout;
+use crate::types::UnixTime;
+
+/// What the world looks like before a load, gathered once.
+#[derive(Clone, Debug)]
+pub struct LoadSnapshot {
+    /// What the object says about itself.
+    pub object: ObjectFacts,
+    /// Its size in bytes.
+    pub object_bytes: u64,
+    /// Whether our bpffs is mounted.
+    pub bpffs_mounted: bool,
+    /// What is at the user's pin path, when there is one.
+    pub pin: Option<PinState>,
+    /// The record of the map owner, when one was asked for and exists.
+    pub map_owner: Option<Program>,
+    /// The names of the maps that are pinned in the shared directory, of those the object pins by name.
+    pub shared_maps: Vec<String>,
+    /// The time of the operation.
+    pub now: UnixTime,
+}
+
+/// Plans a load.
+///
+/// The order, and why: the object is written first, so that the bytes the kernel gets are the bytes we keep,
+/// whatever happens to the user's file meanwhile. Loading comes next: it is the step most likely to fail, and
+/// what it makes dies with the process until it is pinned. Then the object gets its place under the new id,
+/// maps are pinned before the programs that use them, and the record comes last: a record never names
+/// something that is not there, and there is nothing left to fail once it is written.
+///
+/// # Errors
+/// A [`LoadRefusal`] that the snapshot tells.
+pub fn plan_load(
+    spec: &LoadSpec,
+    checked: &CheckedLoad,
+    snapshot: &LoadSnapshot,
+    layout: &RuntimeLayout,
+) -> Result<Plan, LoadRefusal> {
+    if let (Some(path), Some(state)) = (&spec.pin_path, &snapshot.pin) {
+        check_pin(path, state)?;
+    }
+    if let (Some(id), None) = (spec.map_owner_id, &snapshot.map_owner) {
+        return Err(LoadRefusal::NoSuchMapOwner(id));
+    }
+    let builder = Builder {
+        spec,
+        checked,
+        snapshot,
+        layout,
+        maps: map_places(checked, snapshot, layout)?,
+    };
+    Ok(builder.plan())
+}
+
+fn check_pin(path: &AbsolutePath, state: &PinState) -> Result<(), LoadRefusal> {
+    match state {
+        PinState::Free {
+            on_bpffs: false,
+            ancestor,
+        } => Err(LoadRefusal::PinOutsideBpffs {
+            path: path.clone(),
+            ancestor: ancestor.clone(),
+        }),
+        PinState::Free { ancestor, .. } => {
+            let new = path
+                .as_str()
+                .strip_prefix(ancestor.as_str())
+                .unwrap_or_default();
+            let names = new.split('/').filter(|name| !name.is_empty());
+            names
+                .map(PinName::parse)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(LoadRefusal::UnsafePinPath)?;
+            Ok(())
+        }
+        _ => Err(LoadRefusal::PinTaken(path.clone())),
+    }
+}
+
+/// Where one map of the object comes from and goes to.
+enum MapPlace {
+    /// It is taken from a pin that exists.
+    Reused(AbsolutePath),
+    /// It is made, and pinned in the load's own map set.
+    OwnSet(PathTemplate),
+    /// It is made, and pinned under its name for everybody.
+    Shared(PathTemplate),
+}
+
+fn map_places(
+    checked: &CheckedLoad,
+    snapshot: &LoadSnapshot,
+    layout: &RuntimeLayout,
+) -> Result<Vec<(String, MapPlace)>, LoadRefusal> {
+    let mut places = Vec::new();
+    for map in &snapshot.object.maps {
+        // A name with a dot in front stays unpinned (contract: section 5).
+        if map.name.starts_with('.') && PinName::parse(map.name.trim_start_matches('.')).is_ok()
+            || checked.skip_maps.contains(&map.name)
+        {
+            continue;
+        }
+        let name = PinName::parse(&map.name).map_err(LoadRefusal::UnsafeMapName)?;
+        let owned = snapshot.map_owner.iter().flat_map(|owner| &owner.maps);
+        let owned = owned
+            .filter(|owned| owned.name == map.name)
+            .find_map(|owned| owned.pin_path.clone());
+        let shared = layout.shared_maps().join(name.as_str());
+        let place = match (owned, &map.kind) {
+            (Some(pin), _) => MapPlace::Reused(pin),
+            (None, ObjectMapKind::PinnedByName) if snapshot.shared_maps.contains(&map.name) => {
+                MapPlace::Reused(shared)
+            }
+            (None, ObjectMapKind::PinnedByName) => MapPlace::Shared(shared.into()),
+            (None, _) => MapPlace::OwnSet(PathTemplate::with_id(
+                format!("{}/", layout.map_sets()),
+                map_set(checked, snapshot),
+                format!("/{name}"),
+            )),
+        };
+        places.push((map.name.clone(), place));
+    }
+    Ok(places)
+}
+
+/// The program whose id names the map set: the owner's set, or that of the first program of the call.
+fn map_set(checked: &CheckedLoad, snapshot: &LoadSnapshot) -> ProgramReference {
+    match (&snapshot.map_owner, checked.programs.first()) {
+        (Some(owner), _) => ProgramReference::Known(owner.map_set()),
+        (None, first) => ProgramReference::Loaded {
+            program: first
+                .map(|first| first.load.name.clone())
+                .unwrap_or_default(),
+        },
+    }
+}
+
+struct Builder<'a> {
+    spec: &'a LoadSpec,
+    checked: &'a CheckedLoad,
+    snapshot: &'a LoadSnapshot,
+    layout: &'a RuntimeLayout,
+    maps: Vec<(String, MapPlace)>,
+}
+
+impl Builder<'_> {
+    fn plan(&self) -> Plan {
+        let mut plan = Plan::default();
+        self.load(&mut plan);
+        self.publish(&mut plan);
+        self.pin_maps(&mut plan);
+        for program in &self.checked.programs {
+            self.pin_program(&mut plan, program);
+        }
+        plan.push_final(
+            Action::Store(StoreAction::RecordPrograms {
+                programs: self
+                    .checked
+                    .programs
+                    .iter()
+                    .map(|p| self.draft(p))
+                    .collect(),
+            }),
+            "the last step: one transaction, which happens whole or not at all",
+        );
+        plan
+    }
+
+    fn load(&self, plan: &mut Plan) {
+        let staged = self.layout.staged_object();
+        make_directory(plan, self.layout.programs().into());
+        plan.push(
+            Action::Files(FileAction::WriteObject {
+                path: staged.clone().into(),
+                bytes: self.snapshot.object_bytes,
+            }),
+            Action::Files(FileAction::RemoveFile {
+                path: staged.clone().into(),
+            }),
+        );
+        let reused = |(name, place): &(String, MapPlace)| match place {
+            MapPlace::Reused(path) => Some(MapSource {
+                name: name.clone(),
+                path: path.clone(),
+            }),
+            _ => None,
+        };
+        let source_name = self.spec.source.file_name();
+        plan.push(
+            Action::Kernel(KernelAction::LoadObject(LoadObject {
+                object: staged,
+                object_name: source_name
+                    .split('.')
+                    .next()
+                    .unwrap_or(source_name)
+                    .to_owned(),
+                programs: self
+                    .checked
+                    .programs
+                    .iter()
+                    .map(|p| p.load.clone())
+                    .collect(),
+                globals: self.checked.globals.clone(),
+                reuse_maps: self.maps.iter().filter_map(reused).collect(),
+                skip_maps: self.checked.skip_maps.clone(),
+            })),
+            Action::Kernel(KernelAction::Release),
+        );
+    }
+
+    /// Gives the object its place under the id of every program: one file, several names.
+    fn publish(&self, plan: &mut Plan) {
+        let staged: PathTemplate = self.layout.staged_object().into();
+        for program in &self.checked.programs {
+            make_directory(plan, self.program_file(program, ""));
+            let object = self.program_file(program, "/bytecode.o");
+            plan.push(
+                Action::Files(FileAction::Link {
+                    from: staged.clone(),
+                    to: object.clone(),
+                }),
+                Action::Files(FileAction::RemoveFile { path: object }),
+            );
+            if program.load.keep_instructions {
+                let path = self.program_file(program, "/instructions.json");
+                plan.push(
+                    Action::Files(FileAction::KeepInstructions {
+                        program: reference(program),
+                        path: path.clone(),
+                    }),
+                    Action::Files(FileAction::RemoveFile { path }),
+                );
+            }
+        }
+        plan.push_final(
+            Action::Files(FileAction::RemoveFile { path: staged }),
+            "the object has its name under the program's id",
+        );
+    }
+
+    fn pin_maps(&self, plan: &mut Plan) {
+        let ours = self.spec.pin_path.is_none();
+        let pinned = |place: &MapPlace| !matches!(place, MapPlace::Reused(_));
+        if !self.snapshot.bpffs_mounted
+            && (ours || self.maps.iter().any(|(_, place)| pinned(place)))
+        {
+            let path = self.layout.bpffs();
+            plan.push(
+                Action::Kernel(KernelAction::MountBpffs { path: path.clone() }),
+                Action::Kernel(KernelAction::UnmountBpffs { path }),
+            );
+        }
+        let mut made: Vec<PathTemplate> = Vec::new();
+        for (name, place) in &self.maps {
+            let (directories, path) = match place {
+                MapPlace::Reused(_) => continue,
+                MapPlace::OwnSet(path) => (
+                    [self.layout.map_sets().into(), self.map_directory()].to_vec(),
+                    path,
+                ),
+                MapPlace::Shared(path) => ([self.layout.shared_maps().into()].to_vec(), path),
+            };
+            for directory in directories {
+                if !made.contains(&directory) {
+                    make_pin_directory(plan, directory.clone());
+                    made.push(directory);
+                }
+            }
+            let map = MapReference::Loaded { map: name.clone() };
+            plan.push(
+                Action::Kernel(KernelAction::PinMap {
+                    map: map.clone(),
+                    path: path.clone(),
+                }),
+                Action::Kernel(KernelAction::UnpinMap {
+                    map,
+                    path: path.clone(),
+                }),
+            );
+        }
+    }
+
+    fn pin_program(&self, plan: &mut Plan, program: &CheckedProgram) {
+        if let (Some(path), Some(PinState::Free { ancestor, .. })) =
+            (&self.spec.pin_path, &self.snapshot.pin)
+        {
+            let parents = core::iter::successors(path.parent(), AbsolutePath::parent);
+            let mut missing: Vec<AbsolutePath> = parents
+                .take_while(|parent| parent.is_below(ancestor))
+                .collect();
+            missing.reverse();
+            for directory in missing {
+                make_pin_directory(plan, directory.into());
+            }
+        }
+        let path = self.pin_path(program);
+        plan.push(
+            Action::Kernel(KernelAction::PinProgram {
+                program: reference(program),
+                path: path.clone(),
+            }),
+            Action::Kernel(KernelAction::UnpinProgram {
+                program: reference(program),
+                path,
+            }),
+        );
+    }
+
+    fn draft(&self, program: &CheckedProgram) -> ProgramDraft {
+        let pin = |(name, place): &(String, MapPlace)| {
+            let path = match place {
+                MapPlace::Reused(path) => path.clone().into(),
+                MapPlace::OwnSet(path) | MapPlace::Shared(path) => path.clone(),
+            };
+            (name.clone(), path)
+        };
+        let globals = self.spec.global_data.iter();
+        let globals: BTreeMap<_, _> = globals
+            .map(|(k, v)| (k.clone(), Base64Bytes(v.clone())))
+            .collect();
+        ProgramDraft {
+            program: reference(program),
+            program_name: program.load.name.clone(),
+            program_type: program.program_type,
+            object_path: self.program_file(program, "/bytecode.o"),
+            source_path: Some(self.spec.source.clone()),
+            global_data: globals,
+            attach_function: program.attach_function.clone(),
+            map_owner_id: self.spec.map_owner_id,
+            license: self.snapshot.object.license.clone(),
+            pin_path: self.pin_path(program),
+            map_directory: self.map_directory(),
+            map_owner: Some(self.map_set()),
+            metadata: self.spec.metadata.clone(),
+            map_pins: self.maps.iter().map(pin).collect(),
+            created_at: self.snapshot.now,
+        }
+    }
+
+    fn map_set(&self) -> ProgramReference {
+        map_set(self.checked, self.snapshot)
+    }
+
+    fn map_directory(&self) -> PathTemplate {
+        PathTemplate::with_id(
+            format!("{}/", self.layout.map_sets()),
+            self.map_set(),
+            String::new(),
+        )
+    }
+
+    fn program_file(&self, program: &CheckedProgram, rest: &str) -> PathTemplate {
+        let before = format!("{}/", self.layout.programs());
+        PathTemplate::with_id(before, reference(program), rest.to_owned())
+    }
+
+    fn pin_path(&self, program: &CheckedProgram) -> PathTemplate {
+        match &self.spec.pin_path {
+            Some(path) => path.clone().into(),
+            None => PathTemplate::with_id(
+                self.layout.program_pin_prefix(),
+                reference(program),
+                String::new(),
+            ),
+        }
+    }
+}
+
+fn reference(program: &CheckedProgram) -> ProgramReference {
+    ProgramReference::Loaded {
+        program: program.load.name.clone(),
+    }
+}
+
+fn make_directory(plan: &mut Plan, path: PathTemplate) {
+    plan.push(
+        Action::Files(FileAction::MakeDirectory { path: path.clone() }),
+        Action::Files(FileAction::RemoveEmptyDirectory { path }),
+    );
+}
+
+fn make_pin_directory(plan: &mut Plan, path: PathTemplate) {
+    plan.push(
+        Action::Kernel(KernelAction::MakePinDirectory { path: path.clone() }),
+        Action::Kernel(KernelAction::RemoveEmptyPinDirectory { path }),
+    );
+}

@@ -1,0 +1,139 @@
+//! Why a load is refused before its first effect.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::types::AbsolutePath;
+use crate::types::NameError;
+use crate::types::ProgramId;
+use crate::types::ProgramType;
+
+/// Why a load cannot be planned.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadRefusal {
+    /// No program was named.
+    #[error("no program was named")]
+    NothingNamed,
+    /// More programs than [`crate::managed::MAX_PROGRAMS_PER_LOAD`].
+    #[error("{given} programs in one load; the limit is {limit}")]
+    TooManyPrograms {
+        /// How many were named.
+        given: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// More metadata than [`crate::managed::MAX_METADATA_ENTRIES`].
+    #[error("{given} metadata entries; the limit is {limit}")]
+    TooMuchMetadata {
+        /// How many were given.
+        given: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A program was named twice.
+    #[error("program `{0}` is named twice")]
+    NamedTwice(String),
+    /// The object has no such program.
+    #[error("the object has no program `{name}`")]
+    NoSuchProgram {
+        /// The name asked for.
+        name: String,
+        /// The names that exist.
+        available: Vec<String>,
+    },
+    /// Neither the section nor the request says the type.
+    #[error("program `{program}` is in section `{section}`, which names no program type")]
+    UnknownType {
+        /// The program.
+        program: String,
+        /// Its section.
+        section: String,
+    },
+    /// The declared type is outside the section's family.
+    #[error(
+        "program type mismatch: `{program}` is in section `{section}`, a {found} program, not {declared}"
+    )]
+    TypeMismatch {
+        /// The program.
+        program: String,
+        /// Its section.
+        section: String,
+        /// The type the section means.
+        found: ProgramType,
+        /// The type asked for.
+        declared: ProgramType,
+    },
+    /// The type needs an attach function and none was given.
+    #[error("{program_type} program `{program}` needs the function or hook it attaches to")]
+    AttachFunctionMissing {
+        /// The program.
+        program: String,
+        /// Its type.
+        program_type: ProgramType,
+    },
+    /// The type has no attach function and one was given.
+    #[error("{program_type} program `{program}` takes no attach function")]
+    AttachFunctionRefused {
+        /// The program.
+        program: String,
+        /// Its type.
+        program_type: ProgramType,
+    },
+    /// An extension's target is not `PROGRAM_ID/FUNCTION`.
+    #[error("extension program `{program}` needs PROGRAM_ID/FUNCTION to replace, not `{given}`")]
+    BadExtensionTarget {
+        /// The program.
+        program: String,
+        /// What was given.
+        given: String,
+    },
+    /// The object has no such global variable.
+    #[error("the object has no global variable `{name}`")]
+    NoSuchGlobal {
+        /// The name asked for.
+        name: String,
+        /// The names that exist.
+        available: Vec<String>,
+    },
+    /// A global variable has another size.
+    #[error("global variable `{name}` has {expected} byte(s), the value {given}")]
+    GlobalSize {
+        /// The variable.
+        name: String,
+        /// Its size in bytes.
+        expected: u64,
+        /// The size of the value in bytes.
+        given: u64,
+    },
+    /// A struct_ops map has members that were not named.
+    #[error("struct_ops map `{map}` also needs program {}", missing.join(", "))]
+    IncompleteStructOps {
+        /// The map.
+        map: String,
+        /// Its programs that were not named.
+        missing: Vec<String>,
+    },
+    /// A pin path for more than one program.
+    #[error("one pin path was given for {0} programs")]
+    OnePinPathForMany(usize),
+    /// The pin path is not on a bpffs.
+    #[error("pin path {path} is not on a bpffs")]
+    PinOutsideBpffs {
+        /// The path.
+        path: AbsolutePath,
+        /// The nearest directory that exists.
+        ancestor: AbsolutePath,
+    },
+    /// Something is at the pin path.
+    #[error("pin path {0} is already taken")]
+    PinTaken(AbsolutePath),
+    /// A map's name cannot be a pin's.
+    #[error("map of the object: {0}")]
+    UnsafeMapName(NameError),
+    /// A name of the pin path cannot be a pin's.
+    #[error("pin path: {0}")]
+    UnsafePinPath(NameError),
+    /// The map owner is not managed.
+    #[error("map_owner_id {0} does not exist")]
+    NoSuchMapOwner(ProgramId),
+}

@@ -1,0 +1,177 @@
+//! The plan of an unload.
+
+use alloc::borrow::ToOwned;
+use alloc::vec::Vec;
+
+use crate::action::Action;
+use crate::action::FileAction;
+use crate::action::KernelAction;
+use crate::action::MapReference;
+use crate::action::Plan;
+use crate::action::ProgramReference;
+use crate::action::StoreAction;
+use crate::kernel::PinState;
+use crate::managed::ManagedMap;
+use crate::managed::Program;
+use crate::types::AbsolutePath;
+use crate::types::MapId;
+use crate::types::ProgramId;
+use crate::types::RuntimeLayout;
+
+/// What the world looks like before an unload, gathered once.
+#[derive(Clone, Debug)]
+pub struct UnloadSnapshot {
+    /// The record.
+    pub program: Program,
+    /// What is at its pin.
+    pub pin: PinState,
+    /// The root of the bpffs that the pin is on: directories above it are not ours to remove.
+    pub pin_root: AbsolutePath,
+    /// The other programs that share its map set or a map with it.
+    pub sharing: Vec<Program>,
+}
+
+/// Why an unload is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnloadRefusal {
+    /// Something else is at the program's pin.
+    #[error("the pin {path} of program {id} now holds something else; it is left alone")]
+    PinIsNotOurs {
+        /// The program.
+        id: ProgramId,
+        /// Its recorded pin.
+        path: AbsolutePath,
+    },
+}
+
+/// Plans an unload.
+///
+/// The order, and why: pins go first and the record after them, so that whatever is interrupted is still
+/// named by its record. The files go last, because nothing brings them back.
+///
+/// # Errors
+/// [`UnloadRefusal::PinIsNotOurs`] when the pin holds another object: identity is id, tag, load time and pin.
+pub fn plan_unload(
+    snapshot: &UnloadSnapshot,
+    layout: &RuntimeLayout,
+) -> Result<Plan, UnloadRefusal> {
+    let program = &snapshot.program;
+    let mut plan = Plan::default();
+    match &snapshot.pin {
+        PinState::Program(found) if found.identity == program.identity => {
+            unpin_program(&mut plan, program);
+        }
+        // Removed by hand: what is left of the program goes all the same.
+        PinState::Free { .. } => {}
+        _ => {
+            return Err(UnloadRefusal::PinIsNotOurs {
+                id: program.id(),
+                path: program.pin_path.clone(),
+            });
+        }
+    }
+    if !program.pin_path.is_below(&layout.bpffs()) {
+        remove_empty_parents(&mut plan, &program.pin_path, &snapshot.pin_root);
+    }
+    unpin_maps(&mut plan, snapshot, layout);
+    plan.push(
+        Action::Store(StoreAction::DeleteProgram { id: program.id() }),
+        Action::Store(StoreAction::SaveProgram {
+            program: program.clone(),
+        }),
+    );
+    if let Some(directory) = program.load.object_path.parent() {
+        plan.push_final(
+            Action::Files(FileAction::RemoveTree {
+                path: directory.into(),
+            }),
+            "the last step; files do not come back",
+        );
+    }
+    Ok(plan)
+}
+
+fn unpin_program(plan: &mut Plan, program: &Program) {
+    let reference = ProgramReference::Known(program.id());
+    let path = program.pin_path.clone();
+    plan.push(
+        Action::Kernel(KernelAction::UnpinProgram {
+            program: reference.clone(),
+            path: path.clone().into(),
+        }),
+        Action::Kernel(KernelAction::PinProgram {
+            program: reference,
+            path: path.into(),
+        }),
+    );
+}
+
+fn remove_empty_parents(plan: &mut Plan, pin: &AbsolutePath, root: &AbsolutePath) {
+    let parents = core::iter::successors(pin.parent(), AbsolutePath::parent);
+    for directory in parents.take_while(|parent| parent.is_below(root)) {
+        remove_pin_directory(plan, directory);
+    }
+}
+
+/// A map set lives until its last user, a shared map too.
+fn unpin_maps(plan: &mut Plan, snapshot: &UnloadSnapshot, layout: &RuntimeLayout) {
+    let still_used = |map: &ManagedMap| {
+        let uses = |other: &Program| {
+            let mut pins = other.maps.iter().filter_map(|m| m.pin_path.as_ref());
+            pins.any(|pin| Some(pin) == map.pin_path.as_ref())
+        };
+        let in_set = map
+            .pin_path
+            .as_ref()
+            .is_some_and(|pin| pin.is_below(&snapshot.program.map_directory));
+        let set_in_use = || {
+            snapshot
+                .sharing
+                .iter()
+                .any(|other| other.map_set() == snapshot.program.map_set())
+        };
+        snapshot.sharing.iter().any(uses) || in_set && set_in_use()
+    };
+    let mut emptied: Vec<AbsolutePath> = Vec::new();
+    for map in snapshot.program.maps.iter().filter(|map| !still_used(map)) {
+        let Some(pin) = map.pin_path.clone() else {
+            continue;
+        };
+        unpin_map(plan, map.id, &pin);
+        if let Some(directory) = pin
+            .parent()
+            .filter(|parent| parent.is_below(&layout.bpffs()))
+            && !emptied.contains(&directory)
+        {
+            emptied.push(directory);
+        }
+    }
+    for directory in emptied {
+        remove_pin_directory(plan, directory);
+    }
+}
+
+fn unpin_map(plan: &mut Plan, id: MapId, pin: &AbsolutePath) {
+    let map = MapReference::Known(id);
+    plan.push(
+        Action::Kernel(KernelAction::UnpinMap {
+            map: map.clone(),
+            path: pin.to_owned().into(),
+        }),
+        Action::Kernel(KernelAction::PinMap {
+            map,
+            path: pin.to_owned().into(),
+        }),
+    );
+}
+
+fn remove_pin_directory(plan: &mut Plan, directory: AbsolutePath) {
+    plan.push(
+        Action::Kernel(KernelAction::RemoveEmptyPinDirectory {
+            path: directory.clone().into(),
+        }),
+        Action::Kernel(KernelAction::MakePinDirectory {
+            path: directory.into(),
+        }),
+    );
+}

@@ -1,0 +1,281 @@
+//! What a refusal means: from error numbers, verifier logs and libbpf's warnings to a [`KernelError`].
+
+use std::cell::RefCell;
+use std::fs;
+use std::io;
+
+use bpfman_core::kernel::KernelError;
+use bpfman_core::kernel::KernelErrorKind;
+use bpfman_core::kernel::PermissionFacts;
+use bpfman_core::types::KernelProgramType;
+use libbpf_rs::PrintLevel;
+use rustix::io::Errno;
+
+/// How many warnings of one load are kept; what libbpf says last matters most.
+const MAX_WARNINGS: usize = 256;
+/// The first error number of libbpf's own (`enum libbpf_errno`).
+const LIBBPF_ERRNO_START: i32 = 4000;
+/// What each of libbpf's own numbers means, from 4000 on (`libbpf.h`).
+const LIBBPF_ERRNOS: [&str; 14] = [
+    "unknown libbpf error",
+    "not an ELF object that libbpf can read",
+    "it has no kernel version where one is needed",
+    "its byte order is not this machine's",
+    "libbpf failed inside",
+    "a relocation failed",
+    "the program could not be loaded",
+    "a program is too big for this kernel",
+    "the kernel version does not match",
+    "a program has the wrong type",
+    "wrong netlink process id",
+    "invalid netlink sequence",
+    "netlink parsing failed",
+    "the program refused the load",
+];
+
+thread_local! {
+    static WARNINGS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Makes libbpf hand its warnings to us instead of printing them.
+pub(super) fn capture_warnings() {
+    libbpf_rs::set_print(Some((PrintLevel::Warn, |_, line| {
+        WARNINGS.with_borrow_mut(|warnings| {
+            if warnings.len() >= MAX_WARNINGS {
+                warnings.remove(0);
+            }
+            warnings.push(line);
+        });
+    })));
+}
+
+/// The warnings since the last call.
+pub(super) fn take_warnings() -> Vec<String> {
+    WARNINGS.with_borrow_mut(std::mem::take)
+}
+
+/// A refusal of a call on one thing.
+pub(super) fn refused(what: &str, error: &io::Error) -> KernelError {
+    let errno = error.raw_os_error();
+    let kind = errno.map_or(KernelErrorKind::Other, errno_kind);
+    let mut refusal = KernelError::new(kind, format!("{what}: {}", errno_text(error)));
+    refusal.errno = errno;
+    if kind == KernelErrorKind::Permission {
+        let facts = permission_facts(&[]);
+        refusal.message = format!("{what}: {}", permission_text(&facts));
+        refusal.permission = Some(facts);
+    }
+    refusal
+}
+
+/// A request that makes no sense.
+pub(super) fn bad_request(message: impl Into<String>) -> KernelError {
+    KernelError::new(KernelErrorKind::BadRequest, message.into())
+}
+
+fn errno_kind(errno: i32) -> KernelErrorKind {
+    if errno >= LIBBPF_ERRNO_START {
+        return KernelErrorKind::InvalidObject;
+    }
+    match Errno::from_raw_os_error(errno) {
+        Errno::PERM | Errno::ACCESS => KernelErrorKind::Permission,
+        Errno::NOENT | Errno::NOTDIR | Errno::SRCH => KernelErrorKind::NotFound,
+        Errno::EXIST => KernelErrorKind::Exists,
+        Errno::NOSPC | Errno::NOMEM | Errno::MFILE | Errno::NFILE => KernelErrorKind::NoSpace,
+        Errno::OPNOTSUPP | Errno::NOSYS => KernelErrorKind::Unsupported,
+        _ => KernelErrorKind::Other,
+    }
+}
+
+/// The system's text of an error, without the number that `io::Error` adds.
+fn errno_text(error: &io::Error) -> String {
+    let errno = error.raw_os_error().unwrap_or_default();
+    let own = usize::try_from(errno - LIBBPF_ERRNO_START).ok();
+    if let Some(text) = own.and_then(|at| LIBBPF_ERRNOS.get(at)) {
+        return (*text).to_owned();
+    }
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(at) => text[..at].to_owned(),
+        None => text,
+    }
+}
+
+/// An object that libbpf could not open.
+pub(super) fn open_refused(path: &str, error: &io::Error) -> KernelError {
+    let warnings = take_warnings();
+    let mut refusal = refused(path, error);
+    if matches!(
+        refusal.kind,
+        KernelErrorKind::Other | KernelErrorKind::Unsupported
+    ) {
+        refusal.kind = KernelErrorKind::InvalidObject;
+    }
+    if let Some(hint) = last_warning(&warnings) {
+        refusal.message = format!("{}: {hint}", refusal.message);
+    }
+    refusal
+}
+
+/// A load that was refused: `types` are those of the programs.
+pub(super) fn load_refused(errno: i32, log: &str, types: &[KernelProgramType]) -> KernelError {
+    let warnings = take_warnings();
+    let program = refused_program(&warnings);
+    let whose = program.map_or_else(String::new, |name| format!("program `{name}`: "));
+    if let Some(reason) = verifier_reason(log) {
+        let mut refusal = KernelError::new(KernelErrorKind::Verifier, format!("{whose}{reason}"));
+        refusal.errno = Some(errno);
+        refusal.verifier_log = Some(log.to_owned());
+        return refusal;
+    }
+    let error = io::Error::from_raw_os_error(errno);
+    let hint = last_warning(&warnings).map_or_else(String::new, |text| format!(" ({text})"));
+    let mut kind = errno_kind(errno);
+    let mut text = errno_text(&error);
+    let mut permission = None;
+    match kind {
+        KernelErrorKind::Permission => {
+            let facts = permission_facts(types);
+            text = permission_text(&facts);
+            permission = Some(facts);
+        }
+        KernelErrorKind::NotFound => {
+            kind = KernelErrorKind::Unsupported;
+            "this kernel has no such function or hook".clone_into(&mut text);
+        }
+        KernelErrorKind::Other if Errno::from_raw_os_error(errno) == Errno::INVAL => {
+            kind = KernelErrorKind::Unsupported;
+            "this kernel does not know this program type, hook or kind of map"
+                .clone_into(&mut text);
+        }
+        _ => {}
+    }
+    KernelError {
+        kind,
+        message: format!("{whose}{text}{hint}"),
+        errno: Some(errno),
+        verifier_log: None,
+        permission,
+    }
+}
+
+/// The line of a verifier log that says why: the last one before its statistics.
+fn verifier_reason(log: &str) -> Option<&str> {
+    const STATISTICS: [&str; 6] = [
+        "processed ",
+        "verification time ",
+        "stack depth ",
+        "max_states",
+        "peak_states",
+        "-- ",
+    ];
+    log.lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !line.is_empty() && !STATISTICS.iter().any(|start| line.starts_with(start)))
+}
+
+/// The program that libbpf says could not be loaded.
+fn refused_program(warnings: &[String]) -> Option<&str> {
+    let line = warnings.iter().find(|line| line.contains("prog '"))?;
+    let (_, rest) = line.split_once("prog '")?;
+    rest.split_once('\'').map(|(name, _)| name)
+}
+
+/// What libbpf said that is of use: not that a program failed, which the caller says better.
+fn last_warning(warnings: &[String]) -> Option<String> {
+    const REPEATS: [&str; 3] = [
+        "failed to load object",
+        "failed to load BPF skeleton",
+        "-- ",
+    ];
+    let lines = warnings.iter().rev().flat_map(|text| text.lines().rev());
+    lines
+        .map(|line| line.trim().trim_start_matches("libbpf: "))
+        .find(|line| !line.is_empty() && !REPEATS.iter().any(|start| line.starts_with(start)))
+        .map(str::to_owned)
+}
+
+/// `CAP_*` numbers of `linux/capability.h`.
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
+const CAP_BPF: u32 = 39;
+
+fn permission_facts(types: &[KernelProgramType]) -> PermissionFacts {
+    let lockdown = fs::read_to_string("/sys/kernel/security/lockdown");
+    let mut facts = PermissionFacts {
+        missing_capabilities: Vec::new(),
+        lockdown: lockdown.ok().map(|text| text.trim().to_owned()),
+    };
+    let Some(held) = effective_capabilities() else {
+        return facts;
+    };
+    let has = |capability: u32| held & (1 << capability) != 0;
+    if has(CAP_SYS_ADMIN) {
+        return facts;
+    }
+    let mut need = |capability: u32, name: &str| {
+        if !has(capability) {
+            facts.missing_capabilities.push(name.to_owned());
+        }
+    };
+    need(CAP_BPF, "CAP_BPF");
+    if types.iter().copied().any(is_network) {
+        need(CAP_NET_ADMIN, "CAP_NET_ADMIN");
+    }
+    if types.iter().copied().any(is_tracing) {
+        need(CAP_PERFMON, "CAP_PERFMON");
+    }
+    facts
+}
+
+fn effective_capabilities() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(line.trim(), 16).ok()
+}
+
+/// What is not listed here needs CAP_BPF alone (`is_net_admin_prog_type`, `is_perfmon_prog_type` of the kernel).
+fn is_tracing(kind: KernelProgramType) -> bool {
+    use KernelProgramType as T;
+    matches!(
+        kind,
+        T::KPROBE
+            | T::TRACEPOINT
+            | T::PERF_EVENT
+            | T::RAW_TRACEPOINT
+            | T::RAW_TRACEPOINT_WRITABLE
+            | T::TRACING
+            | T::LSM
+            | T::STRUCT_OPS
+            | T::EXTENSION
+    )
+}
+
+fn is_network(kind: KernelProgramType) -> bool {
+    use KernelProgramType as T;
+    !is_tracing(kind)
+        && !matches!(
+            kind,
+            T::SOCKET_FILTER | T::CGROUP_SKB | T::SYSCALL | T::SK_REUSEPORT
+        )
+        || kind == T::EXTENSION
+}
+
+fn permission_text(facts: &PermissionFacts) -> String {
+    let missing = &facts.missing_capabilities;
+    if !missing.is_empty() {
+        return format!("not permitted: this process lacks {}", missing.join(", "));
+    }
+    let locked =
+        |state: &String| state.contains("[integrity]") || state.contains("[confidentiality]");
+    match &facts.lockdown {
+        Some(state) if locked(state) => {
+            format!("not permitted: no capability is missing, but the kernel is locked down ({state})")
+        }
+        _ => "not permitted: no capability is missing, but this kernel or its security policy refuses".to_owned(),
+    }
+}

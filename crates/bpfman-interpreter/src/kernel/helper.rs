@@ -1,0 +1,201 @@
+//! The kernel through a `bpfman-kernel` process.
+
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Read;
+use std::io::Write;
+use std::path::Path;
+use std::process::Child;
+use std::process::ChildStdin;
+use std::process::ChildStdout;
+use std::process::Command;
+use std::process::Stdio;
+
+use bpfman_core::action::KernelAction;
+use bpfman_core::action::Outcome;
+use bpfman_core::kernel;
+use bpfman_core::kernel::KernelError;
+use bpfman_core::kernel::KernelErrorKind;
+use bpfman_core::kernel::PinState;
+use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::MapId;
+use bpfman_core::types::ProgramId;
+use serde::Deserialize;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::protocol::Query;
+use crate::interfaces::Detail;
+use crate::interfaces::KernelExecutor;
+use crate::interfaces::KernelReader;
+use crate::interfaces::KernelSource;
+
+/// The longest answer: a full verifier log, every byte of it escaped, fits.
+const MAX_ANSWER_BYTES: u64 = 128 << 20;
+
+/// A running helper. What a plan holds, it holds; dropping this ends it.
+#[derive(Debug)]
+pub struct HelperKernel {
+    child: Child,
+    // `None` only while it is dropped.
+    requests: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+fn failed(message: String) -> KernelError {
+    KernelError::new(KernelErrorKind::Helper, message)
+}
+
+impl HelperKernel {
+    /// Starts the helper at `path`.
+    ///
+    /// # Errors
+    /// [`KernelErrorKind::Helper`] when it cannot be started.
+    pub fn spawn(path: &Path) -> Result<Self, KernelError> {
+        let cannot =
+            |why: &str| failed(format!("the helper {} cannot start: {why}", path.display()));
+        let mut child = Command::new(path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| cannot(&error.to_string()))?;
+        let requests = child.stdin.take();
+        let answers = child
+            .stdout
+            .take()
+            .ok_or_else(|| cannot("it has no output"))?;
+        Ok(Self {
+            child,
+            requests,
+            answers: BufReader::new(answers),
+        })
+    }
+
+    /// Sends a request and reads the fields of its answer.
+    fn ask<T: DeserializeOwned>(&mut self, request: &impl Serialize) -> Result<T, KernelError> {
+        let wrong = |error: serde_json::Error| failed(format!("the helper's answer: {error}"));
+        let line = self.exchange(request)?;
+        let value: Value = serde_json::from_slice(&line).map_err(wrong)?;
+        if value.get("ok").and_then(Value::as_bool) == Some(true) {
+            return T::deserialize(value).map_err(wrong);
+        }
+        let refusal = Refusal::deserialize(value).map_err(wrong)?;
+        Err(refusal.error)
+    }
+
+    fn exchange(&mut self, request: &impl Serialize) -> Result<Vec<u8>, KernelError> {
+        let lost = |what: &str, why: String| failed(format!("the helper {what}: {why}"));
+        let mut line = serde_json::to_vec(request)
+            .map_err(|error| lost("cannot be asked", error.to_string()))?;
+        line.push(b'\n');
+        let requests = self.requests.as_mut();
+        let requests = requests.ok_or_else(|| failed("the helper has ended".to_owned()))?;
+        requests
+            .write_all(&line)
+            .and_then(|()| requests.flush())
+            .map_err(|error| lost("takes no requests", error.to_string()))?;
+        line.clear();
+        let mut limited = self.answers.by_ref().take(MAX_ANSWER_BYTES);
+        limited
+            .read_until(b'\n', &mut line)
+            .map_err(|error| lost("does not answer", error.to_string()))?;
+        if line.pop() == Some(b'\n') {
+            return Ok(line);
+        }
+        let why = match self.child.try_wait() {
+            Ok(Some(status)) => format!("it ended with {status}"),
+            _ => "it closed its output or answered too much".to_owned(),
+        };
+        Err(lost("gave no whole answer", why))
+    }
+}
+
+impl Drop for HelperKernel {
+    fn drop(&mut self) {
+        // The end of its input ends it.
+        self.requests = None;
+        let _ = self.child.wait();
+    }
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    error: KernelError,
+}
+
+#[derive(Deserialize)]
+struct Programs {
+    programs: Vec<kernel::Program>,
+    errors: Vec<KernelError>,
+}
+
+#[derive(Deserialize)]
+struct State {
+    state: PinState,
+}
+
+#[derive(Deserialize)]
+struct Program {
+    program: Option<kernel::Program>,
+}
+
+#[derive(Deserialize)]
+struct Map {
+    map: Option<kernel::Map>,
+}
+
+#[derive(Deserialize)]
+struct Root {
+    is_bpffs_root: bool,
+}
+
+impl KernelSource for HelperKernel {
+    fn programs(&mut self) -> Box<dyn Iterator<Item = Result<kernel::Program, KernelError>> + '_> {
+        match self.ask::<Programs>(&Query::Programs) {
+            Ok(all) => {
+                let errors = all.errors.into_iter().map(Err);
+                Box::new(all.programs.into_iter().map(Ok).chain(errors))
+            }
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        }
+    }
+}
+
+impl KernelReader for HelperKernel {
+    fn pin_state(&mut self, path: &AbsolutePath, detail: Detail) -> Result<PinState, KernelError> {
+        let path = path.clone();
+        let answer: State = self.ask(&Query::PinState { path, detail })?;
+        Ok(answer.state)
+    }
+
+    fn program(
+        &mut self,
+        id: ProgramId,
+        detail: Detail,
+    ) -> Result<Option<kernel::Program>, KernelError> {
+        let answer: Program = self.ask(&Query::Program { id, detail })?;
+        Ok(answer.program)
+    }
+
+    fn map(&mut self, id: MapId) -> Result<Option<kernel::Map>, KernelError> {
+        let answer: Map = self.ask(&Query::Map { id })?;
+        Ok(answer.map)
+    }
+
+    fn is_bpffs_root(&mut self, path: &AbsolutePath) -> Result<bool, KernelError> {
+        let answer: Root = self.ask(&Query::IsBpffsRoot { path: path.clone() })?;
+        Ok(answer.is_bpffs_root)
+    }
+}
+
+impl KernelExecutor for HelperKernel {
+    fn execute(&mut self, action: &KernelAction) -> Result<Outcome, KernelError> {
+        self.ask(action)
+    }
+
+    fn finish(&mut self) {
+        // A helper that cannot be asked has ended, and holds nothing.
+        let _ = self.exchange(&Query::Finish);
+    }
+}

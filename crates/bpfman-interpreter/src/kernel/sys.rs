@@ -1,0 +1,337 @@
+//! The calls into libbpf that `libbpf-rs` has no safe form of. The only unsafe code of the workspace: thin
+//! wrappers, each of which checks what it hands over and decides nothing.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
+use std::os::fd::FromRawFd;
+use std::os::fd::OwnedFd;
+use std::ptr;
+
+use libbpf_rs::AsRawLibbpf;
+use libbpf_rs::MapMut;
+use libbpf_rs::Object;
+use libbpf_rs::ObjectBuilder;
+use libbpf_rs::OpenMapMut;
+use libbpf_rs::OpenObject;
+use libbpf_rs::OpenProgram;
+use libbpf_rs::OpenProgramMut;
+use libbpf_rs::Program;
+use libbpf_rs::libbpf_sys;
+use libbpf_rs::libbpf_sys::bpf_map_info;
+use libbpf_rs::libbpf_sys::bpf_prog_info;
+use rustix::io::Errno;
+
+/// The most a verifier log can hold: every kernel accepts this size.
+const LOG_BYTES: usize = (16 << 20) - 1;
+/// The verifier allows 64 maps a program, and no kernel has allowed more than this many.
+const MAX_MAP_IDS: u32 = 1 << 16;
+
+/// What a call that answers 0 or a negative error number answered.
+fn check(answer: i32) -> io::Result<()> {
+    if answer < 0 {
+        Err(io::Error::from_raw_os_error(answer.saturating_neg()))
+    } else {
+        Ok(())
+    }
+}
+
+/// A new descriptor that a libbpf call answered.
+fn owned(answer: i32) -> io::Result<OwnedFd> {
+    check(answer)?;
+    // SAFETY: the kernel just made this descriptor for the caller, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(answer) })
+}
+
+fn c_string(text: &str) -> io::Result<CString> {
+    CString::new(text).map_err(|_| io::Error::from(Errno::INVAL))
+}
+
+/// The first program id after `start`; `None` at the end.
+pub(super) fn next_program_id(start: u32) -> io::Result<Option<u32>> {
+    let mut next = 0;
+    // SAFETY: `next` is a writable u32 for the time of the call.
+    let answer = unsafe { libbpf_sys::bpf_prog_get_next_id(start, &raw mut next) };
+    match check(answer) {
+        Ok(()) => Ok(Some(next)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a program by id.
+pub(super) fn program_by_id(id: u32) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes a number only.
+    owned(unsafe { libbpf_sys::bpf_prog_get_fd_by_id(id) })
+}
+
+/// Opens a map by id.
+pub(super) fn map_by_id(id: u32) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes a number only.
+    owned(unsafe { libbpf_sys::bpf_map_get_fd_by_id(id) })
+}
+
+/// Opens what is pinned at a path.
+pub(super) fn open_pin(path: &str) -> io::Result<OwnedFd> {
+    let path = c_string(path)?;
+    // SAFETY: `path` is a NUL-terminated string that outlives the call.
+    owned(unsafe { libbpf_sys::bpf_obj_get(path.as_ptr()) })
+}
+
+/// Pins an object at a path.
+pub(super) fn pin(fd: BorrowedFd<'_>, path: &str) -> io::Result<()> {
+    let path = c_string(path)?;
+    // SAFETY: `fd` is open and `path` a NUL-terminated string, both for the time of the call.
+    check(unsafe { libbpf_sys::bpf_obj_pin(fd.as_raw_fd(), path.as_ptr()) })
+}
+
+/// What the kernel says about a program, and the ids of its maps.
+pub(super) fn program_info(fd: BorrowedFd<'_>) -> io::Result<(bpf_prog_info, Vec<u32>)> {
+    let mut info = bpf_prog_info::default();
+    program_info_into(fd, &mut info)?;
+    let count = info.nr_map_ids.min(MAX_MAP_IDS);
+    if count == 0 {
+        return Ok((info, Vec::new()));
+    }
+    let mut ids = vec![0_u32; count as usize];
+    let mut with_maps = bpf_prog_info {
+        nr_map_ids: count,
+        map_ids: ids.as_mut_ptr().expose_provenance() as u64,
+        ..bpf_prog_info::default()
+    };
+    // The kernel writes at most `nr_map_ids` ids to `map_ids`: `ids` holds that many.
+    program_info_into(fd, &mut with_maps)?;
+    ids.truncate(with_maps.nr_map_ids as usize);
+    Ok((info, ids))
+}
+
+fn program_info_into(fd: BorrowedFd<'_>, info: &mut bpf_prog_info) -> io::Result<()> {
+    let mut length = size_of::<bpf_prog_info>() as u32;
+    // SAFETY: `info` is writable for `length` bytes; the buffers it points to are as long as it says (the
+    // only caller that sets any is `program_info`).
+    check(unsafe { libbpf_sys::bpf_prog_get_info_by_fd(fd.as_raw_fd(), info, &raw mut length) })
+}
+
+/// What the kernel says about a map.
+pub(super) fn map_info(fd: BorrowedFd<'_>) -> io::Result<bpf_map_info> {
+    let mut info = bpf_map_info::default();
+    let mut length = size_of::<bpf_map_info>() as u32;
+    // SAFETY: `info` is writable for `length` bytes and points to no buffer.
+    check(unsafe {
+        libbpf_sys::bpf_map_get_info_by_fd(fd.as_raw_fd(), &raw mut info, &raw mut length)
+    })?;
+    Ok(info)
+}
+
+/// A name as the kernel writes it: up to 16 bytes, ended by NUL.
+pub(super) fn kernel_name(name: &[std::ffi::c_char]) -> String {
+    let bytes: Vec<u8> = name
+        .iter()
+        .map(|&c| c.cast_unsigned_byte())
+        .take_while(|&byte| byte != 0)
+        .collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// `c_char` is signed on some machines and not on others.
+trait CastUnsignedByte {
+    fn cast_unsigned_byte(self) -> u8;
+}
+
+impl CastUnsignedByte for std::ffi::c_char {
+    fn cast_unsigned_byte(self) -> u8 {
+        self.to_ne_bytes()[0]
+    }
+}
+
+/// An object that is open and not yet loaded, with the buffer of its verifier log.
+pub(super) struct Loading {
+    // Dropped before the buffer that its programs point into.
+    object: OpenObject,
+    log: Vec<u8>,
+}
+
+/// A refused load: the error number, and what the verifier said.
+pub(super) struct Refused {
+    pub(super) errno: i32,
+    pub(super) log: String,
+}
+
+impl Refused {
+    fn without_log(error: &io::Error) -> Self {
+        Self {
+            errno: error.raw_os_error().unwrap_or_default(),
+            log: String::new(),
+        }
+    }
+}
+
+impl Loading {
+    /// Opens an object file; the error is libbpf's number, which may be one of its own.
+    pub(super) fn open(name: &str, path: &str) -> io::Result<Self> {
+        let path = c_string(path)?;
+        let mut builder = ObjectBuilder::default();
+        builder
+            .name(name)
+            .map_err(|_| io::Error::from(Errno::INVAL))?;
+        let options = builder.as_libbpf_object();
+        // SAFETY: `path` and the options (and the name in them, owned by `builder`) outlive the call.
+        let opened = unsafe { libbpf_sys::bpf_object__open_file(path.as_ptr(), options.as_ptr()) };
+        let Some(opened) = ptr::NonNull::new(opened) else {
+            return Err(io::Error::last_os_error());
+        };
+        // SAFETY: libbpf just made this object, and we own it.
+        let object = unsafe { OpenObject::from_ptr(opened) };
+        Ok(Self {
+            object,
+            // Zeroed pages come from the kernel only when they are written: this costs nothing until then.
+            log: vec![0; LOG_BYTES],
+        })
+    }
+
+    pub(super) fn object(&self) -> &OpenObject {
+        &self.object
+    }
+
+    pub(super) fn object_mut(&mut self) -> &mut OpenObject {
+        &mut self.object
+    }
+
+    /// Loads it. Log level stays 0, so libbpf asks for a log only after a program was refused.
+    pub(super) fn load(mut self) -> Result<Object, Refused> {
+        let (start, length) = (self.log.as_mut_ptr(), self.log.len());
+        for program in self.object.progs_mut() {
+            let program = program.as_libbpf_object();
+            // SAFETY: the program belongs to the open object. The buffer is not touched by anyone else
+            // during the load and lives until the end of this function; libbpf writes it only in the load.
+            let answer = unsafe {
+                libbpf_sys::bpf_program__set_log_buf(
+                    program.as_ptr(),
+                    start.cast(),
+                    length as libbpf_sys::size_t,
+                )
+            };
+            check(answer).map_err(|error| Refused::without_log(&error))?;
+        }
+        let pointer = self.object.as_libbpf_object();
+        // SAFETY: the object is open and not loaded.
+        let answer = unsafe { libbpf_sys::bpf_object__load(pointer.as_ptr()) };
+        let Self { object, log } = self;
+        if answer < 0 {
+            let text = log.split(|&byte| byte == 0).next().unwrap_or_default();
+            return Err(Refused {
+                errno: answer.saturating_neg(),
+                log: String::from_utf8_lossy(text).into_owned(),
+            });
+        }
+        // SAFETY: the object is loaded, and `take_ptr` gave up its ownership.
+        Ok(unsafe { Object::from_ptr(object.take_ptr()) })
+    }
+}
+
+/// The type libbpf has for a program: what its section says until it is set.
+pub(super) fn program_type(program: &OpenProgram<'_>) -> u32 {
+    // SAFETY: the program belongs to an open object.
+    unsafe { libbpf_sys::bpf_program__type(program.as_libbpf_object().as_ptr()) }
+}
+
+/// The expected attach type libbpf has for a program.
+pub(super) fn attach_type(program: &OpenProgram<'_>) -> u32 {
+    // SAFETY: the program belongs to an open object.
+    unsafe { libbpf_sys::bpf_program__expected_attach_type(program.as_libbpf_object().as_ptr()) }
+}
+
+/// The load flags libbpf has for a program.
+pub(super) fn flags(program: &OpenProgram<'_>) -> u32 {
+    // SAFETY: the program belongs to an open object.
+    unsafe { libbpf_sys::bpf_program__flags(program.as_libbpf_object().as_ptr()) }
+}
+
+/// Sets a program's type; libbpf then forgets what the section says.
+pub(super) fn set_program_type(program: &mut OpenProgramMut<'_>, value: u32) -> io::Result<()> {
+    // SAFETY: the program belongs to an open object; libbpf only stores the number.
+    check(unsafe { libbpf_sys::bpf_program__set_type(program.as_libbpf_object().as_ptr(), value) })
+}
+
+/// Sets a program's expected attach type.
+pub(super) fn set_attach_type(program: &mut OpenProgramMut<'_>, value: u32) -> io::Result<()> {
+    // SAFETY: the program belongs to an open object; libbpf only stores the number.
+    check(unsafe {
+        libbpf_sys::bpf_program__set_expected_attach_type(
+            program.as_libbpf_object().as_ptr(),
+            value,
+        )
+    })
+}
+
+/// Sets a program's load flags.
+pub(super) fn set_flags(program: &mut OpenProgramMut<'_>, value: u32) -> io::Result<()> {
+    // SAFETY: the program belongs to an open object; libbpf only stores the number.
+    check(unsafe { libbpf_sys::bpf_program__set_flags(program.as_libbpf_object().as_ptr(), value) })
+}
+
+/// Binds a program to a function of the kernel, or of the program behind `target`.
+pub(super) fn set_attach_target(
+    program: &mut OpenProgramMut<'_>,
+    target: Option<BorrowedFd<'_>>,
+    function: Option<&str>,
+) -> io::Result<()> {
+    let function = function.map(c_string).transpose()?;
+    let name = function.as_ref().map_or(ptr::null(), |name| name.as_ptr());
+    let fd = target.map_or(0, |fd| fd.as_raw_fd());
+    // SAFETY: the program belongs to an open object; the name is NULL or a string that outlives the call.
+    check(unsafe {
+        libbpf_sys::bpf_program__set_attach_target(program.as_libbpf_object().as_ptr(), fd, name)
+    })
+}
+
+/// Makes libbpf forget that a map asks to be pinned.
+pub(super) fn clear_pin_path(map: &mut OpenMapMut<'_>) -> io::Result<()> {
+    // SAFETY: the map belongs to an open object; NULL is how libbpf spells "no path".
+    check(unsafe {
+        libbpf_sys::bpf_map__set_pin_path(map.as_libbpf_object().as_ptr(), ptr::null())
+    })
+}
+
+/// Takes an existing map instead of making one.
+pub(super) fn reuse_map(map: &mut OpenMapMut<'_>, fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the map belongs to an open object and `fd` is open; libbpf duplicates it.
+    check(unsafe { libbpf_sys::bpf_map__reuse_fd(map.as_libbpf_object().as_ptr(), fd.as_raw_fd()) })
+}
+
+/// Sets whether libbpf makes a map.
+pub(super) fn set_autocreate(map: &mut OpenMapMut<'_>, value: bool) -> io::Result<()> {
+    // SAFETY: the map belongs to an open object.
+    check(unsafe { libbpf_sys::bpf_map__set_autocreate(map.as_libbpf_object().as_ptr(), value) })
+}
+
+/// The map type as a number: newer ones have no name in `libbpf-rs`.
+pub(super) fn open_map_type(map: &OpenMapMut<'_>) -> u32 {
+    // SAFETY: the map belongs to an open object.
+    unsafe { libbpf_sys::bpf_map__type(map.as_libbpf_object().as_ptr()) }
+}
+
+/// The descriptor of a program of a loaded object; `None` when it was not loaded.
+pub(super) fn loaded_program<'object>(program: &Program<'object>) -> Option<BorrowedFd<'object>> {
+    // SAFETY: the program belongs to a loaded object.
+    let fd = unsafe { libbpf_sys::bpf_program__fd(program.as_libbpf_object().as_ptr()) };
+    // SAFETY: libbpf keeps the descriptor open as long as the object, which `'object` borrows.
+    (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
+}
+
+/// The descriptor of a map of a loaded object; `None` when it was not made.
+pub(super) fn loaded_map<'object>(map: &MapMut<'object>) -> Option<BorrowedFd<'object>> {
+    // SAFETY: the map belongs to a loaded object.
+    let fd = unsafe { libbpf_sys::bpf_map__fd(map.as_libbpf_object().as_ptr()) };
+    // SAFETY: libbpf keeps the descriptor open as long as the object, which `'object` borrows.
+    (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
+}
+
+/// A program's instructions as bytes, 8 each.
+pub(super) fn instruction_bytes(program: &Program<'_>) -> Vec<u8> {
+    let instructions = program.insns();
+    let length = size_of_val(instructions);
+    // SAFETY: `bpf_insn` is plain data without padding, `length` bytes of it.
+    unsafe { std::slice::from_raw_parts(instructions.as_ptr().cast::<u8>(), length) }.to_vec()
+}

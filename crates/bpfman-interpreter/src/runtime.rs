@@ -1,0 +1,108 @@
+//! The runtime directory: how a reader and the writer come to their store.
+//!
+//! The directory, its lock and its database have to be there before the first plan can be; making them is the
+//! one effect outside a plan. A reader makes nothing, locks nothing and migrates nothing.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::time::Duration;
+
+use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::RuntimeLayout;
+
+use crate::interfaces::FileError;
+use crate::interfaces::ProgramLister;
+use crate::interfaces::ProgramReader;
+use crate::interfaces::ProgramWriter;
+use crate::lock::LockError;
+use crate::lock::WriterLock;
+use crate::store::StoreError;
+use crate::store::sqlite::SqliteStore;
+
+/// Why the writer cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// A directory cannot be made.
+    #[error("runtime directory: {0}")]
+    Directory(#[from] FileError),
+    /// The lock was not had.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A store that the one writer holds.
+pub trait WriterStore: ProgramReader + ProgramLister + ProgramWriter {}
+impl<T: ProgramReader + ProgramLister + ProgramWriter> WriterStore for T {}
+
+/// A store as a reader sees it.
+pub trait ReaderStore: ProgramReader + ProgramLister {}
+impl<T: ProgramReader + ProgramLister> ReaderStore for T {}
+
+/// Gives out stores.
+pub trait Runtime {
+    /// A reader's store; `None` when nothing was ever recorded.
+    ///
+    /// # Errors
+    /// When there is a store and it cannot be read.
+    fn reader(&self) -> Result<Option<Box<dyn ReaderStore>>, StoreError>;
+
+    /// The writer's store, and the lock that makes its holder the writer.
+    ///
+    /// # Errors
+    /// [`RuntimeError`].
+    fn writer(&mut self) -> Result<(Box<dyn WriterStore>, Option<WriterLock>), RuntimeError>;
+}
+
+/// The runtime directory of this machine.
+#[derive(Debug)]
+pub struct SystemRuntime {
+    layout: RuntimeLayout,
+    lock_timeout: Duration,
+}
+
+impl SystemRuntime {
+    /// A runtime under `layout`; a writer waits at most `lock_timeout` for another, zero for ever.
+    #[must_use]
+    pub fn new(layout: RuntimeLayout, lock_timeout: Duration) -> Self {
+        Self {
+            layout,
+            lock_timeout,
+        }
+    }
+}
+
+impl Runtime for SystemRuntime {
+    fn reader(&self) -> Result<Option<Box<dyn ReaderStore>>, StoreError> {
+        let store = SqliteStore::open_reader(Path::new(self.layout.database().as_str()))?;
+        Ok(store.map(|store| Box::new(store) as Box<dyn ReaderStore>))
+    }
+
+    fn writer(&mut self) -> Result<(Box<dyn WriterStore>, Option<WriterLock>), RuntimeError> {
+        let lock = match WriterLock::acquire(&self.layout.lock(), self.lock_timeout) {
+            Err(LockError::System { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                make_directory(self.layout.root(), 0o755)?;
+                WriterLock::acquire(&self.layout.lock(), self.lock_timeout)?
+            }
+            other => other?,
+        };
+        make_directory(&self.layout.database_directory(), 0o700)?;
+        let store = SqliteStore::open_writer(Path::new(self.layout.database().as_str()))?;
+        Ok((Box::new(store), Some(lock)))
+    }
+}
+
+fn make_directory(path: &AbsolutePath, mode: u32) -> Result<(), FileError> {
+    let made = DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path.as_str());
+    made.map_err(|source| FileError {
+        path: path.clone(),
+        source,
+    })
+}

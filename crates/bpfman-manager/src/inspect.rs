@@ -1,0 +1,172 @@
+//! List and get: read only. No lock, no mount, no migration.
+
+use std::collections::BTreeMap;
+
+use bpfman_core::kernel;
+use bpfman_core::kernel::KernelError;
+use bpfman_core::kernel::PinState;
+use bpfman_core::managed::Program;
+use bpfman_core::types::ProgramId;
+use bpfman_interpreter::interfaces::Detail;
+
+use crate::Manager;
+use crate::ManagerError;
+
+/// Programs as the store and the kernel see them.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// In the order of ids. A record without a kernel program is one that the kernel no longer has.
+    pub programs: Vec<(Option<Program>, Option<kernel::Program>)>,
+    /// What the kernel refused to tell; empty when the list is whole.
+    pub refused: Vec<KernelError>,
+}
+
+/// All there is to say about one managed program.
+#[derive(Debug)]
+pub struct ProgramStatus {
+    /// Its record.
+    pub record: Program,
+    /// The kernel's description; `None` when the kernel no longer has it.
+    pub kernel: Option<kernel::Program>,
+    /// Whether its pin is there and is its own.
+    pub pin_present: bool,
+    /// Whether its map directory is there.
+    pub map_directory_present: bool,
+    /// Whether our copy of its object is there.
+    pub object_present: bool,
+    /// What the kernel says of its maps, in the order of the record.
+    pub maps: Vec<Option<kernel::Map>>,
+    /// The other programs that use its map set.
+    pub map_users: Vec<ProgramId>,
+}
+
+impl Manager<'_> {
+    /// The managed programs. The kernel is asked about each, for an id alone proves nothing.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn list(&mut self, detail: Detail) -> Result<Listing, ManagerError> {
+        let mut listing = Listing::default();
+        let Some(store) = self.runtime.reader()? else {
+            return Ok(listing);
+        };
+        for record in store.list()? {
+            let kernel = match self.observe(&record, detail) {
+                Ok((kernel, _)) => kernel,
+                Err(error) => {
+                    listing.refuse(error);
+                    None
+                }
+            };
+            listing.programs.push((Some(record), kernel));
+        }
+        Ok(listing)
+    }
+
+    /// Every program in the kernel, and the records of those that are ours.
+    ///
+    /// # Errors
+    /// When the store cannot be read. What the kernel refuses is part of the answer.
+    pub fn list_all(&mut self) -> Result<Listing, ManagerError> {
+        let stored = match self.runtime.reader()? {
+            Some(store) => store.list()?,
+            None => Vec::new(),
+        };
+        let mut stored: BTreeMap<ProgramId, Program> =
+            stored.into_iter().map(|p| (p.id(), p)).collect();
+        let mut listing = Listing::default();
+        for observed in self.kernel.programs() {
+            match observed {
+                Ok(program) => {
+                    let id = program.identity.id;
+                    let ours = stored
+                        .get(&id)
+                        .is_some_and(|record| record.identity == program.identity);
+                    let record = if ours { stored.remove(&id) } else { None };
+                    listing.programs.push((record, Some(program)));
+                }
+                Err(error) => listing.refuse(error),
+            }
+        }
+        listing
+            .programs
+            .extend(stored.into_values().map(|record| (Some(record), None)));
+        listing.programs.sort_by_key(|(record, kernel)| {
+            let observed = kernel.as_ref().map(|program| program.identity.id);
+            observed.or_else(|| record.as_ref().map(Program::id))
+        });
+        Ok(listing)
+    }
+
+    /// One managed program.
+    ///
+    /// # Errors
+    /// [`ManagerError::NoSuchProgram`]; others when store or kernel cannot be read.
+    pub fn get(&mut self, id: ProgramId) -> Result<ProgramStatus, ManagerError> {
+        let store = self
+            .runtime
+            .reader()?
+            .ok_or(ManagerError::NoSuchProgram(id))?;
+        let record = store.get(id)?;
+        let sharing = store.sharing(&record)?;
+        self.status(record, &sharing)
+    }
+
+    /// The status of programs whose records are at hand, such as those a load has just made.
+    ///
+    /// # Errors
+    /// When the kernel cannot be read.
+    pub fn status(
+        &mut self,
+        record: Program,
+        sharing: &[Program],
+    ) -> Result<ProgramStatus, ManagerError> {
+        let (kernel, pin_present) = self.observe(&record, Detail::Full)?;
+        let map = |map: &bpfman_core::managed::ManagedMap| self.kernel.map(map.id);
+        let maps = match &kernel {
+            Some(_) => record.maps.iter().map(map).collect::<Result<_, _>>()?,
+            None => record.maps.iter().map(|_| None).collect(),
+        };
+        let users = sharing
+            .iter()
+            .filter(|other| other.map_set() == record.map_set());
+        Ok(ProgramStatus {
+            kernel,
+            pin_present,
+            map_directory_present: self.files.exists(&record.map_directory),
+            object_present: self.files.exists(&record.load.object_path),
+            maps,
+            map_users: users.map(Program::id).collect(),
+            record,
+        })
+    }
+
+    /// The kernel's program of a record, and whether it is at its pin: id, tag and load time must agree.
+    fn observe(
+        &mut self,
+        record: &Program,
+        detail: Detail,
+    ) -> Result<(Option<kernel::Program>, bool), KernelError> {
+        match self.kernel.pin_state(&record.pin_path, detail)? {
+            PinState::Program(found) if found.identity == record.identity => {
+                Ok((Some(found), true))
+            }
+            _ => {
+                let found = self.kernel.program(record.id(), detail)?;
+                Ok((
+                    found.filter(|found| found.identity == record.identity),
+                    false,
+                ))
+            }
+        }
+    }
+}
+
+impl Listing {
+    /// Keeps a refusal, once: the same one a thousand times says no more.
+    fn refuse(&mut self, error: KernelError) {
+        if !self.refused.contains(&error) {
+            self.refused.push(error);
+        }
+    }
+}

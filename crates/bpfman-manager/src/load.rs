@@ -1,0 +1,134 @@
+//! Load.
+
+use bpfman_core::action::Plan;
+use bpfman_core::compute::CheckedLoad;
+use bpfman_core::compute::LoadSnapshot;
+use bpfman_core::compute::check_load;
+use bpfman_core::compute::plan_load;
+use bpfman_core::managed::LoadSpec;
+use bpfman_core::managed::Program;
+use bpfman_core::object::ObjectFacts;
+use bpfman_core::object::ObjectMapKind;
+use bpfman_core::object::inspect;
+use bpfman_core::types::ProgramId;
+use bpfman_core::types::UnixTime;
+use bpfman_interpreter::executor::Executor;
+use bpfman_interpreter::interfaces::Detail;
+use bpfman_interpreter::interfaces::ProgramReader;
+use bpfman_interpreter::store::StoreError;
+
+use crate::Manager;
+use crate::ManagerError;
+
+/// An object's bytes and what they say.
+struct Object<'a> {
+    bytes: &'a [u8],
+    facts: ObjectFacts,
+    checked: CheckedLoad,
+}
+
+impl Manager<'_> {
+    /// Loads programs of the object whose bytes are given; returns their records.
+    ///
+    /// # Errors
+    /// [`ManagerError`]; everything is as it was, unless the error says what could not be undone.
+    pub fn load(
+        &mut self,
+        spec: &LoadSpec,
+        bytes: &[u8],
+        now: UnixTime,
+    ) -> Result<Vec<Program>, ManagerError> {
+        let object = read(spec, bytes)?;
+        let (mut store, _lock) = self.runtime.writer()?;
+        let owner = self.fetch_owner(spec, Some(&store))?;
+        let plan = self.plan(spec, &object, owner, now)?;
+        let mut executor = Executor {
+            kernel: &mut *self.kernel,
+            files: &mut *self.files,
+            store: &mut *store,
+            object: object.bytes,
+        };
+        Ok(executor.run(&plan)?)
+    }
+
+    /// The plan of a load, without any effect.
+    ///
+    /// # Errors
+    /// As [`Self::load`], as far as a plan can tell.
+    pub fn plan_load(
+        &mut self,
+        spec: &LoadSpec,
+        bytes: &[u8],
+        now: UnixTime,
+    ) -> Result<Plan, ManagerError> {
+        let object = read(spec, bytes)?;
+        let store = self.runtime.reader()?;
+        let owner = self.fetch_owner(spec, store.as_ref())?;
+        self.plan(spec, &object, owner, now)
+    }
+
+    fn fetch_owner<S: ProgramReader + ?Sized>(
+        &self,
+        spec: &LoadSpec,
+        store: Option<&Box<S>>,
+    ) -> Result<Option<Program>, ManagerError> {
+        let (Some(id), Some(store)) = (spec.map_owner_id, store) else {
+            return Ok(None);
+        };
+        owner(store.get(id))
+    }
+
+    fn plan(
+        &mut self,
+        spec: &LoadSpec,
+        object: &Object<'_>,
+        map_owner: Option<Program>,
+        now: UnixTime,
+    ) -> Result<Plan, ManagerError> {
+        let pin = match &spec.pin_path {
+            Some(path) => Some(self.kernel.pin_state(path, Detail::Info)?),
+            None => None,
+        };
+        let by_name = object
+            .facts
+            .maps
+            .iter()
+            .filter(|map| map.kind == ObjectMapKind::PinnedByName);
+        let shared = self.layout.shared_maps();
+        let shared_maps = by_name
+            .filter(|map| !map.name.contains('/') && self.files.exists(&shared.join(&map.name)))
+            .map(|map| map.name.clone())
+            .collect();
+        let snapshot = LoadSnapshot {
+            object: object.facts.clone(),
+            object_bytes: object.bytes.len() as u64,
+            bpffs_mounted: self.kernel.is_bpffs_root(&self.layout.bpffs())?,
+            pin,
+            map_owner,
+            shared_maps,
+            now,
+        };
+        Ok(plan_load(spec, &object.checked, &snapshot, &self.layout)?)
+    }
+}
+
+fn owner(found: Result<Program, StoreError>) -> Result<Option<Program>, ManagerError> {
+    match found {
+        Ok(program) => Ok(Some(program)),
+        Err(StoreError::NotFound(ProgramId(_))) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read<'a>(spec: &LoadSpec, bytes: &'a [u8]) -> Result<Object<'a>, ManagerError> {
+    let facts = inspect(bytes).map_err(|cause| ManagerError::Object {
+        path: spec.source.to_string(),
+        cause,
+    })?;
+    let checked = check_load(spec, &facts)?;
+    Ok(Object {
+        bytes,
+        facts,
+        checked,
+    })
+}

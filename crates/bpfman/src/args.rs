@@ -1,0 +1,308 @@
+//! The command line. Parsed once, into the words of the core.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bpfman_core::compute::LabelSelector;
+use bpfman_core::managed::ProgramRequest;
+use bpfman_core::types::ProgramId;
+use bpfman_core::types::ProgramType;
+use clap::Args;
+use clap::Parser;
+use clap::Subcommand;
+use clap::ValueEnum;
+
+/// Loads, records, lists and unloads BPF programs.
+#[derive(Debug, Parser)]
+#[command(name = "bpfman", version, disable_help_subcommand = true, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed (also any failure in a batch), 2 bad command line or input,\n\
+    3 not found, 4 not permitted, 5 busy: another writer held the lock.";
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Configuration file [default: /etc/bpfman/bpfman.toml, when there is one]
+    #[arg(long, env = "BPFMAN_CONFIG", global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// What to log to stderr, such as `info,executor=debug`
+    #[arg(long, env = "BPFMAN_LOG", global = true, value_name = "SPEC")]
+    pub(crate) log: Option<String>,
+    /// Where state, pins and kept objects live
+    #[arg(
+        long,
+        env = "BPFMAN_RUNTIME_DIR",
+        global = true,
+        value_name = "DIR",
+        default_value = "/run/bpfman"
+    )]
+    pub(crate) runtime_dir: PathBuf,
+    /// How long a change waits for another writer; 0 waits for ever
+    #[arg(long, env = "BPFMAN_LOCK_TIMEOUT", global = true, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    pub(crate) lock_timeout: Duration,
+    /// Reach the kernel through this bpfman-kernel binary instead of in process
+    #[arg(long, env = "BPFMAN_KERNEL_HELPER", global = true, value_name = "PATH")]
+    pub(crate) kernel_helper: Option<PathBuf>,
+    /// Show the verifier's whole log when a program is refused
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Load one program of an object file and pin it
+    Load(ShortLoad),
+    /// List the managed programs
+    List(ListArgs),
+    /// Show one managed program
+    Get(GetArgs),
+    /// Unload managed programs
+    Unload(UnloadArgs),
+    /// Load, list, get, unload and delete programs
+    Program {
+        /// What to do with programs; `list` by default.
+        #[command(subcommand)]
+        command: Option<ProgramCommand>,
+    },
+    /// Print the version
+    Version,
+}
+
+/// `bpfman program ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProgramCommand {
+    /// Load programs of one object file; they share its maps
+    Load(ProgramLoad),
+    /// List programs
+    List(ListArgs),
+    /// Show one managed program
+    Get(GetArgs),
+    /// Unload managed programs
+    Unload(UnloadArgs),
+    /// Detach the links of managed programs, then unload them
+    Delete(DeleteArgs),
+}
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+    /// For both
+    Yaml,
+}
+
+/// Where results go.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Output {
+    /// How the result is printed
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub(crate) output: Format,
+}
+
+/// What both forms of load take.
+#[derive(Debug, Args)]
+pub(crate) struct LoadOptions {
+    /// Metadata of the programs; may be given several times
+    #[arg(short, long = "metadata", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) metadata: Vec<(String, String)>,
+    /// Set a global variable before the load; the value is hex
+    #[arg(short, long = "global", value_name = "NAME=HEX", value_parser = global_value)]
+    pub(crate) global: Vec<(String, Vec<u8>)>,
+    /// The application the programs belong to
+    #[arg(short, long, value_name = "APP")]
+    pub(crate) application: Option<String>,
+    /// Take the maps of this managed program
+    #[arg(long, value_name = "ID")]
+    pub(crate) map_owner_id: Option<u32>,
+    /// Print the plan and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// `bpfman load OBJECT --program NAME --pin-path PATH`
+#[derive(Debug, Args)]
+pub(crate) struct ShortLoad {
+    /// The object file
+    pub(crate) object: PathBuf,
+    /// The program; its type is read from its section
+    #[arg(long, value_name = "NAME")]
+    pub(crate) program: String,
+    /// Where to pin it, on a bpffs; missing directories are made [default: on our own bpffs]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) pin_path: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) options: LoadOptions,
+}
+
+/// `bpfman program load [file] PATH --programs ...`
+#[derive(Debug, Args)]
+pub(crate) struct ProgramLoad {
+    /// The object file, with or without the word `file` before it
+    #[arg(required = true, num_args = 1..=2, value_name = "[file] PATH")]
+    pub(crate) object: Vec<PathBuf>,
+    /// The programs, separated by commas
+    #[arg(long, required = true, value_delimiter = ',', value_name = "TYPE:NAME[:ATTACH_FUNC]", value_parser = program_request)]
+    pub(crate) programs: Vec<ProgramRequest>,
+    #[command(flatten)]
+    pub(crate) options: LoadOptions,
+}
+
+/// `bpfman program list`
+#[derive(Debug, Default, Args)]
+pub(crate) struct ListArgs {
+    /// Print only ids
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Only programs that have links
+    #[arg(long, conflicts_with = "unattached")]
+    pub(crate) attached: bool,
+    /// Only programs that have none
+    #[arg(long)]
+    pub(crate) unattached: bool,
+    /// Only programs of these types
+    #[arg(long = "type", value_delimiter = ',', value_name = "TYPE", value_parser = program_type)]
+    pub(crate) types: Vec<ProgramType>,
+    /// Only programs of this application
+    #[arg(long, value_name = "APP")]
+    pub(crate) application: Option<String>,
+    /// Only programs with this metadata; may be given several times
+    #[arg(short, long = "metadata", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) metadata: Vec<(String, String)>,
+    /// Only programs whose metadata this selector matches: `a=b,c!=d,e in (x,y),!f`
+    #[arg(short = 'l', long, value_name = "SELECTOR", value_parser = selector)]
+    pub(crate) selector: Option<LabelSelector>,
+    /// Every program in the kernel, also those we do not manage
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// How the result is printed
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub(crate) output: Format,
+}
+
+/// `bpfman program get ID`
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    /// The program's id
+    pub(crate) id: u32,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// `bpfman program unload ID...`
+#[derive(Debug, Args)]
+pub(crate) struct UnloadArgs {
+    /// The programs' ids
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<u32>,
+    /// A program that does not exist is no failure
+    #[arg(long)]
+    pub(crate) ignore_missing: bool,
+    /// Print the plan and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// `bpfman program delete (ID...|--all) [-r]`
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    /// The programs' ids
+    #[arg(
+        required_unless_present = "all",
+        conflicts_with = "all",
+        value_name = "ID"
+    )]
+    pub(crate) ids: Vec<u32>,
+    /// Every managed program
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Detach their links too
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
+}
+
+impl LoadOptions {
+    /// The metadata with the application in it.
+    pub(crate) fn all_metadata(&self) -> BTreeMap<String, String> {
+        let application = self.application.iter().map(|app| {
+            let key = bpfman_core::managed::METADATA_APPLICATION.to_owned();
+            (key, app.clone())
+        });
+        self.metadata.iter().cloned().chain(application).collect()
+    }
+}
+
+/// Ids of the command line.
+pub(crate) fn program_ids(ids: &[u32]) -> Vec<ProgramId> {
+    ids.iter().copied().map(ProgramId).collect()
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    humantime::parse_duration(text).map_err(|error| error.to_string())
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE".to_owned()),
+    }
+}
+
+fn global_value(text: &str) -> Result<(String, Vec<u8>), String> {
+    let (name, hex) = key_value(text).map_err(|_| "expected NAME=HEX".to_owned())?;
+    let digits = hex
+        .strip_prefix("0x")
+        .or_else(|| hex.strip_prefix("0X"))
+        .unwrap_or(&hex);
+    if digits.is_empty() || digits.len() % 2 != 0 || !digits.bytes().all(|b| b.is_ascii_hexdigit())
+    {
+        return Err("the value must be an even number of hex digits".to_owned());
+    }
+    let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).map_err(|error| error.to_string());
+    let bytes: Result<Vec<u8>, String> = (0..digits.len()).step_by(2).map(byte).collect();
+    Ok((name, bytes?))
+}
+
+fn program_type(text: &str) -> Result<ProgramType, String> {
+    ProgramType::parse(text).map_err(|error| error.to_string())
+}
+
+fn selector(text: &str) -> Result<LabelSelector, String> {
+    LabelSelector::parse(text).map_err(|error| error.to_string())
+}
+
+fn program_request(text: &str) -> Result<ProgramRequest, String> {
+    let mut parts = text.splitn(3, ':');
+    let (Some(kind), Some(name)) = (parts.next(), parts.next()) else {
+        return Err("expected TYPE:NAME[:ATTACH_FUNC]".to_owned());
+    };
+    if name.is_empty() {
+        return Err("the program's name is missing".to_owned());
+    }
+    Ok(ProgramRequest {
+        name: name.to_owned(),
+        program_type: Some(program_type(kind)?),
+        attach_function: parts
+            .next()
+            .filter(|function| !function.is_empty())
+            .map(str::to_owned),
+    })
+}

@@ -1,0 +1,323 @@
+//! Each command: words in, one operation of the manager, its answer out.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use bpfman_core::managed::LoadSpec;
+use bpfman_core::managed::Program;
+use bpfman_core::managed::ProgramRequest;
+use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::ProgramId;
+use bpfman_core::types::RuntimeLayout;
+use bpfman_core::types::UnixTime;
+use bpfman_interpreter::files::SystemFiles;
+use bpfman_interpreter::files::read_object;
+use bpfman_interpreter::interfaces::Detail;
+use bpfman_interpreter::interfaces::Kernel;
+use bpfman_interpreter::kernel::HelperKernel;
+use bpfman_interpreter::kernel::LibbpfKernel;
+use bpfman_interpreter::runtime::SystemRuntime;
+use bpfman_manager::Listing;
+use bpfman_manager::Manager;
+use bpfman_manager::ManagerError;
+
+use crate::args;
+use crate::args::Cli;
+use crate::args::Command;
+use crate::args::DeleteArgs;
+use crate::args::Format;
+use crate::args::GetArgs;
+use crate::args::Global;
+use crate::args::ListArgs;
+use crate::args::LoadOptions;
+use crate::args::ProgramCommand;
+use crate::args::ProgramLoad;
+use crate::args::ShortLoad;
+use crate::args::UnloadArgs;
+use crate::config::Config;
+use crate::config::DEFAULT_OBJECT_BYTES;
+use crate::output;
+use crate::report;
+use crate::report::Failure;
+use crate::report::Kind;
+use crate::shapes::boot_time;
+
+/// Runs one command.
+pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+    let global = cli.global;
+    let program = match cli.command {
+        Command::Version => {
+            return output::print_text(&format!("bpfman {}\n", env!("CARGO_PKG_VERSION")));
+        }
+        Command::Load(args) => return short_load(&global, args),
+        Command::List(args) => ProgramCommand::List(args),
+        Command::Get(args) => ProgramCommand::Get(args),
+        Command::Unload(args) => ProgramCommand::Unload(args),
+        Command::Program { command } => {
+            command.unwrap_or(ProgramCommand::List(ListArgs::default()))
+        }
+    };
+    match program {
+        ProgramCommand::Load(args) => program_load(&global, args),
+        ProgramCommand::List(args) => list(&global, &args),
+        ProgramCommand::Get(args) => get(&global, &args),
+        ProgramCommand::Unload(args) => unload(&global, &args),
+        ProgramCommand::Delete(args) => delete(&global, &args),
+    }
+}
+
+fn short_load(global: &Global, args: ShortLoad) -> Result<(), Failure> {
+    let request = ProgramRequest {
+        name: args.program,
+        program_type: None,
+        attach_function: None,
+    };
+    load(
+        global,
+        &args.object,
+        [request].into(),
+        args.pin_path.as_deref(),
+        &args.options,
+    )
+}
+
+fn program_load(global: &Global, mut args: ProgramLoad) -> Result<(), Failure> {
+    let object = args.object.pop().unwrap_or_default();
+    match args.object.first() {
+        Some(word) if word.as_os_str() != "file" => Err(Failure::input(format!(
+            "cannot load from `{}`",
+            word.display()
+        ))
+        .hint("bpfman program load [file] PATH")),
+        _ => load(global, &object, args.programs, None, &args.options),
+    }
+}
+
+fn load(
+    global: &Global,
+    object: &Path,
+    programs: Vec<ProgramRequest>,
+    pin_path: Option<&Path>,
+    options: &LoadOptions,
+) -> Result<(), Failure> {
+    let format = options.output.output;
+    let config = Config::read(global.config.as_deref())?;
+    let limit = config.limits.object_bytes.unwrap_or(DEFAULT_OBJECT_BYTES);
+    let bytes = read_object(object, limit).map_err(ManagerError::from)?;
+    let spec = LoadSpec {
+        source: absolute(object)?,
+        programs,
+        global_data: options.global.iter().cloned().collect(),
+        metadata: options.all_metadata(),
+        map_owner_id: options.map_owner_id.map(ProgramId),
+        pin_path: pin_path.map(absolute).transpose()?,
+    };
+    with_manager(global, &config, |manager| {
+        if options.dry_run {
+            return output::plan(format, &manager.plan_load(&spec, &bytes, now())?);
+        }
+        let records = manager
+            .load(&spec, &bytes, now())
+            .map_err(|error| in_format(format, error.into()))?;
+        let mut loaded = Vec::with_capacity(records.len());
+        for record in &records {
+            let others = records
+                .iter()
+                .filter(|other| other.id() != record.id())
+                .cloned();
+            loaded.push(manager.status(record.clone(), &others.collect::<Vec<_>>())?);
+        }
+        output::loaded(format, &loaded, boot_time())
+    })
+}
+
+/// With JSON or YAML a failure is printed as data too, so that its parts can be read.
+fn in_format(format: Format, failure: Failure) -> Failure {
+    if format != Format::Text
+        && let Err(second) = output::failure(format, &failure)
+    {
+        return second;
+    }
+    failure
+}
+
+fn list(global: &Global, args: &ListArgs) -> Result<(), Failure> {
+    let config = Config::read(global.config.as_deref())?;
+    with_manager(global, &config, |manager| {
+        let detail = if args.output == Format::Text {
+            Detail::Info
+        } else {
+            Detail::Full
+        };
+        let mut listing = if args.all {
+            manager.list_all()?
+        } else {
+            manager.list(detail)?
+        };
+        listing
+            .programs
+            .retain(|(record, _)| wanted(args, record.as_ref()));
+        if args.quiet {
+            output::print_text(&ids(&listing))?;
+        } else {
+            output::listing(args.output, &listing, args.all, boot_time())?;
+        }
+        match listing.refused.into_iter().next() {
+            None => Ok(()),
+            Some(refusal) => Err(report::kernel(
+                format!("the list is not whole: {refusal}"),
+                refusal,
+            )),
+        }
+    })
+}
+
+fn wanted(args: &ListArgs, record: Option<&Program>) -> bool {
+    let metadata = |key: &str| record.and_then(|record| record.metadata.get(key));
+    let filtered =
+        !args.types.is_empty() || args.application.is_some() || !args.metadata.is_empty();
+    match record {
+        // What we do not manage has no type, application or metadata of ours, and no link of ours.
+        None => !filtered && args.selector.is_none() && !args.attached,
+        Some(record) => {
+            (args.types.is_empty() || args.types.contains(&record.load.program_type))
+                && (args.application.is_none()
+                    || metadata(bpfman_core::managed::METADATA_APPLICATION)
+                        == args.application.as_ref())
+                && args
+                    .metadata
+                    .iter()
+                    .all(|(key, value)| metadata(key) == Some(value))
+                && args
+                    .selector
+                    .as_ref()
+                    .is_none_or(|selector| selector.matches(&record.metadata))
+                && !args.attached
+        }
+    }
+}
+
+fn ids(listing: &Listing) -> String {
+    let id = |(record, kernel): &(Option<Program>, Option<bpfman_core::kernel::Program>)| {
+        record
+            .as_ref()
+            .map(Program::id)
+            .or(kernel.as_ref().map(|program| program.identity.id))
+    };
+    listing
+        .programs
+        .iter()
+        .filter_map(id)
+        .map(|id| format!("{id}\n"))
+        .collect()
+}
+
+fn get(global: &Global, args: &GetArgs) -> Result<(), Failure> {
+    let config = Config::read(global.config.as_deref())?;
+    with_manager(global, &config, |manager| {
+        let status = manager.get(ProgramId(args.id))?;
+        output::program(args.output.output, &status, boot_time())
+    })
+}
+
+fn unload(global: &Global, args: &UnloadArgs) -> Result<(), Failure> {
+    let config = Config::read(global.config.as_deref())?;
+    with_manager(global, &config, |manager| {
+        if args.dry_run {
+            return args.ids.iter().try_for_each(|id| {
+                let plan = manager.plan_unload(ProgramId(*id))?;
+                output::plan(args.output.output, &plan)
+            });
+        }
+        unload_each(manager, &args::program_ids(&args.ids), args.ignore_missing)
+    })
+}
+
+fn delete(global: &Global, args: &DeleteArgs) -> Result<(), Failure> {
+    let config = Config::read(global.config.as_deref())?;
+    with_manager(global, &config, |manager| {
+        let ids = if args.all {
+            let listing = manager.list(Detail::Info)?;
+            listing
+                .programs
+                .iter()
+                .filter_map(|(record, _)| record.as_ref().map(Program::id))
+                .collect()
+        } else {
+            args::program_ids(&args.ids)
+        };
+        unload_each(manager, &ids, false)
+    })
+}
+
+/// Tries every program; one failure does not keep the others (contract: section 1).
+fn unload_each(
+    manager: &mut Manager<'_>,
+    ids: &[ProgramId],
+    ignore_missing: bool,
+) -> Result<(), Failure> {
+    let mut failures: Vec<(ProgramId, Failure)> = Vec::new();
+    for id in ids {
+        match manager.unload(*id) {
+            Err(ManagerError::NoSuchProgram(_)) if ignore_missing => {}
+            Err(error) => failures.push((*id, error.into())),
+            Ok(()) => {}
+        }
+    }
+    match failures.len() {
+        0 => Ok(()),
+        1 if ids.len() == 1 => Err(failures.swap_remove(0).1),
+        failed => {
+            for (id, failure) in &failures {
+                eprintln!("program {id}: {}", failure.message);
+            }
+            Err(Failure::new(
+                Kind::Failed,
+                format!("{failed} of {} programs were not unloaded", ids.len()),
+            ))
+        }
+    }
+}
+
+/// Opens the world and runs one operation in it.
+fn with_manager(
+    global: &Global,
+    config: &Config,
+    operation: impl FnOnce(&mut Manager<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let layout = RuntimeLayout::new(absolute(&global.runtime_dir)?);
+    let helper = global
+        .kernel_helper
+        .as_ref()
+        .or(config.kernel.helper.as_ref());
+    let mut kernel: Box<dyn Kernel> = match helper {
+        Some(path) => Box::new(
+            HelperKernel::spawn(path)
+                .map_err(|error| report::kernel(error.message.clone(), error))?,
+        ),
+        None => Box::new(LibbpfKernel::new()),
+    };
+    operation(&mut Manager {
+        runtime: &mut SystemRuntime::new(layout.clone(), global.lock_timeout),
+        layout,
+        kernel: &mut *kernel,
+        files: &mut SystemFiles,
+    })
+}
+
+fn absolute(path: &Path) -> Result<AbsolutePath, Failure> {
+    let whole: PathBuf = std::path::absolute(path)
+        .map_err(|error| Failure::input(format!("{}: {error}", path.display())))?;
+    let text = whole
+        .to_str()
+        .ok_or_else(|| Failure::input(format!("path {} is not UTF-8", path.display())))?;
+    AbsolutePath::parse(text).map_err(|error| Failure::input(error.to_string()))
+}
+
+fn now() -> UnixTime {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    UnixTime(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}

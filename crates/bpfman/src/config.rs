@@ -1,0 +1,60 @@
+//! The configuration file (contract: section 2). Keys of features that are not here yet are let pass.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::report::Failure;
+
+/// Where the configuration is when nobody says.
+const DEFAULT_PATH: &str = "/etc/bpfman/bpfman.toml";
+/// The largest object file that is read, in bytes, unless `[limits] object_bytes` says otherwise.
+pub(crate) const DEFAULT_OBJECT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// What we read of it.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Config {
+    #[serde(default)]
+    pub(crate) kernel: KernelConfig,
+    #[serde(default)]
+    pub(crate) limits: Limits,
+}
+
+/// `[kernel]`
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct KernelConfig {
+    /// Reach the kernel through this bpfman-kernel binary.
+    pub(crate) helper: Option<PathBuf>,
+}
+
+/// `[limits]`
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Limits {
+    /// The largest object file that is read, in bytes.
+    pub(crate) object_bytes: Option<u64>,
+}
+
+impl Config {
+    /// Reads the file; without one that was asked for, a missing default file is an empty one.
+    pub(crate) fn read(path: Option<&Path>) -> Result<Self, Failure> {
+        let file = path.unwrap_or(Path::new(DEFAULT_PATH));
+        match std::fs::read_to_string(file) {
+            Ok(text) => toml::from_str(&text).map_err(|error| {
+                Failure::input(format!(
+                    "configuration {}: {}",
+                    file.display(),
+                    error.message()
+                ))
+            }),
+            Err(error) if error.kind() == ErrorKind::NotFound && path.is_none() => {
+                Ok(Self::default())
+            }
+            Err(error) => Err(Failure::input(format!(
+                "configuration {}: {error}",
+                file.display()
+            ))),
+        }
+    }
+}

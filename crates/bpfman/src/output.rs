@@ -1,0 +1,212 @@
+//! Prints results: tables for people, the shapes for programs.
+
+use std::io;
+use std::io::Write;
+
+use bpfman_core::action::Plan;
+use bpfman_core::kernel::KernelError;
+use bpfman_core::types::UnixTime;
+use bpfman_manager::Listing;
+use bpfman_manager::ProgramStatus;
+use serde::Serialize;
+use tabwriter::TabWriter;
+
+use crate::args::Format;
+use crate::report::Failure;
+use crate::report::Kind;
+use crate::shapes;
+
+/// Prints any shape: JSON with two spaces and one final newline, or YAML.
+fn print_shape<T: Serialize>(format: Format, shape: &T) -> Result<(), Failure> {
+    let text = match format {
+        Format::Yaml => serde_saphyr::to_string(shape).map_err(|error| internal(&error))?,
+        Format::Json | Format::Text => {
+            let mut text = serde_json::to_string_pretty(shape).map_err(|error| internal(&error))?;
+            text.push('\n');
+            text
+        }
+    };
+    print_text(&text)
+}
+
+fn internal(error: &dyn std::error::Error) -> Failure {
+    Failure::new(Kind::Failed, format!("cannot print the result: {error}"))
+}
+
+/// Prints text; a reader that has gone away is no failure of ours.
+pub(crate) fn print_text(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(internal(&error)),
+        _ => Ok(()),
+    }
+}
+
+fn table(rows: &str) -> Result<String, Failure> {
+    let mut writer = TabWriter::new(Vec::with_capacity(rows.len() * 2)).padding(2);
+    writer
+        .write_all(rows.as_bytes())
+        .and_then(|()| writer.flush())
+        .map_err(|error| internal(&error))?;
+    let bytes = writer.into_inner().map_err(|error| internal(&error))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The plan of a dry run.
+pub(crate) fn plan(format: Format, plan: &Plan) -> Result<(), Failure> {
+    match format {
+        Format::Text => print_text(&plan.to_string()),
+        _ => print_shape(format, plan),
+    }
+}
+
+/// A failure as data.
+pub(crate) fn failure(format: Format, failure: &Failure) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        error: &'a Failure,
+    }
+    print_shape(format, &Shape { error: failure })
+}
+
+/// The programs that a load has just made.
+pub(crate) fn loaded(
+    format: Format,
+    programs: &[ProgramStatus],
+    boot: UnixTime,
+) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        programs: Vec<shapes::ProgramShape<'a>>,
+    }
+    match format {
+        Format::Text => programs
+            .iter()
+            .try_for_each(|status| program(format, status, boot)),
+        _ => {
+            let programs = programs
+                .iter()
+                .map(|status| shapes::program(status, boot))
+                .collect();
+            print_shape(format, &Shape { programs })
+        }
+    }
+}
+
+/// One program.
+pub(crate) fn program(
+    format: Format,
+    status: &ProgramStatus,
+    boot: UnixTime,
+) -> Result<(), Failure> {
+    match format {
+        Format::Text => print_text(&program_text(status, boot)?),
+        _ => print_shape(format, &shapes::program(status, boot)),
+    }
+}
+
+fn program_text(status: &ProgramStatus, boot: UnixTime) -> Result<String, Failure> {
+    let record = &status.record;
+    let mut rows = String::new();
+    let mut row = |name: &str, value: &str| rows.push_str(&format!("{name}:\t{value}\n"));
+    row("Program ID", &record.id().to_string());
+    row("Name", &record.load.program_name);
+    row("Type", record.load.program_type.name());
+    if let Some(function) = &record.load.attach_function {
+        row("Attach function", function);
+    }
+    match &status.kernel {
+        Some(kernel) => {
+            row("Kernel type", &kernel.program_type.to_string());
+            row("Tag", &kernel.identity.tag.to_string());
+            row(
+                "Loaded at",
+                &shapes::loaded_at(kernel.identity.load_time, boot),
+            );
+            let sizes = format!(
+                "{} bytes translated, {} compiled",
+                kernel.xlated_size, kernel.jited_size
+            );
+            row("Size", &sizes);
+        }
+        None => row("Kernel", "the kernel no longer has this program"),
+    }
+    let pin = if status.pin_present { "" } else { " (missing)" };
+    row("Pin", &format!("{}{pin}", record.pin_path));
+    row("License", record.license.as_deref().unwrap_or("none"));
+    for (key, value) in &record.metadata {
+        row("Metadata", &format!("{key}={value}"));
+    }
+    for map in &record.maps {
+        let pin = map
+            .pin_path
+            .as_ref()
+            .map_or("not pinned", |path| path.as_str());
+        row("Map", &format!("{} {} ({pin})", map.id, map.name));
+    }
+    if let Some(source) = &record.load.source_path {
+        row("Loaded from", source.as_str());
+    }
+    row("Object", record.load.object_path.as_str());
+    table(&rows)
+}
+
+/// A listing; `all` marks ours.
+pub(crate) fn listing(
+    format: Format,
+    listing: &Listing,
+    all: bool,
+    boot: UnixTime,
+) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        programs: Vec<shapes::RowShape<'a>>,
+        refused: &'a [KernelError],
+    }
+    if format != Format::Text {
+        let rows = listing.programs.iter();
+        let rows =
+            rows.filter_map(|(record, kernel)| shapes::row(record.as_ref(), kernel.as_ref(), boot));
+        return print_shape(
+            format,
+            &Shape {
+                programs: rows.collect(),
+                refused: &listing.refused,
+            },
+        );
+    }
+    let application = listing
+        .programs
+        .iter()
+        .any(|(record, _)| record.as_ref().and_then(shapes::application).is_some());
+    let mut rows = String::from("PROGRAM ID");
+    rows.push_str(if all { "\tMANAGED" } else { "" });
+    rows.push_str(if application { "\tAPPLICATION" } else { "" });
+    rows.push_str("\tTYPE\tFUNCTION NAME\tLINK IDS\n");
+    for (record, kernel) in &listing.programs {
+        let id = record
+            .as_ref()
+            .map(|record| record.id())
+            .or(kernel.as_ref().map(|kernel| kernel.identity.id));
+        let Some(id) = id else { continue };
+        rows.push_str(&id.to_string());
+        if all {
+            rows.push_str(if record.is_some() { "\tyes" } else { "\tno" });
+        }
+        if application {
+            rows.push('\t');
+            rows.push_str(record.as_ref().and_then(shapes::application).unwrap_or(""));
+        }
+        rows.push('\t');
+        rows.push_str(&shapes::type_name(record.as_ref(), kernel.as_ref()));
+        rows.push('\t');
+        rows.push_str(shapes::function_name(record.as_ref(), kernel.as_ref()));
+        let gone = kernel.is_none() && listing.refused.is_empty();
+        rows.push_str(if gone {
+            "\tnone (not in the kernel)\n"
+        } else {
+            "\tnone\n"
+        });
+    }
+    print_text(&table(&rows)?)
+}

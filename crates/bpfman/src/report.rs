@@ -1,0 +1,301 @@
+//! The edge type: every error becomes a message, hints and an exit code here, and nowhere else.
+
+use bpfman_core::compute::LoadRefusal;
+use bpfman_core::kernel::KernelError;
+use bpfman_core::kernel::KernelErrorKind;
+use bpfman_core::object::ObjectError;
+use bpfman_interpreter::executor::ActionError;
+use bpfman_interpreter::executor::ExecutionError;
+use bpfman_interpreter::files::ReadObjectError;
+use bpfman_interpreter::lock::LockError;
+use bpfman_interpreter::runtime::RuntimeError;
+use bpfman_interpreter::store::StoreError;
+use bpfman_manager::ManagerError;
+
+/// The kind of a failure decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    Failed,
+    Input,
+    NotFound,
+    Permission,
+    Busy,
+}
+
+impl Kind {
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Input => 2,
+            Self::NotFound => 3,
+            Self::Permission => 4,
+            Self::Busy => 5,
+        }
+    }
+}
+
+/// One failure as the user meets it.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct Failure {
+    pub(crate) kind: Kind,
+    pub(crate) message: String,
+    pub(crate) hints: Vec<String>,
+    pub(crate) verifier_log: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: Kind, message: String) -> Self {
+        Self {
+            kind,
+            message,
+            hints: Vec::new(),
+            verifier_log: None,
+        }
+    }
+
+    pub(crate) fn input(message: String) -> Self {
+        Self::new(Kind::Input, message)
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Prints it to stderr, the whole verifier log only when asked.
+    pub(crate) fn print(&self, verbose: bool) {
+        eprintln!("bpfman: error: {}", self.message);
+        if let (true, Some(log)) = (verbose, &self.verifier_log) {
+            eprintln!("{}", log.trim_end());
+        }
+        for hint in &self.hints {
+            eprintln!("  hint: {hint}");
+        }
+        if let (false, Some(log)) = (verbose, &self.verifier_log) {
+            eprintln!(
+                "  hint: --verbose shows the verifier's whole log ({} lines)",
+                log.lines().count()
+            );
+        }
+    }
+}
+
+impl From<ManagerError> for Failure {
+    fn from(error: ManagerError) -> Self {
+        let message = error.to_string();
+        match error {
+            ManagerError::ReadObject(error) => read_object(message, &error),
+            ManagerError::Object { cause, .. } => object(message, &cause),
+            ManagerError::LoadRefused(refusal) => load_refusal(message, &refusal),
+            ManagerError::UnloadRefused(_) => Self::new(Kind::Failed, message)
+                .hint("move the foreign pin away, then unload again"),
+            ManagerError::NoSuchProgram(_) => {
+                Self::new(Kind::NotFound, message).hint("`bpfman list` shows the managed programs")
+            }
+            ManagerError::Store(error) => store(message, &error),
+            ManagerError::Runtime(error) => runtime(message, &error),
+            ManagerError::Kernel(error) => kernel(message, error),
+            ManagerError::Execution(error) => execution(error),
+        }
+    }
+}
+
+fn read_object(message: String, error: &ReadObjectError) -> Failure {
+    match error {
+        ReadObjectError::TooLarge { .. } => Failure::input(message)
+            .hint("strip the object's debug sections, or raise [limits] object_bytes"),
+        ReadObjectError::NotAFile(_) => {
+            Failure::input(message).hint("name a BPF object file (clang -target bpf -c)")
+        }
+        ReadObjectError::System { source, .. } => {
+            let kind = match source.kind() {
+                std::io::ErrorKind::NotFound => Kind::NotFound,
+                std::io::ErrorKind::PermissionDenied => Kind::Permission,
+                _ => Kind::Failed,
+            };
+            Failure::new(kind, message).hint("check the path of the object file")
+        }
+    }
+}
+
+fn object(message: String, cause: &ObjectError) -> Failure {
+    let hint = match cause {
+        ObjectError::LegacyMaps { .. } => {
+            "declare the maps in SEC(\".maps\") as BTF maps (libbpf's `struct { __uint(type, ...); }`) and compile with -g"
+        }
+        ObjectError::WrongByteOrder { .. } => {
+            "compile for this machine's byte order (clang -target bpf)"
+        }
+        ObjectError::NotElf | ObjectError::NotBpf(_) => {
+            "give an object built with clang -target bpf -c"
+        }
+        ObjectError::Damaged(_) | ObjectError::DamagedBtf(_) => {
+            "the file is incomplete or damaged: build or copy it again"
+        }
+        ObjectError::TooMany { .. } => "split the object",
+    };
+    Failure::input(message).hint(hint)
+}
+
+fn load_refusal(message: String, refusal: &LoadRefusal) -> Failure {
+    let failure = |kind| Failure::new(kind, message.clone());
+    match refusal {
+        LoadRefusal::NoSuchProgram { available, .. } => {
+            failure(Kind::NotFound).hint(format!("its programs are: {}", available.join(", ")))
+        }
+        LoadRefusal::NoSuchGlobal { available, .. } if available.is_empty() => {
+            failure(Kind::NotFound).hint("it has no global variables")
+        }
+        LoadRefusal::NoSuchGlobal { available, .. } => failure(Kind::NotFound).hint(format!(
+            "its global variables are: {}",
+            available.join(", ")
+        )),
+        LoadRefusal::NoSuchMapOwner(_) => {
+            failure(Kind::NotFound).hint("`bpfman list` shows the managed programs")
+        }
+        LoadRefusal::UnknownType { program, .. } => failure(Kind::Input).hint(format!(
+            "declare it: bpfman program load PATH --programs TYPE:{program}"
+        )),
+        LoadRefusal::TypeMismatch { found, program, .. } => {
+            failure(Kind::Input).hint(format!("load it as --programs {found}:{program}"))
+        }
+        LoadRefusal::AttachFunctionMissing {
+            program,
+            program_type,
+        } => failure(Kind::Input).hint(format!("--programs {program_type}:{program}:FUNCTION")),
+        LoadRefusal::GlobalSize { expected, .. } => {
+            failure(Kind::Input).hint(format!("give {} hex digits", expected.saturating_mul(2)))
+        }
+        LoadRefusal::PinOutsideBpffs { ancestor, .. } => failure(Kind::Input).hint(format!(
+            "{ancestor} is not a bpffs; use a path under /sys/fs/bpf"
+        )),
+        LoadRefusal::PinTaken(_) => {
+            failure(Kind::Failed).hint("choose another path, or unload what is pinned there")
+        }
+        LoadRefusal::UnsafeMapName(_) => {
+            failure(Kind::Input).hint("rename the map in the program's source")
+        }
+        _ => failure(Kind::Input).hint("see bpfman program load --help"),
+    }
+}
+
+fn store(message: String, error: &StoreError) -> Failure {
+    match error {
+        StoreError::NotFound(_) => Failure::new(Kind::NotFound, message),
+        StoreError::NewerSchema { .. } => {
+            Failure::new(Kind::Failed, message).hint("use the newer bpfman that wrote it")
+        }
+        StoreError::OlderSchema { .. } => {
+            Failure::new(Kind::Failed, message).hint("any load or unload migrates it")
+        }
+        StoreError::Full { .. } => {
+            Failure::new(Kind::Failed, message).hint("free space under the runtime directory")
+        }
+        StoreError::Busy { .. } => Failure::new(Kind::Busy, message).hint("try again"),
+        StoreError::Unreadable { .. } => Failure::new(Kind::Permission, message)
+            .hint("run as root, or check the file's owner and mode"),
+        _ => Failure::new(Kind::Failed, message)
+            .hint("move the database away to start with an empty one"),
+    }
+}
+
+fn runtime(message: String, error: &RuntimeError) -> Failure {
+    match error {
+        RuntimeError::Lock(LockError::TimedOut { .. }) => {
+            Failure::new(Kind::Busy, message).hint("wait for it, or raise --lock-timeout")
+        }
+        RuntimeError::Lock(LockError::System { source, .. }) => file(message, source),
+        RuntimeError::Directory(error) => file(message, &error.source),
+        RuntimeError::Store(error) => store(message, error),
+    }
+}
+
+fn file(message: String, source: &std::io::Error) -> Failure {
+    match source.kind() {
+        std::io::ErrorKind::PermissionDenied => Failure::new(Kind::Permission, message)
+            .hint("run as root, or choose another --runtime-dir"),
+        std::io::ErrorKind::StorageFull => {
+            Failure::new(Kind::Failed, message).hint("free space under the runtime directory")
+        }
+        _ => Failure::new(Kind::Failed, message).hint("check the runtime directory"),
+    }
+}
+
+pub(crate) fn kernel(message: String, error: KernelError) -> Failure {
+    use KernelErrorKind as K;
+    let (kind, hint) = match error.kind {
+        K::Permission => (Kind::Permission, permission_hint(&error)),
+        K::NotFound => (
+            Kind::NotFound,
+            "it may have been removed by hand".to_owned(),
+        ),
+        K::InvalidObject | K::BadRequest | K::NotBpffs => {
+            (Kind::Input, "check the object and the paths".to_owned())
+        }
+        K::Verifier => (
+            Kind::Failed,
+            "the verifier refused the program; nothing was loaded".to_owned(),
+        ),
+        K::MapMismatch => (
+            Kind::Failed,
+            "declare the map as the program that made it does".to_owned(),
+        ),
+        K::Exists => (
+            Kind::Failed,
+            "choose another path, or remove what is there".to_owned(),
+        ),
+        K::NotOurs => (
+            Kind::Failed,
+            "it was replaced by hand; move it away first".to_owned(),
+        ),
+        K::Unsupported => (
+            Kind::Failed,
+            "this kernel cannot load it; a newer one, or another target, may".to_owned(),
+        ),
+        K::NoSpace => (Kind::Failed, "free memory or disk space".to_owned()),
+        K::Helper => (Kind::Failed, "check the path of bpfman-kernel".to_owned()),
+        K::Other => (Kind::Failed, "--log debug shows each step".to_owned()),
+    };
+    Failure {
+        verifier_log: error.verifier_log,
+        ..Failure::new(kind, message)
+    }
+    .hint(hint)
+}
+
+fn permission_hint(error: &KernelError) -> String {
+    let facts = error.permission.clone().unwrap_or_default();
+    match (facts.missing_capabilities.as_slice(), facts.lockdown) {
+        ([], Some(lockdown)) => format!(
+            "every capability is held; kernel lockdown: {}",
+            lockdown.trim()
+        ),
+        ([], None) => "every capability is held: the kernel's own policy refuses it".to_owned(),
+        (missing, _) => format!("run as root, or grant {}", missing.join(", ")),
+    }
+}
+
+fn execution(error: ExecutionError) -> Failure {
+    let message = error.to_string();
+    let step = format!(
+        "the step was: {}",
+        error
+            .action
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    );
+    let failure = match error.cause {
+        ActionError::Kernel(cause) => kernel(message, cause),
+        ActionError::Files(cause) => file(message, &cause.source),
+        ActionError::Store(cause) => store(message, &cause),
+        ActionError::Plan(_) => {
+            Failure::new(Kind::Failed, message).hint("this is a fault of bpfman: please report it")
+        }
+    };
+    match error.failed_undos.is_empty() {
+        true => failure,
+        false => failure.hint(step),
+    }
+}
