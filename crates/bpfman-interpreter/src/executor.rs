@@ -148,7 +148,7 @@ impl Executor<'_> {
                 Ok(Outcome::Done)
             }
             Action::Store(StoreAction::SaveProgram { program }) => {
-                self.store.save(std::slice::from_ref(program))?;
+                self.store.save(std::slice::from_ref(&**program))?;
                 Ok(Outcome::Done)
             }
             Action::Store(StoreAction::DeleteProgram { id }) => {

@@ -40,7 +40,7 @@ impl Manager<'_> {
     ) -> Result<Vec<Program>, ManagerError> {
         let object = read(spec, bytes)?;
         let (mut store, _lock) = self.runtime.writer()?;
-        let owner = self.fetch_owner(spec, Some(&store))?;
+        let owner = self.fetch_owner(spec, Some(&*store))?;
         let plan = self.plan(spec, &object, owner, now)?;
         let mut executor = Executor {
             kernel: &mut *self.kernel,
@@ -63,14 +63,14 @@ impl Manager<'_> {
     ) -> Result<Plan, ManagerError> {
         let object = read(spec, bytes)?;
         let store = self.runtime.reader()?;
-        let owner = self.fetch_owner(spec, store.as_ref())?;
+        let owner = self.fetch_owner(spec, store.as_deref())?;
         self.plan(spec, &object, owner, now)
     }
 
     fn fetch_owner<S: ProgramReader + ?Sized>(
         &self,
         spec: &LoadSpec,
-        store: Option<&Box<S>>,
+        store: Option<&S>,
     ) -> Result<Option<Program>, ManagerError> {
         let (Some(id), Some(store)) = (spec.map_owner_id, store) else {
             return Ok(None);

@@ -26,7 +26,7 @@ impl Manager<'_> {
         known.get(id)?;
         drop(known);
         let (mut store, _lock) = self.runtime.writer()?;
-        let plan = self.unload_plan(id, &store)?;
+        let plan = self.unload_plan(id, &*store)?;
         let mut executor = Executor {
             kernel: &mut *self.kernel,
             files: &mut *self.files,
@@ -46,13 +46,13 @@ impl Manager<'_> {
             .runtime
             .reader()?
             .ok_or(ManagerError::NoSuchProgram(id))?;
-        self.unload_plan(id, &store)
+        self.unload_plan(id, &*store)
     }
 
     fn unload_plan<S: ProgramReader + ?Sized>(
         &mut self,
         id: ProgramId,
-        store: &Box<S>,
+        store: &S,
     ) -> Result<Plan, ManagerError> {
         let program = store.get(id)?;
         let sharing = store.sharing(&program)?;

@@ -87,7 +87,7 @@ impl From<ManagerError> for Failure {
         match error {
             ManagerError::ReadObject(error) => read_object(message, &error),
             ManagerError::Object { cause, .. } => object(message, &cause),
-            ManagerError::LoadRefused(refusal) => load_refusal(message, &refusal),
+            ManagerError::LoadRefused(refusal) => load_refusal(&message, &refusal),
             ManagerError::UnloadRefused(_) => Self::new(Kind::Failed, message)
                 .hint("move the foreign pin away, then unload again"),
             ManagerError::NoSuchProgram(_) => {
@@ -138,8 +138,8 @@ fn object(message: String, cause: &ObjectError) -> Failure {
     Failure::input(message).hint(hint)
 }
 
-fn load_refusal(message: String, refusal: &LoadRefusal) -> Failure {
-    let failure = |kind| Failure::new(kind, message.clone());
+fn load_refusal(message: &str, refusal: &LoadRefusal) -> Failure {
+    let failure = |kind| Failure::new(kind, message.to_owned());
     match refusal {
         LoadRefusal::NoSuchProgram { available, .. } => {
             failure(Kind::NotFound).hint(format!("its programs are: {}", available.join(", ")))

@@ -10,6 +10,7 @@ mod outcome;
 mod plan;
 mod reference;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use serde::Deserialize;
@@ -110,7 +111,7 @@ pub enum StoreAction {
     /// Puts a record back.
     SaveProgram {
         /// The record.
-        program: Program,
+        program: Box<Program>,
     },
     /// Removes a record.
     DeleteProgram {

@@ -1,6 +1,7 @@
 //! An operation as a value.
 
 use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -14,7 +15,7 @@ use super::Action;
 #[serde(rename_all = "snake_case")]
 pub enum Undo {
     /// This action.
-    By(Action),
+    By(Box<Action>),
     /// Nothing does, or needs to.
     Nothing {
         /// Why.
@@ -44,7 +45,7 @@ impl Plan {
     pub fn push(&mut self, action: Action, undo: Action) {
         self.steps.push(Step {
             action,
-            undo: Undo::By(undo),
+            undo: Undo::By(Box::new(undo)),
         });
     }
 

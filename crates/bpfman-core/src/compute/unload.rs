@@ -1,6 +1,7 @@
 //! The plan of an unload.
 
 use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::action::Action;
@@ -77,7 +78,7 @@ pub fn plan_unload(
     plan.push(
         Action::Store(StoreAction::DeleteProgram { id: program.id() }),
         Action::Store(StoreAction::SaveProgram {
-            program: program.clone(),
+            program: Box::new(program.clone()),
         }),
     );
     if let Some(directory) = program.load.object_path.parent() {

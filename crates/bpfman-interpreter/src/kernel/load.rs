@@ -350,10 +350,7 @@ fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 /// Replaces the map descriptors in instructions, which mean nothing to another process, by names.
 fn keep(program: &str, mut bytes: Vec<u8>, maps: &[(i32, String)]) -> KeptInstructions {
     let mut references = Vec::new();
-    let mut index = 0;
-    for instruction in bytes.chunks_exact_mut(INSTRUCTION_BYTES) {
-        let at = index;
-        index += 1;
+    for (at, instruction) in (0_u32..).zip(bytes.chunks_exact_mut(INSTRUCTION_BYTES)) {
         // The register byte holds the source in its upper half, on big-endian machines in its lower.
         let source = if cfg!(target_endian = "little") {
             instruction[1] >> 4
