@@ -35,7 +35,7 @@ test: setup mounts bpf fmt-check clippy build ## Run every check and test (root)
 	cargo nextest run --workspace --locked --no-fail-fast
 
 test-pure: ## Run the tests that need neither root nor BPF
-	cargo nextest run --locked -p bpfman-core -p bpfman-model -p bpfman-manager
+	cargo nextest run --locked -p bpfman-core
 
 demo: setup mounts bpf release ## Load, show and unload one program (root)
 	scripts/demo.sh

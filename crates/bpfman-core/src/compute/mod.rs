@@ -5,6 +5,8 @@ mod load;
 mod reconcile;
 mod refusal;
 mod request;
+#[cfg(test)]
+mod tests;
 mod unload;
 
 pub use labels::LabelSelector;

@@ -1,0 +1,354 @@
+//! Plans and refusals, as tables of values: no kernel, no files.
+
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::*;
+use crate::kernel;
+use crate::kernel::PinState;
+use crate::kernel::ProgramIdentity;
+use crate::managed::LoadRecord;
+use crate::managed::LoadSpec;
+use crate::managed::ManagedMap;
+use crate::managed::Program;
+use crate::managed::ProgramRequest;
+use crate::object::GlobalVariable;
+use crate::object::ObjectFacts;
+use crate::object::ObjectMap;
+use crate::object::ObjectMapKind;
+use crate::object::ObjectProgram;
+use crate::types::*;
+
+fn path(text: &str) -> AbsolutePath {
+    AbsolutePath::parse(text).unwrap()
+}
+
+fn layout() -> RuntimeLayout {
+    RuntimeLayout::new(path("/run/bpfman"))
+}
+
+fn object(sections: &[(&str, &str)]) -> ObjectFacts {
+    let program = |(name, section): &(&str, &str)| ObjectProgram {
+        name: (*name).to_owned(),
+        section: (*section).to_owned(),
+    };
+    ObjectFacts {
+        programs: sections.iter().map(program).collect(),
+        ..ObjectFacts::default()
+    }
+}
+
+fn spec(programs: &[(&str, Option<ProgramType>, Option<&str>)]) -> LoadSpec {
+    let request = |(name, program_type, function): &(&str, Option<ProgramType>, Option<&str>)| {
+        ProgramRequest {
+            name: (*name).to_owned(),
+            program_type: *program_type,
+            attach_function: function.map(str::to_owned),
+        }
+    };
+    LoadSpec {
+        source: path("/tmp/x.bpf.o"),
+        programs: programs.iter().map(request).collect(),
+        global_data: BTreeMap::new(),
+        metadata: BTreeMap::new(),
+        map_owner_id: None,
+        pin_path: None,
+    }
+}
+
+fn snapshot(object: ObjectFacts) -> LoadSnapshot {
+    LoadSnapshot {
+        object,
+        object_bytes: 10,
+        bpffs_mounted: true,
+        pin: None,
+        map_owner: None,
+        shared_maps: Vec::new(),
+        now: UnixTime(1),
+    }
+}
+
+fn managed(id: u32, map_owner: Option<u32>, maps: &[(u32, &str, Option<&str>)]) -> Program {
+    let map = |(id, name, pin): &(u32, &str, Option<&str>)| ManagedMap {
+        id: MapId(*id),
+        name: (*name).to_owned(),
+        pin_path: pin.map(path),
+    };
+    Program {
+        identity: ProgramIdentity {
+            id: ProgramId(id),
+            tag: Tag([1; 8]),
+            load_time: KernelTime(5),
+        },
+        load: LoadRecord {
+            object_path: path(&alloc::format!("/run/bpfman/programs/{id}/bytecode.o")),
+            source_path: None,
+            program_name: "p".to_owned(),
+            program_type: ProgramType::Xdp,
+            global_data: BTreeMap::new(),
+            attach_function: None,
+            map_owner_id: None,
+        },
+        license: None,
+        gpl_compatible: false,
+        pin_path: path(&alloc::format!("/run/bpfman/fs/prog_{id}")),
+        map_directory: path(&alloc::format!(
+            "/run/bpfman/fs/maps/{}",
+            map_owner.unwrap_or(id)
+        )),
+        map_owner: map_owner.map(ProgramId),
+        metadata: BTreeMap::new(),
+        maps: maps.iter().map(map).collect(),
+        created_at: UnixTime(1),
+        updated_at: None,
+    }
+}
+
+fn observed(identity: ProgramIdentity) -> kernel::Program {
+    kernel::Program {
+        identity,
+        name: "p".to_owned(),
+        program_type: KernelProgramType::XDP,
+        uid: 0,
+        btf_id: 0,
+        map_ids: Vec::new(),
+        jited_size: 0,
+        xlated_size: 0,
+        verified_insns: 0,
+        gpl_compatible: true,
+        run_time_ns: 0,
+        run_count: 0,
+        recursion_misses: 0,
+        memlock: None,
+    }
+}
+
+fn lines(plan: &crate::action::Plan) -> Vec<String> {
+    plan.to_string().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_load_writes_loads_publishes_pins_and_records_in_this_order() {
+    let mut object = object(&[("p", "xdp")]);
+    object.maps.push(ObjectMap {
+        name: "m".to_owned(),
+        kind: ObjectMapKind::Plain,
+    });
+    let spec = spec(&[("p", None, None)]);
+    let checked = check_load(&spec, &object).unwrap();
+    let mut snapshot = snapshot(object);
+    snapshot.bpffs_mounted = false;
+    let plan = plan_load(&spec, &checked, &snapshot, &layout()).unwrap();
+    let expected = [
+        "files   make directory /run/bpfman/programs",
+        "files   write the object (10 bytes) to /run/bpfman/programs/staged.o",
+        "kernel  load p (xdp) from /run/bpfman/programs/staged.o",
+        "files   make directory /run/bpfman/programs/<id of p>",
+        "files   link /run/bpfman/programs/staged.o as /run/bpfman/programs/<id of p>/bytecode.o",
+        "files   keep the instructions of <id of p> in /run/bpfman/programs/<id of p>/instructions.json",
+        "files   remove /run/bpfman/programs/staged.o",
+        "bpffs   mount at /run/bpfman/fs",
+        "bpffs   make directory /run/bpfman/fs/maps",
+        "bpffs   make directory /run/bpfman/fs/maps/<id of p>",
+        "bpffs   pin map m at /run/bpfman/fs/maps/<id of p>/m",
+        "bpffs   pin program <id of p> at /run/bpfman/fs/prog_<id of p>",
+        "store   record program <id of p>",
+    ];
+    assert_eq!(lines(&plan), expected);
+}
+
+#[test]
+fn a_plan_reads_back_from_json() {
+    let object = object(&[("p", "xdp")]);
+    let spec = spec(&[("p", None, None)]);
+    let checked = check_load(&spec, &object).unwrap();
+    let plan = plan_load(&spec, &checked, &snapshot(object), &layout()).unwrap();
+    let text = serde_json::to_string(&plan).unwrap();
+    assert_eq!(
+        serde_json::from_str::<crate::action::Plan>(&text).unwrap(),
+        plan
+    );
+}
+
+#[test]
+fn a_pin_path_gets_its_missing_directories_and_nothing_else() {
+    let object = object(&[("p", "xdp")]);
+    let mut spec = spec(&[("p", None, None)]);
+    spec.pin_path = Some(path("/sys/fs/bpf/a/b/p"));
+    let checked = check_load(&spec, &object).unwrap();
+    let mut snapshot = snapshot(object);
+    snapshot.bpffs_mounted = false;
+    snapshot.pin = Some(PinState::Free {
+        ancestor: path("/sys/fs/bpf"),
+        on_bpffs: true,
+    });
+    let plan = plan_load(&spec, &checked, &snapshot, &layout()).unwrap();
+    let bpffs: Vec<String> = lines(&plan)
+        .into_iter()
+        .filter(|line| line.starts_with("bpffs"))
+        .collect();
+    let expected = [
+        "bpffs   make directory /sys/fs/bpf/a",
+        "bpffs   make directory /sys/fs/bpf/a/b",
+        "bpffs   pin program <id of p> at /sys/fs/bpf/a/b/p",
+    ];
+    assert_eq!(bpffs, expected);
+}
+
+#[test]
+fn what_the_object_contradicts_is_refused_before_any_effect() {
+    let mut object = object(&[
+        ("x", "xdp"),
+        ("f", "fentry"),
+        ("u", "my_prog"),
+        ("k", "kprobe"),
+    ]);
+    object.globals.push(GlobalVariable {
+        name: "g".to_owned(),
+        section: ".data".to_owned(),
+        offset: 0,
+        size: 4,
+    });
+    let mut global = spec(&[("x", None, None)]);
+    global.global_data.insert("g".to_owned(), vec![1]);
+    let mut no_global = spec(&[("x", None, None)]);
+    no_global.global_data.insert("h".to_owned(), vec![1]);
+    let table = [
+        (spec(&[]), "no program was named"),
+        (spec(&[("y", None, None)]), "the object has no program `y`"),
+        (
+            spec(&[("x", None, None), ("x", None, None)]),
+            "program `x` is named twice",
+        ),
+        (
+            spec(&[("x", Some(ProgramType::Tc), None)]),
+            "program type mismatch: `x` is in section `xdp`, a xdp program, not tc",
+        ),
+        (
+            spec(&[("u", None, None)]),
+            "program `u` is in section `my_prog`, which names no program type",
+        ),
+        (
+            spec(&[("f", Some(ProgramType::Fentry), None)]),
+            "fentry program `f` needs the function or hook it attaches to",
+        ),
+        (
+            spec(&[("k", Some(ProgramType::Kprobe), Some("fn"))]),
+            "kprobe program `k` takes no attach function",
+        ),
+        (global, "global variable `g` has 4 byte(s), the value 1"),
+        (no_global, "the object has no global variable `h`"),
+    ];
+    for (spec, message) in table {
+        assert_eq!(check_load(&spec, &object).unwrap_err().to_string(), message);
+    }
+}
+
+#[test]
+fn a_map_name_that_would_leave_its_directory_is_refused() {
+    for name in ["../../evil", "..", "a/b", "."] {
+        let mut object = object(&[("p", "xdp")]);
+        object.maps.push(ObjectMap {
+            name: name.to_owned(),
+            kind: ObjectMapKind::Plain,
+        });
+        let spec = spec(&[("p", None, None)]);
+        let checked = check_load(&spec, &object).unwrap();
+        let refusal = plan_load(&spec, &checked, &snapshot(object), &layout()).unwrap_err();
+        assert!(
+            matches!(refusal, LoadRefusal::UnsafeMapName(_)),
+            "{name}: {refusal}"
+        );
+    }
+}
+
+#[test]
+fn struct_ops_programs_are_loaded_together_or_not_at_all() {
+    let mut object = object(&[
+        ("a", "struct_ops/a"),
+        ("b", "struct_ops/b"),
+        ("c", "struct_ops/c"),
+    ]);
+    let members = |names: &[&str]| ObjectMapKind::StructOps {
+        programs: names.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    for (name, kind) in [("one", members(&["a", "b"])), ("two", members(&["c"]))] {
+        object.maps.push(ObjectMap {
+            name: name.to_owned(),
+            kind,
+        });
+    }
+    let half = check_load(&spec(&[("a", None, None)]), &object).unwrap_err();
+    assert_eq!(
+        half.to_string(),
+        "struct_ops map `one` also needs program b"
+    );
+    let whole = check_load(&spec(&[("a", None, None), ("b", None, None)]), &object).unwrap();
+    assert_eq!(whole.skip_maps, ["two"]);
+}
+
+#[test]
+fn the_maps_of_an_unloaded_program_stay_while_another_uses_them() {
+    let pin = "/run/bpfman/fs/maps/1/m";
+    let program = managed(1, None, &[(7, "m", Some(pin))]);
+    let free = UnloadSnapshot {
+        pin: PinState::Program(observed(program.identity)),
+        pin_root: path("/run/bpfman/fs"),
+        sharing: Vec::new(),
+        program: program.clone(),
+    };
+    let alone = lines(&plan_unload(&free, &layout()).unwrap());
+    assert!(
+        alone.contains(&alloc::format!("bpffs   unpin map 7 from {pin}")),
+        "{alone:?}"
+    );
+    let shared = UnloadSnapshot {
+        sharing: vec![managed(2, Some(1), &[(7, "m", Some(pin))])],
+        ..free
+    };
+    let kept = lines(&plan_unload(&shared, &layout()).unwrap());
+    assert!(!kept.iter().any(|line| line.contains("map")), "{kept:?}");
+}
+
+#[test]
+fn another_program_at_the_pin_is_left_alone() {
+    let program = managed(1, None, &[]);
+    let mut recycled = program.identity;
+    recycled.load_time = KernelTime(6);
+    let snapshot = UnloadSnapshot {
+        pin: PinState::Program(observed(recycled)),
+        pin_root: path("/run/bpfman/fs"),
+        sharing: Vec::new(),
+        program,
+    };
+    assert!(matches!(
+        plan_unload(&snapshot, &layout()),
+        Err(UnloadRefusal::PinIsNotOurs { .. })
+    ));
+}
+
+#[test]
+fn a_stored_program_that_the_kernel_lost_or_replaced_is_deleted_from_the_store() {
+    let stored: BTreeMap<ProgramId, Program> = [1, 2, 3]
+        .map(|id| (ProgramId(id), managed(id, None, &[])))
+        .into();
+    let mut recycled = stored[&ProgramId(2)].identity;
+    recycled.tag = Tag([9; 8]);
+    let kernel = [observed(stored[&ProgramId(1)].identity), observed(recycled)];
+    assert_eq!(
+        orphaned_programs(&stored, &kernel),
+        [ProgramId(2), ProgramId(3)]
+    );
+    let actions: Vec<String> = reconcile_actions(&stored, &kernel)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        actions,
+        ["store   delete program 2", "store   delete program 3"]
+    );
+}
