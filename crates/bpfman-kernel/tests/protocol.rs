@@ -1,0 +1,238 @@
+//! The protocol of the helper, asked of a process: bad requests, refusals, and every action of a plan.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test whose case cannot be set up has failed"
+)]
+
+mod common;
+
+use std::path::Path;
+
+use serde_json::Value;
+use serde_json::json;
+
+use self::common::Bpffs;
+use self::common::Helper;
+
+/// `MAX_REQUEST_BYTES` of the protocol.
+const LONGEST: usize = 4 << 20;
+
+fn load_xdp(pin: &str) -> Value {
+    common::load("xdp_pass.bpf.o", "xdp_pass", pin)
+}
+
+/// Loads the object of two maps without pinning it, and answers the ids of its program and of its map `flows`.
+fn hold_owner(helper: &mut Helper) -> (Value, Value) {
+    let loaded = helper.done(&common::load_object("map_owner.bpf.o", &["owner"], &[]));
+    assert_eq!(loaded["outcome"], "loaded");
+    let maps = loaded["maps"].as_array().unwrap();
+    let flows = maps.iter().find(|map| map["name"] == "flows").unwrap();
+    (loaded["programs"][0]["id"].clone(), flows["id"].clone())
+}
+
+#[test]
+fn bad_requests_are_refused_and_the_next_is_served() {
+    let long = vec![b' '; LONGEST + 1];
+    let lines: [&[u8]; 11] = [
+        b"",
+        b"{",
+        b"nonsense",
+        b"{} {}",
+        b"[]",
+        b"{\"op\":7}",
+        b"{\"op\":\"dance\"}",
+        b"{\"op\":\"load\"}",
+        b"{\"op\":\"pin_map\",\"map\":1}",
+        b"{\"op\":\"\xff\"}",
+        &long,
+    ];
+    let mut helper = Helper::start();
+    for line in lines {
+        common::assert_refused(&helper.line(line), "bad_request");
+        let served = helper.done(&json!({"op": "is_bpffs_root", "path": "/"}));
+        assert_eq!(served["is_bpffs_root"], false);
+    }
+}
+
+#[test]
+fn a_missing_field_is_named() {
+    let request = json!({"op": "load", "object": "/x.o", "program": "x"});
+    let error = Helper::start().refused(&request, "bad_request");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("pin_path"), "{message}");
+}
+
+#[test]
+fn a_request_of_the_greatest_length_is_served() {
+    let mut line = json!({"op": "finish"}).to_string().into_bytes();
+    line.resize(LONGEST, b' ');
+    assert_eq!(Helper::start().line(&line), json!({"ok": true}));
+}
+
+#[test]
+fn one_session_serves_many_requests() {
+    let bpffs = Bpffs::mount();
+    let mut helper = Helper::start();
+    for name in ["a", "b", "c"] {
+        let pin = bpffs.path(name);
+        let loaded = helper.done(&load_xdp(&pin));
+        let id = &loaded["program_id"];
+        let state = helper.done(&json!({"op": "pin_state", "path": pin}))["state"].clone();
+        assert_eq!(state["at"], "program");
+        assert_eq!(state["id"], *id);
+        let program = helper.done(&json!({"op": "program", "id": id}))["program"].clone();
+        for (field, value) in program.as_object().unwrap() {
+            assert_eq!(state[field], *value, "{field}");
+        }
+        let map = helper.done(&json!({"op": "map", "id": loaded["map_ids"][0]}))["map"].clone();
+        assert_eq!(map["name"], "packets");
+        let all = helper.done(&json!({"op": "programs"}));
+        let programs = all["programs"].as_array().unwrap();
+        assert!(programs.iter().any(|program| program["id"] == *id));
+    }
+    assert_eq!(bpffs.entries(), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_program_that_the_verifier_refuses_leaves_nothing() {
+    let bpffs = Bpffs::mount();
+    let mut helper = Helper::start();
+    let pin = bpffs.path("new/refused");
+    let request = common::load("verifier.bpf.o", "refused", &pin);
+    let error = helper.refused(&request, "verifier");
+    let log = error["verifier_log"].as_str().unwrap();
+    assert!(log.contains("map_value_or_null"), "{log}");
+    assert!(bpffs.entries().is_empty());
+    assert_eq!(common::bpftool_pinned(&pin), None);
+    helper.done(&load_xdp(&pin));
+}
+
+#[test]
+fn a_load_that_cannot_be_pinned_leaves_nothing() {
+    let bpffs = Bpffs::mount();
+    let plain = tempfile::tempdir().unwrap();
+    let mut helper = Helper::start();
+    let outside = plain.path().join("new/pin");
+    helper.refused(&load_xdp(outside.to_str().unwrap()), "not_bpffs");
+    assert_eq!(plain.path().read_dir().unwrap().count(), 0);
+    // The kernel allows no dot in the name of a pin.
+    let dotted = helper.ask(&load_xdp(&bpffs.path("new/directory/a.b")));
+    assert_eq!(dotted["ok"], false, "{dotted}");
+    assert!(bpffs.entries().is_empty());
+}
+
+#[test]
+fn a_taken_pin_is_not_replaced() {
+    let bpffs = Bpffs::mount();
+    let mut helper = Helper::start();
+    let pin = bpffs.path("taken");
+    let first = helper.done(&load_xdp(&pin));
+    helper.refused(&load_xdp(&pin), "exists");
+    let (owner, flows) = hold_owner(&mut helper);
+    let request = json!({"op": "pin_program", "program": owner, "path": pin});
+    helper.refused(&request, "exists");
+    let request = json!({"op": "pin_map", "map": flows, "path": pin});
+    helper.refused(&request, "exists");
+    let request = json!({"op": "make_pin_directory", "path": pin});
+    helper.refused(&request, "exists");
+    let pinned = common::bpftool_pinned(&pin).unwrap();
+    assert_eq!(pinned["id"], first["program_id"]);
+}
+
+#[test]
+fn a_foreign_pin_is_not_removed() {
+    let bpffs = Bpffs::mount();
+    let mut helper = Helper::start();
+    let (program, map) = (bpffs.path("program"), bpffs.path("map"));
+    let foreign = helper.done(&load_xdp(&program));
+    let (owner, flows) = hold_owner(&mut helper);
+    helper.done(&json!({"op": "pin_map", "map": flows, "path": map}));
+    let packets = &foreign["map_ids"][0];
+    let requests = [
+        json!({"op": "unpin_program", "program": owner, "path": program}),
+        json!({"op": "unpin_program", "program": owner, "path": map}),
+        json!({"op": "unpin_map", "map": packets, "path": map}),
+        json!({"op": "unpin_map", "map": packets, "path": program}),
+    ];
+    for request in requests {
+        helper.refused(&request, "not_ours");
+    }
+    assert_eq!(bpffs.entries(), ["map", "program"]);
+}
+
+#[test]
+fn what_is_not_held_cannot_be_pinned() {
+    let bpffs = Bpffs::mount();
+    let mut helper = Helper::start();
+    for end in ["release", "finish"] {
+        let (program, map) = hold_owner(&mut helper);
+        helper.done(&json!({"op": end}));
+        let path = bpffs.path("x");
+        let requests = [
+            json!({"op": "pin_program", "program": program, "path": path}),
+            json!({"op": "pin_map", "map": map, "path": path}),
+        ];
+        for request in requests {
+            helper.refused(&request, "bad_request");
+        }
+    }
+    assert!(bpffs.entries().is_empty());
+}
+
+#[test]
+fn every_action_of_a_plan_is_carried_out() {
+    let plain = tempfile::tempdir().unwrap();
+    let root = plain.path().join("bpf");
+    let path = |name: &str| root.join(name).to_str().unwrap().to_owned();
+    let bpffs = root.to_str().unwrap();
+    let mut helper = Helper::start();
+    let mut twice = |request: Value| {
+        assert_eq!(helper.done(&request)["outcome"], "done", "{request}");
+        assert_eq!(helper.done(&request)["outcome"], "unchanged", "{request}");
+    };
+    twice(json!({"op": "mount_bpffs", "path": bpffs}));
+    let mounted = Mounted(&root);
+    twice(json!({"op": "make_pin_directory", "path": path("maps")}));
+
+    let (program, map) = hold_owner(&mut helper);
+    let pinned = path("program");
+    let pinned_map = path("maps/flows");
+    helper.done(&json!({"op": "pin_map", "map": map, "path": pinned_map}));
+    helper.done(&json!({"op": "pin_program", "program": program, "path": pinned}));
+    assert_eq!(common::bpftool_pinned(&pinned).unwrap()["id"], program);
+    helper.done(&json!({"op": "finish"}));
+
+    let remove = json!({"op": "remove_empty_pin_directory", "path": path("maps")});
+    assert_eq!(helper.done(&remove)["outcome"], "unchanged");
+    // What was unpinned is held: the undo of a failed plan pins it again.
+    let unpin = json!({"op": "unpin_program", "program": program, "path": pinned});
+    assert_eq!(helper.done(&unpin)["outcome"], "done");
+    assert_eq!(helper.done(&unpin)["outcome"], "unchanged");
+    helper.done(&json!({"op": "pin_program", "program": program, "path": pinned}));
+    helper.done(&unpin);
+    let unpin = json!({"op": "unpin_map", "map": map, "path": pinned_map});
+    assert_eq!(helper.done(&unpin)["outcome"], "done");
+    assert_eq!(helper.done(&unpin)["outcome"], "unchanged");
+    assert_eq!(helper.done(&remove)["outcome"], "done");
+    assert_eq!(helper.done(&remove)["outcome"], "unchanged");
+    helper.done(&json!({"op": "release"}));
+
+    let unmount = json!({"op": "unmount_bpffs", "path": bpffs});
+    assert_eq!(helper.done(&unmount)["outcome"], "done");
+    assert_eq!(helper.done(&unmount)["outcome"], "unchanged");
+    drop(mounted);
+    assert!(!root.exists());
+}
+
+/// Unmounts what the helper mounted, when a test fails before the helper does.
+struct Mounted<'path>(&'path Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        if self.0.exists() {
+            let mut unmount = std::process::Command::new("umount");
+            let _ = unmount.arg("-l").arg(self.0).status();
+        }
+    }
+}
