@@ -11,6 +11,7 @@ use bpfman_core::action::Outcome;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::PinName;
 use rustix::fs::Access;
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
@@ -54,6 +55,9 @@ pub(super) fn nearest_directory(path: &AbsolutePath) -> AbsolutePath {
 /// Pins.
 pub(super) fn pin(fd: BorrowedFd<'_>, path: &AbsolutePath) -> Result<Outcome, KernelError> {
     require_bpffs(path)?;
+    // The kernel answers EPERM to a dot in the name, which would read as a missing permission.
+    PinName::parse(path.file_name())
+        .map_err(|error| KernelError::new(KernelErrorKind::BadRequest, error.to_string()))?;
     sys::pin(fd, path.as_str()).map_err(|error| refused(path.as_str(), &error))?;
     Ok(Outcome::Done)
 }
@@ -109,6 +113,13 @@ pub(super) fn make_directory(path: &AbsolutePath) -> Result<Outcome, KernelError
 
 /// Removes a directory of a bpffs when it is empty.
 pub(super) fn remove_empty_directory(path: &AbsolutePath) -> Result<Outcome, KernelError> {
+    if fs::symlink_metadata(path.as_str()).is_ok() {
+        require_bpffs(path)?;
+    }
+    remove_if_empty(path)
+}
+
+fn remove_if_empty(path: &AbsolutePath) -> Result<Outcome, KernelError> {
     match rustix::fs::rmdir(path.as_str()) {
         Ok(()) => Ok(Outcome::Done),
         Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT | Errno::BUSY) => Ok(Outcome::Unchanged),
@@ -162,6 +173,6 @@ pub(super) fn unmount(path: &AbsolutePath) -> Result<Outcome, KernelError> {
     }
     rustix::mount::unmount(path.as_str(), UnmountFlags::empty())
         .map_err(|error| refused(&format!("unmounting {path}"), &error.into()))?;
-    remove_empty_directory(path)?;
+    remove_if_empty(path)?;
     Ok(Outcome::Done)
 }
