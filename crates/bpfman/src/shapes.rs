@@ -145,6 +145,9 @@ fn rfc3339(time: UnixTime) -> String {
     humantime::format_rfc3339_nanos(std::time::UNIX_EPOCH + since).to_string()
 }
 
+/// The boot time is told to the millisecond.
+const BOOT_TIME_GRAIN_NS: u64 = 1_000_000;
+
 /// The wall-clock time at which this kernel booted.
 pub(crate) fn boot_time() -> UnixTime {
     let nanos = |clock| {
@@ -153,7 +156,9 @@ pub(crate) fn boot_time() -> UnixTime {
             + u64::try_from(time.tv_nsec).unwrap_or(0)
     };
     let now = nanos(rustix::time::ClockId::Realtime);
-    UnixTime(now.saturating_sub(nanos(rustix::time::ClockId::Boottime)))
+    let boot = now.saturating_sub(nanos(rustix::time::ClockId::Boottime));
+    // The clocks are read one after the other: without rounding each command would print another time.
+    UnixTime((boot + BOOT_TIME_GRAIN_NS / 2) / BOOT_TIME_GRAIN_NS * BOOT_TIME_GRAIN_NS)
 }
 
 /// When a program was loaded, for people.

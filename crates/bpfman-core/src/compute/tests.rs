@@ -299,7 +299,7 @@ fn the_maps_of_an_unloaded_program_stay_while_another_uses_them() {
         pin: PinState::Program(observed(program.identity)),
         pin_root: path("/run/bpfman/fs"),
         sharing: Vec::new(),
-        program: program.clone(),
+        program,
     };
     let alone = lines(&plan_unload(&free, &layout()).unwrap());
     assert!(

@@ -1,0 +1,180 @@
+//! What is refused: a message, a hint, an exit code, and nothing changed.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use std::process::Command;
+
+use common::Via;
+use common::World;
+use common::object;
+use common::run;
+use common::stderr;
+
+both_ways!(
+    the_verifier_refuses_a_program,
+    a_wrong_program_or_type_is_named,
+    a_bad_pin_path_is_refused,
+    without_capabilities_the_exit_code_is_4,
+);
+
+/// With something there already, so that a change would show.
+fn furnish(world: &World) {
+    world.load("xdp_pass.bpf.o", "xdp:xdp_pass", &[]);
+}
+
+fn refuse_object(name: &str, words: &[&str]) {
+    let world = World::new(Via::InProcess);
+    furnish(&world);
+    let path = object(name);
+    world.refused(&["load", &path, "--program", "nosuch"], 2, words);
+}
+
+#[test]
+fn a_file_that_is_not_elf_is_refused() {
+    refuse_object("not_elf.o", &["open bytecode ELF", "not an ELF file"]);
+}
+
+#[test]
+fn a_truncated_object_is_refused() {
+    refuse_object("truncated.o", &["open bytecode ELF", "truncated"]);
+}
+
+#[test]
+fn an_empty_file_is_refused() {
+    refuse_object("empty.o", &["open bytecode ELF", "not an ELF file"]);
+}
+
+#[test]
+fn an_object_of_the_host_is_refused() {
+    refuse_object("host_elf.o", &["open bytecode ELF", "not a BPF object"]);
+}
+
+#[test]
+fn a_big_endian_object_is_refused() {
+    let (found, expected) = ("found ELFDATA2MSB", "expected ELFDATA2LSB");
+    refuse_object("big_endian.bpf.o", &["open bytecode ELF", found, expected]);
+}
+
+#[test]
+fn an_object_of_100_mib_is_refused() {
+    refuse_object("huge.o", &["104857600 bytes", "the limit is"]);
+}
+
+#[test]
+fn legacy_maps_are_refused() {
+    refuse_object("legacy_maps.bpf.o", &["legacy format", "SEC(\".maps\")"]);
+}
+
+#[test]
+fn map_names_that_would_leave_the_directory_are_refused() {
+    let world = World::new(Via::InProcess);
+    furnish(&world);
+    for (name, program) in [("unsafe_names", "unsafe"), ("unsafe_dots", "unsafe_dots")] {
+        let path = object(&format!("{name}.bpf.o"));
+        let args = ["load", &path, "--program", program];
+        world.refused(&args, 2, &["cannot be the name of a pin"]);
+    }
+}
+
+fn a_wrong_program_or_type_is_named(world: &World) {
+    furnish(world);
+    let path = object("verifier.bpf.o");
+    let args = ["load", &path, "--program", "nosuch"];
+    world.refused(&args, 3, &["no program `nosuch`", "refused, loops"]);
+    let path = object("maps.bpf.o");
+    let args = ["program", "load", &path, "--programs", "xdp:first"];
+    world.refused(&args, 2, &["program type mismatch", "tracepoint:first"]);
+}
+
+#[test]
+fn a_global_that_is_unknown_or_of_another_size_is_refused() {
+    let world = World::new(Via::InProcess);
+    furnish(&world);
+    let path = object("maps.bpf.o");
+    let load = ["load", &path, "--program", "first", "-g"];
+    let unknown = [&load[..], &["nosuch=00"]].concat();
+    // The code is 2 or 3; what counts is the message.
+    let code = world.bpfman(&unknown).status.code().unwrap();
+    assert!(code == 2 || code == 3, "{code}");
+    world.refused(&unknown, code, &["`nosuch`", "sampling"]);
+    let short = [&load[..], &["sampling=00"]].concat();
+    world.refused(&short, 2, &["`sampling` has 4 byte(s)", "8 hex digits"]);
+}
+
+fn the_verifier_refuses_a_program(world: &World) {
+    furnish(world);
+    let path = object("verifier.bpf.o");
+    let load = ["load", &path, "--program", "refused"];
+    let brief = world.refused(&load, 1, &["--verbose shows"]);
+    let text = stderr(&brief);
+    assert!(
+        text.lines().next().unwrap().contains("invalid mem access"),
+        "{text}"
+    );
+    assert!(!text.contains("processed 7 insns"), "{text}");
+    let verbose = [&["--verbose"], &load[..]].concat();
+    world.refused(&verbose, 1, &["invalid mem access", "processed"]);
+    let json = [&load[..], &["-o", "json"]].concat();
+    let output = world.refused(&json, 1, &["invalid mem access"]);
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let log = value["error"]["verifier_log"].as_str().unwrap();
+    assert!(log.contains("processed"), "{log}");
+}
+
+fn without_capabilities_the_exit_code_is_4(world: &World) {
+    furnish(world);
+    let path = object("xdp_pass.bpf.o");
+    let wrap = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"];
+    let args = ["load", &path, "--program", "xdp_pass"];
+    world.refused_in(&wrap, &args, 4, &["not permitted", "CAP_BPF"]);
+}
+
+fn a_bad_pin_path_is_refused(world: &World) {
+    let path = object("xdp_pass.bpf.o");
+    let (taken, outside) = (world.pin("taken"), world.root().join("outside"));
+    let load = ["load", &path, "--program", "xdp_pass", "--pin-path"];
+    world.ok(&[&load[..], &[&taken]].concat());
+    let again = [&load[..], &[&taken]].concat();
+    world.refused(&again, 1, &["already taken"]);
+    let elsewhere = [&load[..], &[outside.to_str().unwrap()]].concat();
+    world.refused(&elsewhere, 2, &["is not on a bpffs"]);
+    assert!(!outside.exists());
+}
+
+#[test]
+fn a_full_disk_leaves_nothing() {
+    let world = World::new(Via::InProcess);
+    std::fs::create_dir(world.runtime()).unwrap();
+    run(Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
+        .arg(world.runtime()));
+    furnish(&world);
+    // Leaves two pages: too few for the object.
+    let filler = world.runtime().join("filler");
+    let _ = std::fs::write(&filler, vec![1; 1 << 22]);
+    let length = filler.metadata().unwrap().len();
+    let file = std::fs::File::options().write(true).open(&filler).unwrap();
+    file.set_len(length.saturating_sub(8192)).unwrap();
+    let path = object("maps.bpf.o");
+    let pin = world.pin("full");
+    let load = ["load", &path, "--program", "first", "--pin-path", &pin];
+    world.refused(&load, 1, &["no space left"]);
+    drop(file); // An open file keeps its space.
+    std::fs::remove_file(filler).unwrap();
+    world.ok(&load);
+}
+
+#[test]
+fn an_unreadable_database_is_refused() {
+    let world = World::new(Via::InProcess);
+    std::fs::create_dir_all(world.runtime().join("db")).unwrap();
+    std::fs::write(world.database(), vec![b'x'; 8192]).unwrap();
+    // The writer's lock and mount come first: have them there before the places are compared.
+    let path = object("xdp_pass.bpf.o");
+    let load = ["load", &path, "--program", "xdp_pass"];
+    world.bpfman(&load);
+    world.refused(&load, 1, &["database"]);
+    world.refused(&["list"], 1, &["database"]);
+    assert_eq!(std::fs::read(world.database()).unwrap(), [b'x'; 8192]);
+}
