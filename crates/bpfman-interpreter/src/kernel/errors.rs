@@ -1,5 +1,8 @@
 //! What a refusal means: from error numbers, verifier logs and libbpf's warnings to a [`KernelError`].
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::RefCell;
 use std::fs;
 use std::io;
@@ -15,6 +18,8 @@ use rustix::io::Errno;
 const MAX_WARNINGS: usize = 256;
 /// The first error number of libbpf's own (`enum libbpf_errno`).
 const LIBBPF_ERRNO_START: i32 = 4000;
+/// The kernel's own number for what it does not support; it has no name outside.
+const ENOTSUPP: i32 = 524;
 /// What each of libbpf's own numbers means, from 4000 on (`libbpf.h`).
 const LIBBPF_ERRNOS: [&str; 14] = [
     "unknown libbpf error",
@@ -83,6 +88,7 @@ fn errno_kind(errno: i32) -> KernelErrorKind {
         Errno::EXIST => KernelErrorKind::Exists,
         Errno::NOSPC | Errno::NOMEM | Errno::MFILE | Errno::NFILE => KernelErrorKind::NoSpace,
         Errno::OPNOTSUPP | Errno::NOSYS => KernelErrorKind::Unsupported,
+        _ if errno == ENOTSUPP => KernelErrorKind::Unsupported,
         _ => KernelErrorKind::Other,
     }
 }
@@ -93,6 +99,9 @@ fn errno_text(error: &io::Error) -> String {
     let own = usize::try_from(errno - LIBBPF_ERRNO_START).ok();
     if let Some(text) = own.and_then(|at| LIBBPF_ERRNOS.get(at)) {
         return (*text).to_owned();
+    }
+    if errno == ENOTSUPP {
+        return "this kernel does not support it".to_owned();
     }
     let text = error.to_string();
     match text.find(" (os error") {
@@ -119,24 +128,35 @@ pub(super) fn open_refused(path: &str, error: &io::Error) -> KernelError {
 
 /// A load that was refused: `types` are those of the programs.
 pub(super) fn load_refused(errno: i32, log: &str, types: &[KernelProgramType]) -> KernelError {
-    let warnings = take_warnings();
-    let program = refused_program(&warnings);
+    classify(errno, log, &take_warnings(), || permission_facts(types))
+}
+
+fn classify(
+    errno: i32,
+    log: &str,
+    warnings: &[String],
+    facts: impl FnOnce() -> PermissionFacts,
+) -> KernelError {
+    let program = refused_program(warnings);
     let whose = program.map_or_else(String::new, |name| format!("program `{name}`: "));
-    if let Some(reason) = verifier_reason(log) {
+    let reason = last_reason(log);
+    if let Some(reason) = reason.filter(|reason| saw_instructions(log, reason)) {
         let mut refusal = KernelError::new(KernelErrorKind::Verifier, format!("{whose}{reason}"));
         refusal.errno = Some(errno);
         refusal.verifier_log = Some(log.to_owned());
         return refusal;
     }
     let error = io::Error::from_raw_os_error(errno);
-    let hint = last_warning(&warnings).map_or_else(String::new, |text| format!(" ({text})"));
+    let mut hint = reason.map(str::to_owned).or_else(|| last_warning(warnings));
     let mut kind = errno_kind(errno);
     let mut text = errno_text(&error);
     let mut permission = None;
     match kind {
         KernelErrorKind::Permission => {
-            let facts = permission_facts(types);
+            let facts = facts();
             text = permission_text(&facts);
+            // libbpf advises whoever cannot know what is missing: here that is known.
+            hint = hint.filter(|_| facts.missing_capabilities.is_empty());
             permission = Some(facts);
         }
         KernelErrorKind::NotFound => {
@@ -150,6 +170,7 @@ pub(super) fn load_refused(errno: i32, log: &str, types: &[KernelProgramType]) -
         }
         _ => {}
     }
+    let hint = hint.map_or_else(String::new, |text| format!(" ({text})"));
     KernelError {
         kind,
         message: format!("{whose}{text}{hint}"),
@@ -159,8 +180,34 @@ pub(super) fn load_refused(errno: i32, log: &str, types: &[KernelProgramType]) -
     }
 }
 
-/// The line of a verifier log that says why: the last one before its statistics.
-fn verifier_reason(log: &str) -> Option<&str> {
+/// Whether a log is of a verifier that looked at the program itself. The kernel writes its doubts about types
+/// and hooks, which come first, into the same log, with the same statistics under them.
+fn saw_instructions(log: &str, reason: &str) -> bool {
+    // What the checks before the first instruction say about the program's own make.
+    const ABOUT_THE_PROGRAM: [&str; 6] = [
+        "insn",
+        "instruction",
+        "subprog",
+        "func_info",
+        "line_info",
+        "func#",
+    ];
+    let processed = |line: &str| {
+        let rest = line.strip_prefix("processed ")?;
+        rest.split(' ').next()?.parse::<u64>().ok()
+    };
+    let numbered = |line: &str| {
+        let after = line.trim_start_matches(|digit: char| digit.is_ascii_digit());
+        after.len() < line.len() && after.starts_with(": ")
+    };
+    ABOUT_THE_PROGRAM.iter().any(|word| reason.contains(word))
+        || log
+            .lines()
+            .any(|line| numbered(line) || processed(line).is_some_and(|count| count > 0))
+}
+
+/// The line of a log that says why: the last one before its statistics.
+fn last_reason(log: &str) -> Option<&str> {
     const STATISTICS: [&str; 6] = [
         "processed ",
         "verification time ",
@@ -189,10 +236,13 @@ fn last_warning(warnings: &[String]) -> Option<String> {
         "failed to load BPF skeleton",
         "-- ",
     ];
+    let repeats = |line: &str| {
+        REPEATS.iter().any(|start| line.starts_with(start)) || line.contains("': failed to load: ")
+    };
     let lines = warnings.iter().rev().flat_map(|text| text.lines().rev());
     lines
         .map(|line| line.trim().trim_start_matches("libbpf: "))
-        .find(|line| !line.is_empty() && !REPEATS.iter().any(|start| line.starts_with(start)))
+        .find(|line| !line.is_empty() && !repeats(line))
         .map(str::to_owned)
 }
 

@@ -1,0 +1,122 @@
+use bpfman_core::kernel::KernelErrorKind as Kind;
+use bpfman_core::kernel::PermissionFacts;
+
+use super::classify;
+
+const EPERM: i32 = 1;
+const ENOENT: i32 = 2;
+const ESRCH: i32 = 3;
+const E2BIG: i32 = 7;
+const ENOMEM: i32 = 12;
+const EACCES: i32 = 13;
+const EINVAL: i32 = 22;
+const ENOSPC: i32 = 28;
+const ENOTSUPP: i32 = 524;
+const RELOCATION: i32 = 4005;
+
+const STATISTICS: &str = "processed 0 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0\n";
+const SLEEPABLE: &str =
+    "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable\n";
+const BAD_ACCESS: &str = "\
+0: R1=ctx() R10=fp0
+; return *value; @ verifier.bpf.c:24
+7: (61) r0 = *(u32 *)(r0 +0)
+R0 invalid mem access 'map_value_or_null'
+processed 7 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0
+";
+const FAILED: &str = "libbpf: prog 'x': failed to load: -22\nlibbpf: failed to load object 'x'\n";
+const PROBE: &str = "libbpf: Error in bpf_object__probe_loading(): -EPERM. Couldn't load trivial BPF program. \
+     Make sure your kernel supports BPF (CONFIG_BPF_SYSCALL=y) and/or that RLIMIT_MEMLOCK is set to big enough value.\n";
+
+/// Each with whether the log is kept as a verifier's.
+#[test]
+fn a_refused_load_has_the_kind_that_its_log_and_errno_say() {
+    let only_statistics = STATISTICS.to_owned();
+    let sleepable = format!("{SLEEPABLE}{STATISTICS}");
+    let hook = format!("vfs_open() is not modifiable\n{STATISTICS}");
+    let unreachable = format!("unreachable insn 2\n{STATISTICS}");
+    let cut = BAD_ACCESS.split("processed").next().unwrap();
+    let too_many = "BPF program is too large. Processed 1000001 insn\nprocessed 1000001 insns (limit 1000000)\n";
+    let table: [(i32, &str, &str, Kind); 19] = [
+        (EINVAL, "", FAILED, Kind::Unsupported),
+        (EINVAL, &sleepable, FAILED, Kind::Unsupported),
+        (EINVAL, &hook, FAILED, Kind::Unsupported),
+        (EINVAL, &only_statistics, FAILED, Kind::Unsupported),
+        (
+            EINVAL,
+            "attach_btf_id 7 is invalid\n",
+            "",
+            Kind::Unsupported,
+        ),
+        (ENOTSUPP, &sleepable, FAILED, Kind::Unsupported),
+        (ENOENT, "", FAILED, Kind::Unsupported),
+        (ESRCH, "", FAILED, Kind::Unsupported),
+        (EINVAL, &unreachable, FAILED, Kind::Verifier),
+        (EACCES, BAD_ACCESS, FAILED, Kind::Verifier),
+        (EINVAL, BAD_ACCESS, FAILED, Kind::Verifier),
+        (EPERM, BAD_ACCESS, FAILED, Kind::Verifier),
+        (ENOSPC, cut, FAILED, Kind::Verifier),
+        (E2BIG, too_many, FAILED, Kind::Verifier),
+        (EPERM, "", PROBE, Kind::Permission),
+        (EACCES, &sleepable, FAILED, Kind::Permission),
+        (EPERM, &only_statistics, FAILED, Kind::Permission),
+        (ENOMEM, "", FAILED, Kind::NoSpace),
+        (RELOCATION, "", FAILED, Kind::InvalidObject),
+    ];
+    for (errno, log, warnings, kind) in table {
+        let warnings = [warnings.to_owned()];
+        let refusal = classify(errno, log, &warnings, PermissionFacts::default);
+        assert_eq!(refusal.kind, kind, "{errno} {log:?}: {refusal}");
+        assert_eq!(refusal.errno, Some(errno));
+        let kept = refusal.verifier_log.as_deref();
+        assert_eq!(
+            kept,
+            (kind == Kind::Verifier).then_some(log),
+            "{errno} {log:?}"
+        );
+        let facts = refusal.permission.is_some();
+        assert_eq!(facts, kind == Kind::Permission, "{errno} {log:?}");
+        assert!(!refusal.message.contains('\n'), "{refusal}");
+    }
+}
+
+#[test]
+fn a_kernel_that_lacks_a_type_is_said_to_and_its_reason_kept() {
+    let log = format!("{SLEEPABLE}{STATISTICS}");
+    let warnings = [FAILED.to_owned()];
+    let refusal = classify(EINVAL, &log, &warnings, PermissionFacts::default);
+    let expected = format!(
+        "program `x`: this kernel does not know this program type, hook or kind of map ({})",
+        SLEEPABLE.trim_end()
+    );
+    assert_eq!(refusal.message, expected);
+    let refusal = classify(EINVAL, "", &warnings, PermissionFacts::default);
+    let expected = "program `x`: this kernel does not know this program type, hook or kind of map";
+    assert_eq!(refusal.message, expected);
+}
+
+#[test]
+fn the_verifier_is_quoted_without_its_statistics() {
+    let refusal = classify(
+        EACCES,
+        BAD_ACCESS,
+        &[FAILED.to_owned()],
+        PermissionFacts::default,
+    );
+    let expected = "program `x`: R0 invalid mem access 'map_value_or_null'";
+    assert_eq!(refusal.message, expected);
+}
+
+#[test]
+fn a_missing_capability_is_all_that_is_said() {
+    let facts = |missing: &[&str]| PermissionFacts {
+        missing_capabilities: missing.iter().map(|&name| name.to_owned()).collect(),
+        lockdown: None,
+    };
+    let warnings = [PROBE.to_owned()];
+    let refusal = classify(EPERM, "", &warnings, || facts(&["CAP_BPF"]));
+    assert_eq!(refusal.message, "not permitted: this process lacks CAP_BPF");
+    // Where we do not know better, what libbpf thinks is all there is.
+    let refusal = classify(EPERM, "", &warnings, || facts(&[]));
+    assert!(refusal.message.contains("RLIMIT_MEMLOCK"), "{refusal}");
+}
