@@ -147,7 +147,7 @@ fn classify(
         return refusal;
     }
     let error = io::Error::from_raw_os_error(errno);
-    let mut hint = reason.map(str::to_owned).or_else(|| last_warning(warnings));
+    let mut advice = last_warning(warnings);
     let mut kind = errno_kind(errno);
     let mut text = errno_text(&error);
     let mut permission = None;
@@ -155,8 +155,8 @@ fn classify(
         KernelErrorKind::Permission => {
             let facts = facts();
             text = permission_text(&facts);
-            // libbpf advises whoever cannot know what is missing: here that is known.
-            hint = hint.filter(|_| facts.missing_capabilities.is_empty());
+            // libbpf guesses, mostly at memory limits: we know.
+            advice = advice.filter(|_| !explained(&facts));
             permission = Some(facts);
         }
         KernelErrorKind::NotFound => {
@@ -170,6 +170,7 @@ fn classify(
         }
         _ => {}
     }
+    let hint = reason.map(str::to_owned).or(advice);
     let hint = hint.map_or_else(String::new, |text| format!(" ({text})"));
     KernelError {
         kind,
@@ -237,7 +238,9 @@ fn last_warning(warnings: &[String]) -> Option<String> {
         "-- ",
     ];
     let repeats = |line: &str| {
-        REPEATS.iter().any(|start| line.starts_with(start)) || line.contains("': failed to load: ")
+        REPEATS.iter().any(|start| line.starts_with(start))
+            || line.contains("': failed to load: ")
+            || line.contains("': BPF program load failed: ")
     };
     let lines = warnings.iter().rev().flat_map(|text| text.lines().rev());
     lines
@@ -315,15 +318,22 @@ fn is_network(kind: KernelProgramType) -> bool {
         || kind == T::EXTENSION
 }
 
+fn is_locked(state: &str) -> bool {
+    state.contains("[integrity]") || state.contains("[confidentiality]")
+}
+
+/// Whether the facts say why.
+fn explained(facts: &PermissionFacts) -> bool {
+    !facts.missing_capabilities.is_empty() || facts.lockdown.as_deref().is_some_and(is_locked)
+}
+
 fn permission_text(facts: &PermissionFacts) -> String {
     let missing = &facts.missing_capabilities;
     if !missing.is_empty() {
         return format!("not permitted: this process lacks {}", missing.join(", "));
     }
-    let locked =
-        |state: &String| state.contains("[integrity]") || state.contains("[confidentiality]");
     match &facts.lockdown {
-        Some(state) if locked(state) => {
+        Some(state) if is_locked(state) => {
             format!("not permitted: no capability is missing, but the kernel is locked down ({state})")
         }
         _ => "not permitted: no capability is missing, but this kernel or its security policy refuses".to_owned(),

@@ -108,15 +108,20 @@ fn the_verifier_is_quoted_without_its_statistics() {
 }
 
 #[test]
-fn a_missing_capability_is_all_that_is_said() {
-    let facts = |missing: &[&str]| PermissionFacts {
+fn the_loader_guesses_only_where_we_do_not_know() {
+    let facts = |missing: &[&str], lockdown: Option<&str>| PermissionFacts {
         missing_capabilities: missing.iter().map(|&name| name.to_owned()).collect(),
-        lockdown: None,
+        lockdown: lockdown.map(str::to_owned),
     };
     let warnings = [PROBE.to_owned()];
-    let refusal = classify(EPERM, "", &warnings, || facts(&["CAP_BPF"]));
-    assert_eq!(refusal.message, "not permitted: this process lacks CAP_BPF");
-    // Where we do not know better, what libbpf thinks is all there is.
-    let refusal = classify(EPERM, "", &warnings, || facts(&[]));
-    assert!(refusal.message.contains("RLIMIT_MEMLOCK"), "{refusal}");
+    let refused = |facts| classify(EPERM, "", &warnings, || facts).message;
+    let missing = refused(facts(&["CAP_BPF"], Some("[none] integrity")));
+    assert_eq!(missing, "not permitted: this process lacks CAP_BPF");
+    let locked = refused(facts(&[], Some("none [integrity]")));
+    assert!(
+        locked.ends_with("locked down (none [integrity])"),
+        "{locked}"
+    );
+    let unknown = refused(facts(&[], Some("[none] integrity")));
+    assert!(unknown.contains("RLIMIT_MEMLOCK"), "{unknown}");
 }
