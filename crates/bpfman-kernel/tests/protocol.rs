@@ -63,6 +63,106 @@ fn a_missing_field_is_named() {
     assert!(message.contains("pin_path"), "{message}");
 }
 
+/// One request of every op, with every object that a request can hold.
+fn one_of_each() -> Vec<Value> {
+    let (path, program) = ("/nonexistent/x", 1);
+    let full = json!({
+        "op": "load_object", "object": path, "object_name": "x",
+        "programs": [{
+            "name": "x", "kernel_type": 0, "attach_type": null, "flags": 0,
+            "attach_function": null, "target_program": null, "keep_instructions": false,
+        }],
+        "globals": [{"section": ".data", "offset": 0, "value": "AA=="}],
+        "reuse_maps": [{"name": "x", "path": path}],
+        "skip_maps": [],
+    });
+    let unfinished = json!({"before": "/x/", "id": {"program": "x"}, "after": ""});
+    let mut requests = vec![
+        full,
+        json!({"op": "load", "object": path, "program": "x", "pin_path": path, "object_name": "x"}),
+        json!({"op": "programs"}),
+        json!({"op": "pin_state", "path": path, "detail": "info"}),
+        json!({"op": "program", "id": program, "detail": "info"}),
+        json!({"op": "map", "id": 1}),
+        json!({"op": "is_bpffs_root", "path": path}),
+        json!({"op": "finish"}),
+        json!({"op": "release"}),
+        json!({"op": "pin_program", "program": {"program": "x"}, "path": unfinished}),
+        json!({"op": "pin_map", "map": {"map": "x"}, "path": path}),
+    ];
+    for op in [
+        "make_pin_directory",
+        "remove_empty_pin_directory",
+        "mount_bpffs",
+        "unmount_bpffs",
+    ] {
+        requests.push(json!({"op": op, "path": path}));
+    }
+    for op in ["pin_program", "unpin_program"] {
+        requests.push(json!({"op": op, "program": program, "path": path}));
+    }
+    for op in ["pin_map", "unpin_map"] {
+        requests.push(json!({"op": op, "map": 1, "path": path}));
+    }
+    requests
+}
+
+/// The JSON pointers of all objects in a value.
+fn objects(value: &Value, at: &str, found: &mut Vec<String>) {
+    let children: Vec<(String, &Value)> = match value {
+        Value::Object(fields) => {
+            found.push(at.to_owned());
+            fields
+                .iter()
+                .map(|(name, field)| (name.clone(), field))
+                .collect()
+        }
+        Value::Array(items) => (0..).map(|at: usize| at.to_string()).zip(items).collect(),
+        _ => Vec::new(),
+    };
+    for (name, child) in children {
+        objects(child, &format!("{at}/{name}"), found);
+    }
+}
+
+#[test]
+fn an_unknown_field_is_refused_by_name_in_every_object_of_every_op() {
+    let mut helper = Helper::start();
+    let requests = one_of_each();
+    // Its answer names the ops of actions: none may be missing above.
+    let unknown = helper.refused(&json!({"op": "dance"}), "bad_request");
+    let message = unknown["message"].as_str().unwrap();
+    let known: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
+    assert!(known.contains(&"load_object"), "{message}");
+    for op in known {
+        assert!(requests.iter().any(|request| request["op"] == op), "{op}");
+    }
+    for request in requests {
+        let mut places = Vec::new();
+        objects(&request, "", &mut places);
+        for place in places {
+            let mut wrong = request.clone();
+            wrong.pointer_mut(&place).unwrap()["pin_paht"] = "x".into();
+            let error = helper.refused(&wrong, "bad_request");
+            let message = error["message"].as_str().unwrap();
+            assert!(message.contains("pin_paht`"), "{wrong}: {message}");
+        }
+        // Without it, it is the request and not its form that may be refused.
+        let answer = helper.ask(&request);
+        let message = answer["error"]["message"].as_str().unwrap_or_default();
+        assert!(!message.contains("bad request"), "{request}: {message}");
+    }
+}
+
+#[test]
+fn an_unknown_field_keeps_a_request_from_being_carried_out() {
+    let bpffs = Bpffs::mount();
+    let mut request = load_xdp(&bpffs.path("new/x"));
+    request["pinpath"] = "/elsewhere".into();
+    Helper::start().refused(&request, "bad_request");
+    assert!(bpffs.entries().is_empty());
+}
+
 #[test]
 fn a_request_of_the_greatest_length_is_served() {
     let mut line = json!({"op": "finish"}).to_string().into_bytes();

@@ -145,9 +145,9 @@ fn load_refusal(message: &str, refusal: &LoadRefusal) -> Failure {
             failure(Kind::NotFound).hint(format!("its programs are: {}", available.join(", ")))
         }
         LoadRefusal::NoSuchGlobal { available, .. } if available.is_empty() => {
-            failure(Kind::NotFound).hint("it has no global variables")
+            failure(Kind::Input).hint("it has no global variables")
         }
-        LoadRefusal::NoSuchGlobal { available, .. } => failure(Kind::NotFound).hint(format!(
+        LoadRefusal::NoSuchGlobal { available, .. } => failure(Kind::Input).hint(format!(
             "its global variables are: {}",
             available.join(", ")
         )),
@@ -164,6 +164,10 @@ fn load_refusal(message: &str, refusal: &LoadRefusal) -> Failure {
             program,
             program_type,
         } => failure(Kind::Input).hint(format!("--programs {program_type}:{program}:FUNCTION")),
+        LoadRefusal::ExtensionTargetMissing(program)
+        | LoadRefusal::BadExtensionTarget { program, .. } => failure(Kind::Input).hint(format!(
+            "bpfman program load PATH --programs freplace:{program}:PROGRAM_ID/FUNCTION"
+        )),
         LoadRefusal::GlobalSize { expected, .. } => {
             failure(Kind::Input).hint(format!("give {} hex digits", expected.saturating_mul(2)))
         }

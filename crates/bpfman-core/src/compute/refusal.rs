@@ -79,8 +79,13 @@ pub enum LoadRefusal {
         /// Its type.
         program_type: ProgramType,
     },
+    /// An extension without a target.
+    #[error("extension program `{0}` needs PROGRAM_ID/FUNCTION to replace as its attach function")]
+    ExtensionTargetMissing(String),
     /// An extension's target is not `PROGRAM_ID/FUNCTION`.
-    #[error("extension program `{program}` needs PROGRAM_ID/FUNCTION to replace, not `{given}`")]
+    #[error(
+        "extension program `{program}` needs PROGRAM_ID/FUNCTION to replace as its attach function, not `{given}`"
+    )]
     BadExtensionTarget {
         /// The program.
         program: String,

@@ -153,9 +153,12 @@ fn attach_function(
     section_target: Option<&str>,
 ) -> Result<Option<String>, LoadRefusal> {
     let rule = program_type.attach_function_rule();
-    let missing = || LoadRefusal::AttachFunctionMissing {
-        program: request.name.clone(),
-        program_type,
+    let missing = || match program_type {
+        ProgramType::Freplace => LoadRefusal::ExtensionTargetMissing(request.name.clone()),
+        _ => LoadRefusal::AttachFunctionMissing {
+            program: request.name.clone(),
+            program_type,
+        },
     };
     match (rule, &request.attach_function) {
         (AttachFunctionRule::Refused, Some(_)) => Err(LoadRefusal::AttachFunctionRefused {

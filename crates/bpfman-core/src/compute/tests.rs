@@ -132,6 +132,37 @@ fn lines(plan: &crate::action::Plan) -> Vec<String> {
 }
 
 #[test]
+fn an_extension_without_its_target_is_told_what_to_name() {
+    let object = object(&[("ext", "freplace"), ("named", "freplace/function")]);
+    let declared = Some(ProgramType::Freplace);
+    let table = [
+        ("ext", None, None),
+        ("ext", declared, None),
+        ("named", None, None),
+        ("named", declared, None),
+        ("ext", declared, Some("function")),
+        ("ext", declared, Some("x/function")),
+        ("ext", declared, Some("7/")),
+    ];
+    for (name, program_type, function) in table {
+        let refusal = check_load(&spec(&[(name, program_type, function)]), &object).unwrap_err();
+        let text = refusal.to_string();
+        assert!(
+            text.contains("PROGRAM_ID/FUNCTION"),
+            "{name} {function:?}: {text}"
+        );
+        assert!(
+            text.contains("attach function"),
+            "{name} {function:?}: {text}"
+        );
+    }
+    let checked = check_load(&spec(&[("ext", None, Some("7/function"))]), &object).unwrap();
+    let load = &checked.programs[0].load;
+    assert_eq!(load.target_program, Some(ProgramId(7)));
+    assert_eq!(load.attach_function.as_deref(), Some("function"));
+}
+
+#[test]
 fn a_load_writes_loads_publishes_pins_and_records_in_this_order() {
     let mut object = object(&[("p", "xdp")]);
     object.maps.push(ObjectMap {

@@ -86,6 +86,7 @@ fn prepare_programs(
         let Some(wanted) = wanted else { continue };
         found += 1;
         let what = format!("program `{name}`");
+        check_extension(&what, &program, wanted)?;
         prepare_program(&mut program, wanted, &mut targets)
             .map_err(|error| attach_refused(&what, wanted, &error))?;
     }
@@ -110,6 +111,24 @@ fn prepare_programs(
     } else {
         KernelError::new(kind, message)
     })
+}
+
+/// The kernel would say of an extension without its target only that something is invalid.
+fn check_extension(
+    what: &str,
+    program: &OpenProgramMut<'_>,
+    wanted: &ProgramToLoad,
+) -> Result<(), KernelError> {
+    let kind = match wanted.kernel_type {
+        KernelProgramType::UNSPEC => KernelProgramType(sys::program_type(program)),
+        known => known,
+    };
+    if kind == KernelProgramType::EXTENSION && wanted.target_program.is_none() {
+        return Err(bad_request(format!(
+            "{what} is an extension: `target_program` and `attach_function` must name what it replaces"
+        )));
+    }
+    Ok(())
 }
 
 fn prepare_program(

@@ -1,33 +1,42 @@
 //! The protocol of the `bpfman-kernel` helper: one JSON object a line in each direction.
 //!
 //! A request has a field `op`: that of a [`KernelAction`], or one of [`Query`]. An answer is
-//! `{"ok":true,...}` or `{"ok":false,"error":KernelError}`.
+//! `{"ok":true,...}` or `{"ok":false,"error":KernelError}`. A request with a field that nobody reads is refused.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::io::BufRead;
 use std::io::Read;
 use std::io::Write;
+use std::path::Path;
 
 use bpfman_core::action::KernelAction;
 use bpfman_core::action::LoadObject;
 use bpfman_core::action::Outcome;
 use bpfman_core::action::PathTemplate;
 use bpfman_core::action::ProgramReference;
-use bpfman_core::action::ProgramToLoad;
+use bpfman_core::compute::LoadRefusal;
+use bpfman_core::compute::check_load;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
+use bpfman_core::managed::LoadSpec;
+use bpfman_core::managed::ProgramRequest;
+use bpfman_core::object::inspect;
 use bpfman_core::types::AbsolutePath;
-use bpfman_core::types::KernelProgramType;
 use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
 use serde::Deserialize;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::json;
 
 use super::LibbpfKernel;
 use super::errors::bad_request;
+use super::errors::refused;
 use super::pins;
+use crate::files::ReadObjectError;
+use crate::files::read_object;
 use crate::interfaces::Detail;
 use crate::interfaces::KernelExecutor;
 use crate::interfaces::KernelReader;
@@ -35,6 +44,9 @@ use crate::interfaces::KernelSource;
 
 /// The longest request line, in bytes without its newline. The largest requests carry global variables.
 pub const MAX_REQUEST_BYTES: usize = 4 << 20;
+
+/// The largest object file that [`Query::Load`] reads, in bytes.
+const MAX_OBJECT_BYTES: u64 = 16 << 20;
 
 /// The requests that are not a [`KernelAction`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +93,9 @@ pub struct LoadAndPin {
     pub object: AbsolutePath,
     /// The program's function; its section says its type.
     pub program: String,
+    /// The function or hook it binds to, for an extension `PROGRAM_ID/FUNCTION`; by default the section's.
+    #[serde(default)]
+    pub attach_function: Option<String>,
     /// The new pin; missing directories above it are made.
     pub pin_path: AbsolutePath,
     /// The name that the maps of data sections carry; by default the file's.
@@ -126,11 +141,48 @@ impl Request {
         let op = value.get("op").and_then(Value::as_str);
         let op = op.ok_or_else(|| bad_request("bad request: no field `op` that is a string"))?;
         if QUERIES.contains(&op) {
-            return Query::deserialize(value).map(Self::Query).map_err(wrong);
+            return read_whole(&value).map(Self::Query);
         }
-        KernelAction::deserialize(value)
-            .map(Self::Action)
-            .map_err(wrong)
+        read_whole(&value).map(Self::Action)
+    }
+}
+
+/// Reads a request of which every field must be known. `deny_unknown_fields` does not do: serde lets fields of
+/// variants without any and of untagged enums pass.
+fn read_whole<T: DeserializeOwned + Serialize>(given: &Value) -> Result<T, KernelError> {
+    let wrong = |error: serde_json::Error| bad_request(format!("bad request: {error}"));
+    let request = T::deserialize(given).map_err(wrong)?;
+    let understood = serde_json::to_value(&request).map_err(wrong)?;
+    match unknown_field(given, &understood) {
+        Some(field) => Err(bad_request(format!("bad request: unknown field `{field}`"))),
+        None => Ok(request),
+    }
+}
+
+/// The first field of `given` that `understood` lacks, with the way to it.
+fn unknown_field(given: &Value, understood: &Value) -> Option<String> {
+    match (given, understood) {
+        (Value::Object(given), Value::Object(understood)) => {
+            given.iter().find_map(|(name, value)| {
+                let Some(known) = understood.get(name) else {
+                    return Some(name.clone());
+                };
+                let field = unknown_field(value, known)?;
+                Some(if field.starts_with('[') {
+                    format!("{name}{field}")
+                } else {
+                    format!("{name}.{field}")
+                })
+            })
+        }
+        (Value::Array(given), Value::Array(understood)) => {
+            let mut pairs = given.iter().zip(understood).enumerate();
+            pairs.find_map(|(at, (given, understood))| {
+                let field = unknown_field(given, understood)?;
+                Some(format!("[{at}].{field}"))
+            })
+        }
+        _ => None,
     }
 }
 
@@ -192,27 +244,52 @@ fn query_answer(kernel: &mut LibbpfKernel, query: Query) -> Result<Value, Kernel
     })
 }
 
-/// Loads and pins with a kernel of its own, so that what a plan holds stays as it is.
-fn load_and_pin(request: &LoadAndPin) -> Result<Value, KernelError> {
-    let mut kernel = LibbpfKernel::new();
-    let stem = request.object.file_name().split('.').next();
-    let object_name = request.object_name.as_deref().or(stem).unwrap_or_default();
-    let action = KernelAction::LoadObject(LoadObject {
-        object: request.object.clone(),
-        object_name: object_name.to_owned(),
-        programs: vec![ProgramToLoad {
+/// The action of a [`LoadAndPin`]: what the object and the request say together, as in a manager's plan.
+fn load_action(request: &LoadAndPin) -> Result<KernelAction, KernelError> {
+    let path = &request.object;
+    let invalid = |why: String| KernelError::new(KernelErrorKind::InvalidObject, why);
+    let bytes =
+        read_object(Path::new(path.as_str()), MAX_OBJECT_BYTES).map_err(|error| match &error {
+            ReadObjectError::System { source, .. } => refused(path.as_str(), source),
+            _ => invalid(error.to_string()),
+        })?;
+    let facts = inspect(&bytes).map_err(|error| invalid(format!("{path}: {error}")))?;
+    let spec = LoadSpec {
+        source: path.clone(),
+        programs: vec![ProgramRequest {
             name: request.program.clone(),
-            kernel_type: KernelProgramType::UNSPEC,
-            attach_type: None,
-            flags: 0,
-            attach_function: None,
-            target_program: None,
-            keep_instructions: false,
+            program_type: None,
+            attach_function: request.attach_function.clone(),
         }],
+        global_data: BTreeMap::new(),
+        metadata: BTreeMap::new(),
+        map_owner_id: None,
+        pin_path: Some(request.pin_path.clone()),
+    };
+    let checked = check_load(&spec, &facts).map_err(|refusal| {
+        let kind = match refusal {
+            LoadRefusal::NoSuchProgram { .. } => KernelErrorKind::NotFound,
+            _ => KernelErrorKind::BadRequest,
+        };
+        KernelError::new(kind, format!("{path}: {refusal}"))
+    })?;
+    let stem = path.file_name().split('.').next();
+    let object_name = request.object_name.as_deref().or(stem).unwrap_or_default();
+    let programs = checked.programs.into_iter();
+    Ok(KernelAction::LoadObject(LoadObject {
+        object: path.clone(),
+        object_name: object_name.to_owned(),
+        programs: programs.map(|program| program.load).collect(),
         globals: Vec::new(),
         reuse_maps: Vec::new(),
-        skip_maps: Vec::new(),
-    });
+        skip_maps: checked.skip_maps,
+    }))
+}
+
+/// Loads and pins with a kernel of its own, so that what a plan holds stays as it is.
+fn load_and_pin(request: &LoadAndPin) -> Result<Value, KernelError> {
+    let action = load_action(request)?;
+    let mut kernel = LibbpfKernel::new();
     let outcome = kernel.execute(&action)?;
     let loaded = match outcome {
         Outcome::Loaded(object) => object.programs.into_iter().next(),
