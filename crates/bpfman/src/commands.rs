@@ -1,5 +1,6 @@
 //! Each command: words in, one operation of the manager, its answer out.
 
+use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -11,6 +12,8 @@ use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::RuntimeLayout;
 use bpfman_core::types::UnixTime;
+use bpfman_interpreter::executor::ActionError;
+use bpfman_interpreter::executor::ExecutionError;
 use bpfman_interpreter::files::SystemFiles;
 use bpfman_interpreter::files::read_object;
 use bpfman_interpreter::interfaces::Detail;
@@ -104,9 +107,10 @@ fn load(
     let format = options.output.output;
     let config = Config::read(global.config.as_deref())?;
     let limit = config.limits.object_bytes.unwrap_or(DEFAULT_OBJECT_BYTES);
-    let bytes = read_object(object, limit).map_err(ManagerError::from)?;
+    let source = absolute(object)?;
+    let bytes = read_object(Path::new(source.as_str()), limit).map_err(ManagerError::from)?;
     let spec = LoadSpec {
-        source: absolute(object)?,
+        source,
         programs,
         global_data: options.global.iter().cloned().collect(),
         metadata: options.all_metadata(),
@@ -114,12 +118,13 @@ fn load(
         pin_path: pin_path.map(absolute).transpose()?,
     };
     with_manager(global, &config, |manager| {
+        let staged = manager.layout.staged_object();
         if options.dry_run {
             return output::plan(format, &manager.plan_load(&spec, &bytes, now())?);
         }
         let records = manager
             .load(&spec, &bytes, now())
-            .map_err(|error| in_format(format, error.into()))?;
+            .map_err(|error| in_format(format, load_failure(error, &staged, &spec.source)))?;
         let mut loaded = Vec::with_capacity(records.len());
         for record in &records {
             let others = records
@@ -130,6 +135,22 @@ fn load(
         }
         output::loaded(format, &loaded, boot_time())
     })
+}
+
+/// What the loader says of our copy of the object is told of the original: the copy is gone by then.
+fn load_failure(error: ManagerError, copy: &AbsolutePath, original: &AbsolutePath) -> Failure {
+    let loader = matches!(
+        &error,
+        ManagerError::Execution(ExecutionError {
+            cause: ActionError::Kernel(_),
+            ..
+        })
+    );
+    let mut failure = Failure::from(error);
+    if loader {
+        failure.message = failure.message.replace(copy.as_str(), original.as_str());
+    }
+    failure
 }
 
 /// With JSON or YAML a failure is printed as data too, so that its parts can be read.
@@ -306,9 +327,22 @@ fn with_manager(
     })
 }
 
+/// The path from the root, without `..`: where a symbolic link is passed, only the system knows what that means.
 fn absolute(path: &Path) -> Result<AbsolutePath, Failure> {
-    let whole: PathBuf = std::path::absolute(path)
-        .map_err(|error| Failure::input(format!("{}: {error}", path.display())))?;
+    let refuse = |error: std::io::Error| Failure::input(format!("{}: {error}", path.display()));
+    let whole = std::path::absolute(path).map_err(refuse)?;
+    let parts: Vec<Component<'_>> = whole.components().collect();
+    let climbs = |part: &Component<'_>| *part == Component::ParentDir;
+    let whole = match parts.iter().rposition(climbs) {
+        None => whole,
+        Some(last) => {
+            let (climbing, rest) = parts.split_at(last + 1);
+            let climbed = climbing.iter().collect::<PathBuf>().canonicalize();
+            climbed
+                .map_err(refuse)?
+                .join(rest.iter().collect::<PathBuf>())
+        }
+    };
     let text = whole
         .to_str()
         .ok_or_else(|| Failure::input(format!("path {} is not UTF-8", path.display())))?;
