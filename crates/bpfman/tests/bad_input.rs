@@ -3,12 +3,9 @@
 
 mod common;
 
-use std::process::Command;
-
 use common::Via;
 use common::World;
 use common::object;
-use common::run;
 use common::stderr;
 
 both_ways!(
@@ -221,29 +218,6 @@ fn a_path_may_climb() {
     let source = world.root().join("objects/x.o");
     assert_eq!(record["load"]["source_path"], source.to_str().unwrap());
     assert_eq!(record["handles"]["pin_path"], world.pin("climbed"));
-}
-
-#[test]
-fn a_full_disk_leaves_nothing() {
-    let world = World::new(Via::InProcess);
-    std::fs::create_dir(world.runtime()).unwrap();
-    run(Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
-        .arg(world.runtime()));
-    furnish(&world);
-    // Leaves two pages: too few for the object.
-    let filler = world.runtime().join("filler");
-    let _ = std::fs::write(&filler, vec![1; 1 << 22]);
-    let length = filler.metadata().unwrap().len();
-    let file = std::fs::File::options().write(true).open(&filler).unwrap();
-    file.set_len(length.saturating_sub(8192)).unwrap();
-    let path = object("maps.bpf.o");
-    let pin = world.pin("full");
-    let load = ["load", &path, "--program", "first", "--pin-path", &pin];
-    world.refused(&load, 1, &["no space left"]);
-    drop(file); // An open file keeps its space.
-    std::fs::remove_file(filler).unwrap();
-    world.ok(&load);
 }
 
 #[test]

@@ -231,6 +231,15 @@ pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// The steps that `--log executor=debug` printed, without undos.
+pub fn steps(log: &str) -> Vec<String> {
+    log.lines()
+        .filter_map(|line| line.trim_start().strip_prefix("DEBUG executor: "))
+        .filter(|step| !step.starts_with("undo: "))
+        .map(str::to_owned)
+        .collect()
+}
+
 /// What bpftool prints as JSON; `None` when it fails.
 pub fn bpftool(args: &[&str]) -> Option<Value> {
     let output = Command::new("bpftool").arg("-j").args(args).output();

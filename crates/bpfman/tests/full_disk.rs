@@ -1,0 +1,126 @@
+//! A runtime directory without space: whatever step meets it, everything is as it was.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::Command;
+use std::process::Output;
+
+use common::World;
+use common::id;
+use common::object;
+use common::run;
+use common::stderr;
+use common::steps;
+
+both_ways!(
+    a_load_that_fills_the_disk_at_any_step_leaves_nothing,
+    an_unload_on_a_full_disk_is_whole_or_undone,
+);
+
+const PAGE: u64 = 4096;
+/// More than a load takes.
+const MOST_PAGES: u64 = 64;
+
+/// A file that takes all space but some pages, for as long as it lives.
+struct Filler(PathBuf);
+
+impl Filler {
+    fn leaving(world: &World, pages: u64) -> Self {
+        let path = world.runtime().join("filler");
+        // Stops where the space ends.
+        let _ = std::fs::write(&path, vec![1; 4 << 20]);
+        let file = File::options().write(true).open(&path).unwrap();
+        let length = file.metadata().unwrap().len();
+        file.set_len(length.saturating_sub(pages * PAGE)).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Filler {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).unwrap();
+    }
+}
+
+fn small_disk(world: &World) {
+    std::fs::create_dir(world.runtime()).unwrap();
+    run(Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
+        .arg(world.runtime()));
+    world.load("xdp_pass.bpf.o", "xdp:xdp_pass", &[]);
+}
+
+/// Runs a command with ever more space until it succeeds. Every failure must leave all as it was; answers the
+/// last step of each with the steps before it.
+fn with_ever_more_space(world: &World, args: &[&str]) -> BTreeMap<String, Vec<String>> {
+    let args = [&["--log", "executor=debug"], args].concat();
+    let before = world.places();
+    let mut failures = BTreeMap::new();
+    for pages in 0..MOST_PAGES {
+        let output = with_space(world, pages, &args);
+        if output.status.success() {
+            return failures;
+        }
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{pages} pages: {text}");
+        assert!(
+            text.to_lowercase().contains("no space left"),
+            "{pages} pages: {text}"
+        );
+        assert!(text.contains(world.runtime().to_str().unwrap()), "{text}");
+        assert!(text.contains("hint: free space"), "{pages} pages: {text}");
+        assert!(!text.contains("undoing failed"), "{pages} pages: {text}");
+        assert_eq!(before, world.places(), "{pages} pages: {text}");
+        let mut steps = steps(&text);
+        let last = steps.pop().unwrap_or_default();
+        failures.insert(last, steps);
+    }
+    panic!("{args:?} does not succeed with {MOST_PAGES} pages: {failures:?}");
+}
+
+fn with_space(world: &World, pages: u64, args: &[&str]) -> Output {
+    let _filler = Filler::leaving(world, pages);
+    world.bpfman(args)
+}
+
+/// The steps before the one that starts so.
+fn before<'a>(failures: &'a BTreeMap<String, Vec<String>>, step: &str) -> &'a [String] {
+    let found = failures.iter().find(|(last, _)| last.starts_with(step));
+    found
+        .unwrap_or_else(|| panic!("nothing failed at `{step}`: {failures:?}"))
+        .1
+}
+
+fn a_load_that_fills_the_disk_at_any_step_leaves_nothing(world: &World) {
+    small_disk(world);
+    let (path, pin) = (object("xdp_pass.bpf.o"), world.pin("new/full"));
+    let load = ["load", &path, "--program", "xdp_pass", "--pin-path", &pin];
+    let failures = with_ever_more_space(world, &load);
+    let loads = |step: &String| step.starts_with("kernel  load xdp_pass");
+    let pins = |step: &String| step.starts_with("bpffs   pin program");
+    assert!(
+        !before(&failures, "files   write the object")
+            .iter()
+            .any(loads)
+    );
+    let instructions = before(&failures, "files   keep the instructions");
+    assert!(instructions.iter().any(loads) && !instructions.iter().any(pins));
+    let record = before(&failures, "store   record program");
+    assert!(record.iter().any(loads) && record.iter().any(pins));
+    assert_eq!(world.ids(&[]).len(), 2);
+}
+
+fn an_unload_on_a_full_disk_is_whole_or_undone(world: &World) {
+    small_disk(world);
+    let number = id(&world.load("maps.bpf.o", "tracepoint:first", &[])[0]).to_string();
+    let failures = with_ever_more_space(world, &["unload", &number]);
+    let unpins = |step: &String| step.starts_with("bpffs   unpin program");
+    let record = before(&failures, "store   delete program");
+    assert!(record.iter().any(unpins), "{record:?}");
+    assert_eq!(world.ids(&[]).len(), 1);
+    assert!(!world.runtime().join(format!("fs/prog_{number}")).exists());
+}
