@@ -1,4 +1,5 @@
-//! The configuration file (contract: section 2). Keys of features that are not here yet are let pass.
+//! The configuration file (contract: section 2). Sections of features that are not here yet are let pass; in
+//! ours an unknown key is an error, for a limit with a typo would be none.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -24,6 +25,7 @@ pub(crate) struct Config {
 
 /// `[kernel]`
 #[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct KernelConfig {
     /// Reach the kernel through this bpfman-kernel binary.
     pub(crate) helper: Option<PathBuf>,
@@ -31,6 +33,7 @@ pub(crate) struct KernelConfig {
 
 /// `[limits]`
 #[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Limits {
     /// The largest object file that is read, in bytes.
     pub(crate) object_bytes: Option<u64>,
@@ -40,21 +43,18 @@ impl Config {
     /// Reads the file; without one that was asked for, a missing default file is an empty one.
     pub(crate) fn read(path: Option<&Path>) -> Result<Self, Failure> {
         let file = path.unwrap_or(Path::new(DEFAULT_PATH));
+        let refused =
+            |why: &str| Failure::input(format!("configuration {}: {why}", file.display()));
         match std::fs::read_to_string(file) {
             Ok(text) => toml::from_str(&text).map_err(|error| {
-                Failure::input(format!(
-                    "configuration {}: {}",
-                    file.display(),
-                    error.message()
-                ))
+                refused(error.message())
+                    .hint("README.md lists the keys; correct or remove this one")
             }),
             Err(error) if error.kind() == ErrorKind::NotFound && path.is_none() => {
                 Ok(Self::default())
             }
-            Err(error) => Err(Failure::input(format!(
-                "configuration {}: {error}",
-                file.display()
-            ))),
+            Err(error) => Err(refused(&error.to_string())
+                .hint("name a file that can be read with --config, or none at all")),
         }
     }
 }

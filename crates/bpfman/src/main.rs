@@ -34,9 +34,9 @@ fn start_log(global: &Global) -> Result<(), Failure> {
     let Some(spec) = &global.log else {
         return Ok(());
     };
-    let filter: tracing_subscriber::filter::Targets = spec
-        .parse()
-        .map_err(|error| Failure::input(format!("--log {spec}: {error}")))?;
+    let filter: tracing_subscriber::filter::Targets = spec.parse().map_err(|error| {
+        Failure::input(format!("--log {spec}: {error}")).hint("such as info,executor=debug")
+    })?;
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .without_time();
