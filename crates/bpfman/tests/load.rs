@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::path::Path;
+
 use common::Via;
 use common::World;
 use common::assert_gone;
@@ -119,23 +121,98 @@ fn a_reader_does_not_wait_for_the_writer_lock() {
 #[test]
 fn a_read_of_an_empty_runtime_creates_nothing() {
     let world = World::new(Via::InProcess);
-    world.ok(&["list"]);
+    let path = object("xdp_pass.bpf.o");
+    let load = ["load", &path, "--program", "xdp_pass", "--dry-run"];
+    for read in [&["list"][..], &["list", "--all"], &["program"], &load] {
+        world.ok(read);
+        assert!(!world.runtime().exists(), "{read:?}");
+    }
+    // No program has this id.
+    let id = "4294967295";
+    for read in [
+        &["get", id][..],
+        &["unload", id],
+        &["unload", id, "--dry-run"],
+    ] {
+        world.refused(read, 3, &["program 4294967295 does not exist"]);
+        assert!(!world.runtime().exists(), "{read:?}");
+    }
+    world.ok(&["unload", id, "--ignore-missing"]);
+    world.ok(&["program", "delete", "--all"]);
     assert!(!world.runtime().exists());
 }
 
+/// The kernel recycles ids: tag, load time and pin must agree too.
 #[test]
 fn a_program_of_another_identity_is_not_taken_for_ours() {
-    let world = World::new(Via::InProcess);
-    let number = id(&world.load("xdp_pass.bpf.o", "xdp:xdp_pass", &[])[0]).to_string();
-    let set = |tag: &str| {
+    for change in ["tag = '0123456789abcdef'", "load_time = load_time + 1"] {
+        let world = World::new(Via::InProcess);
+        let program = world.load("xdp_pass.bpf.o", "xdp:xdp_pass", &[]).remove(0);
+        let number = id(&program).to_string();
         let store = rusqlite::Connection::open(world.database()).unwrap();
-        store
-            .execute("UPDATE programs SET tag = ?1", [tag])
-            .unwrap();
+        let sql = format!("UPDATE programs SET {change}");
+        assert_eq!(store.execute(&sql, []).unwrap(), 1);
+        drop(store);
+        let got = world.json(&["get", &number]);
+        assert!(got["status"]["kernel"].is_null(), "{change}: {got}");
+        let pin = world.runtime().join(format!("fs/prog_{number}"));
+        let pin = pin.to_str().unwrap();
+        let words = [
+            pin,
+            &number,
+            "holds something else",
+            "move the foreign pin away",
+        ];
+        world.refused(&["unload", &number], 1, &words);
+        let seen = bpftool(&["prog", "show", "pinned", pin]).unwrap();
+        assert_eq!(seen["id"], id(&program), "{change}");
+        assert_eq!(seen["tag"], program["status"]["kernel"]["tag"]);
+    }
+}
+
+/// The commands of README.md as they are written, but for the id and the bpffs.
+#[test]
+fn the_commands_of_the_readme_work() {
+    let world = World::new(Via::InProcess);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let block = readme.split("```").nth(1).unwrap();
+    let mut commands = block.split("\n$ bpfman ").skip(1);
+    let mut run = |number: &str| -> (String, String) {
+        let (command, shown) = commands.next().unwrap().split_once('\n').unwrap();
+        let args = command
+            .replace("target/bpf/trace_exec.bpf.o", &object("trace_exec.bpf.o"))
+            .replace("/sys/fs/bpf", world.pins().to_str().unwrap())
+            .replace("1299", number);
+        let args: Vec<&str> = args.split_whitespace().collect();
+        (world.ok(&args), shown.to_owned())
     };
-    set("0123456789abcdef");
-    assert!(world.json(&["get", &number])["status"]["kernel"].is_null());
-    let pin = world.runtime().join(format!("fs/prog_{number}"));
-    world.bpfman(&["unload", &number]);
-    assert!(pin.exists(), "a foreign pin was removed");
+    let (loaded, shown) = run("");
+    let labels = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter_map(|line| line.split_once(": "));
+        lines.map(|(label, _)| label.to_owned()).collect()
+    };
+    assert_eq!(labels(&loaded), labels(&shown));
+    let number = loaded
+        .lines()
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .last()
+        .unwrap();
+    let (listed, shown) = run(number);
+    // The columns are as wide as the ids are long.
+    let words =
+        |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
+    assert_eq!(words(&listed), words(&shown.replace("1299", number)));
+    let (got, shown) = run(number);
+    let opening: Vec<&str> = shown.lines().take(2).collect();
+    assert!(got.starts_with(&opening.join("\n")), "{got}");
+    let value: serde_json::Value = serde_json::from_str(&got).unwrap();
+    assert_eq!(value["record"]["program_id"].to_string(), number);
+    let pin = world.pin("demo/trace_exec");
+    let seen = bpftool(&["prog", "show", "pinned", &pin]).unwrap();
+    assert_eq!(seen["id"].to_string(), number);
+    assert_eq!(run(number).0, "");
+    assert!(!Path::new(&pin).exists() && world.ids(&[]).is_empty());
 }
