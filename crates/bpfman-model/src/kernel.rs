@@ -1,0 +1,228 @@
+//! The kernel, as the traits of the interpreter see it.
+
+use bpfman_core::action::KernelAction;
+use bpfman_core::action::MapReference;
+use bpfman_core::action::Outcome;
+use bpfman_core::action::PathTemplate;
+use bpfman_core::action::ProgramReference;
+use bpfman_core::action::Results;
+use bpfman_core::kernel;
+use bpfman_core::kernel::KernelError;
+use bpfman_core::kernel::PinState;
+use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::MapId;
+use bpfman_core::types::ProgramId;
+use bpfman_interpreter::interfaces::Detail;
+use bpfman_interpreter::interfaces::KernelExecutor;
+use bpfman_interpreter::interfaces::KernelReader;
+use bpfman_interpreter::interfaces::KernelSource;
+
+use crate::Errno;
+use crate::errno::bad_request;
+use crate::load;
+use crate::objects::ProcessId;
+use crate::pins;
+use crate::state::Shared;
+use crate::state::State;
+use crate::tree::Node;
+
+/// One process's way to the simulated kernel.
+#[derive(Debug)]
+pub struct SimulatedKernel {
+    state: Shared,
+    process: ProcessId,
+}
+
+impl SimulatedKernel {
+    pub(crate) fn new(state: Shared, process: ProcessId) -> Self {
+        Self { state, process }
+    }
+}
+
+impl Drop for SimulatedKernel {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// References are resolved before an action comes here: what no earlier step answered makes no sense.
+fn known_program(reference: &ProgramReference) -> Result<ProgramId, KernelError> {
+    let known = Results::default().program(reference);
+    known.map_err(|error| bad_request(error.to_string()))
+}
+
+fn known_map(reference: &MapReference) -> Result<MapId, KernelError> {
+    let known = Results::default().map(reference);
+    known.map_err(|error| bad_request(error.to_string()))
+}
+
+fn known_path(template: &PathTemplate) -> Result<AbsolutePath, KernelError> {
+    let known = Results::default().path(template);
+    known.map_err(|error| bad_request(error.to_string()))
+}
+
+fn interpret(
+    state: &mut State,
+    process: ProcessId,
+    action: &KernelAction,
+) -> Result<Outcome, KernelError> {
+    match action {
+        KernelAction::LoadObject(request) => load::load(state, process, request),
+        KernelAction::Release => {
+            state.objects.close(process);
+            Ok(Outcome::Done)
+        }
+        KernelAction::PinProgram { program, path } => {
+            let id = known_program(program)?;
+            if !state.objects.held(process).programs.contains(&id) {
+                return Err(bad_request(format!("program {id} is not held")));
+            }
+            pins::pin(&mut state.tree, Node::Program(id), &known_path(path)?)
+        }
+        KernelAction::UnpinProgram { program, path } => {
+            let id = known_program(program)?;
+            let outcome = pins::unpin(&mut state.tree, &Node::Program(id), &known_path(path)?)?;
+            if outcome == Outcome::Done {
+                state.objects.held(process).programs.insert(id);
+            }
+            Ok(outcome)
+        }
+        KernelAction::PinMap { map, path } => {
+            let id = known_map(map)?;
+            if !state.objects.held(process).maps.contains(&id) {
+                return Err(bad_request(format!("map {id} is not held")));
+            }
+            pins::pin(&mut state.tree, Node::Map(id), &known_path(path)?)
+        }
+        KernelAction::UnpinMap { map, path } => {
+            let id = known_map(map)?;
+            let outcome = pins::unpin(&mut state.tree, &Node::Map(id), &known_path(path)?)?;
+            if outcome == Outcome::Done {
+                state.objects.held(process).maps.insert(id);
+            }
+            Ok(outcome)
+        }
+        KernelAction::MakePinDirectory { path } => {
+            pins::make_directory(&mut state.tree, &known_path(path)?)
+        }
+        KernelAction::RemoveEmptyPinDirectory { path } => {
+            pins::remove_empty_directory(&mut state.tree, &known_path(path)?)
+        }
+        KernelAction::MountBpffs { path } => pins::mount(&mut state.tree, path),
+        KernelAction::UnmountBpffs { path } => pins::unmount(&mut state.tree, path),
+    }
+}
+
+impl KernelExecutor for SimulatedKernel {
+    fn execute(&mut self, action: &KernelAction) -> Result<Outcome, KernelError> {
+        let state = &mut *self.state.borrow_mut();
+        let text = action.to_string();
+        state
+            .admit(self.process, text.clone())
+            .map_err(|errno| errno.refusal(text))?;
+        let outcome = interpret(state, self.process, action)?;
+        state.settle(outcome != Outcome::Unchanged);
+        Ok(outcome)
+    }
+
+    fn finish(&mut self) {
+        let state = &mut *self.state.borrow_mut();
+        state.objects.close(self.process);
+        state.sweep();
+    }
+}
+
+impl KernelReader for SimulatedKernel {
+    fn pin_state(&mut self, path: &AbsolutePath, _: Detail) -> Result<PinState, KernelError> {
+        let state = self.state.borrow();
+        let refused = |errno: Errno| errno.refusal(path);
+        state.faults.pin(path).map_err(refused)?;
+        Ok(match state.tree.lookup(path) {
+            Err(Errno::NotFound | Errno::NotDirectory) => {
+                let ancestor = pins::nearest_directory(&state.tree, path);
+                let on_bpffs = state.tree.on_bpffs(&ancestor);
+                PinState::Free {
+                    on_bpffs: on_bpffs.map_err(refused)?,
+                    ancestor,
+                }
+            }
+            Err(errno) => return Err(refused(errno)),
+            Ok(Node::Program(id)) => {
+                let program = state.objects.programs.get(&id).cloned();
+                program.map_or(PinState::Other, PinState::Program)
+            }
+            Ok(Node::Map(id)) => {
+                let map = state.objects.maps.get(&id).cloned();
+                map.map_or(PinState::Other, PinState::Map)
+            }
+            Ok(Node::Directory | Node::File(_) | Node::Database(_)) => PinState::Other,
+        })
+    }
+
+    fn program(
+        &mut self,
+        id: ProgramId,
+        _: Detail,
+    ) -> Result<Option<kernel::Program>, KernelError> {
+        let state = self.state.borrow();
+        let refused = |errno: Errno| errno.refusal(format_args!("program {id}"));
+        state.faults.program(id).map_err(refused)?;
+        Ok(state.objects.programs.get(&id).cloned())
+    }
+
+    fn map(&mut self, id: MapId) -> Result<Option<kernel::Map>, KernelError> {
+        Ok(self.state.borrow().objects.maps.get(&id).cloned())
+    }
+
+    fn is_bpffs_root(&mut self, path: &AbsolutePath) -> Result<bool, KernelError> {
+        pins::is_root(&self.state.borrow().tree, path)
+    }
+}
+
+impl KernelSource for SimulatedKernel {
+    fn programs(&mut self) -> Box<dyn Iterator<Item = Result<kernel::Program, KernelError>> + '_> {
+        Box::new(Programs {
+            last: Some(ProgramId(0)),
+            seen: 0,
+            kernel: self,
+        })
+    }
+}
+
+/// Walks the ids; `last` is `None` when there is no way on.
+struct Programs<'kernel> {
+    last: Option<ProgramId>,
+    seen: usize,
+    kernel: &'kernel mut SimulatedKernel,
+}
+
+impl Programs<'_> {
+    fn next_id(&self, last: ProgramId) -> Result<Option<ProgramId>, Errno> {
+        let state = self.kernel.state.borrow();
+        state.faults.enumeration(self.seen)?;
+        let after = ProgramId(last.0 + 1)..;
+        Ok(state
+            .objects
+            .programs
+            .range(after)
+            .next()
+            .map(|(id, _)| *id))
+    }
+}
+
+impl Iterator for Programs<'_> {
+    type Item = Result<kernel::Program, KernelError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let last = self.last.take()?;
+        match self.next_id(last) {
+            Err(errno) => Some(Err(errno.refusal("listing programs"))),
+            Ok(None) => None,
+            Ok(Some(id)) => {
+                self.last = Some(id);
+                self.seen += 1;
+                self.kernel.program(id, Detail::Info).transpose()
+            }
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The simulated world: a kernel with its BPF objects, the file systems, and the stores in them.
+//!
+//! A [`World`] satisfies the traits of [`bpfman_interpreter::interfaces`] with the outcomes and the kinds of
+//! errors of the real adapters; `tests/real_kernel.rs` asks both the same questions. What it adds is what no real
+//! kernel offers: any effect can be refused ([`Faults`]), ids can be recycled at will, all of what persists can be
+//! compared at once ([`Places`]), and a process can die at any moment ([`World::crash`]).
+//!
+//! How it is put together, from the inside out: `tree` (file systems), `objects` (what the kernel holds, and for
+//! whom), `state` (both, and the admission of effects), then one adapter a trait: `kernel` with `pins` and `load`,
+//! `files`, `runtime`.
+//!
+//! Where it is simpler than the kernel: there is no verifier and no writer lock, every program of an object uses
+//! all maps of the object, and maps differ in type only.
+
+mod errno;
+mod faults;
+mod files;
+mod kernel;
+mod load;
+mod objects;
+mod pins;
+mod places;
+mod runtime;
+mod state;
+mod tree;
+mod world;
+
+pub use errno::Errno;
+pub use faults::Faults;
+pub use files::SimulatedFiles;
+pub use kernel::SimulatedKernel;
+pub use places::Places;
+pub use runtime::SimulatedRuntime;
+pub use state::Effect;
+pub use state::EffectResult;
+pub use tree::Content;
+pub use tree::Node;
+pub use world::Process;
+pub use world::World;

@@ -1,0 +1,126 @@
+//! The actions on a bpffs, each as `bpfman_interpreter::kernel` carries it out.
+
+use bpfman_core::action::Outcome;
+use bpfman_core::kernel::KernelError;
+use bpfman_core::kernel::KernelErrorKind;
+use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::PinName;
+
+use crate::Errno;
+use crate::errno::bad_request;
+use crate::tree::Node;
+use crate::tree::Tree;
+
+fn require_bpffs(tree: &Tree, path: &AbsolutePath) -> Result<(), KernelError> {
+    let parent = path.parent().unwrap_or_else(|| path.clone());
+    if tree
+        .on_bpffs(&parent)
+        .map_err(|errno| errno.refusal(&parent))?
+    {
+        return Ok(());
+    }
+    let message = format!("{path} is not on a bpffs");
+    Err(KernelError::new(KernelErrorKind::NotBpffs, message))
+}
+
+/// The nearest directory above a path that exists.
+pub(crate) fn nearest_directory(tree: &Tree, path: &AbsolutePath) -> AbsolutePath {
+    let mut at = path.clone();
+    while let Some(parent) = at.parent() {
+        at = parent;
+        if tree.is_directory(&at) {
+            break;
+        }
+    }
+    at
+}
+
+pub(crate) fn pin(tree: &mut Tree, pin: Node, path: &AbsolutePath) -> Result<Outcome, KernelError> {
+    require_bpffs(tree, path)?;
+    PinName::parse(path.file_name()).map_err(|error| bad_request(error.to_string()))?;
+    tree.add(path, pin).map_err(|errno| errno.refusal(path))?;
+    Ok(Outcome::Done)
+}
+
+/// Removes the pin `expected`, and nothing else.
+pub(crate) fn unpin(
+    tree: &mut Tree,
+    expected: &Node,
+    path: &AbsolutePath,
+) -> Result<Outcome, KernelError> {
+    match tree.lookup(path) {
+        Ok(found) if found == *expected => {}
+        Err(Errno::NotFound) => return Ok(Outcome::Unchanged),
+        Err(errno) => return Err(errno.refusal(path)),
+        Ok(found) => {
+            let message = format!("{path} is {found:?}, not {expected:?}");
+            return Err(KernelError::new(KernelErrorKind::NotOurs, message));
+        }
+    }
+    tree.unlink(path).map_err(|errno| errno.refusal(path))?;
+    Ok(Outcome::Done)
+}
+
+/// Makes a directory; says whether it was not there.
+fn make(tree: &mut Tree, path: &AbsolutePath) -> Result<bool, KernelError> {
+    match tree.add(path, Node::Directory) {
+        Ok(()) => Ok(true),
+        Err(Errno::Exists) if tree.is_directory(path) => Ok(false),
+        Err(errno) => Err(errno.refusal(path)),
+    }
+}
+
+pub(crate) fn make_directory(tree: &mut Tree, path: &AbsolutePath) -> Result<Outcome, KernelError> {
+    require_bpffs(tree, path)?;
+    Ok(if make(tree, path)? {
+        Outcome::Done
+    } else {
+        Outcome::Unchanged
+    })
+}
+
+pub(crate) fn remove_empty_directory(
+    tree: &mut Tree,
+    path: &AbsolutePath,
+) -> Result<Outcome, KernelError> {
+    if tree.lookup(path).is_ok() {
+        require_bpffs(tree, path)?;
+    }
+    remove_if_empty(tree, path)
+}
+
+fn remove_if_empty(tree: &mut Tree, path: &AbsolutePath) -> Result<Outcome, KernelError> {
+    match tree.remove_directory(path) {
+        Ok(()) => Ok(Outcome::Done),
+        Err(Errno::NotEmpty | Errno::NotFound | Errno::Busy) => Ok(Outcome::Unchanged),
+        Err(errno) => Err(errno.refusal(path)),
+    }
+}
+
+/// Whether a bpffs is mounted at exactly this directory.
+pub(crate) fn is_root(tree: &Tree, path: &AbsolutePath) -> Result<bool, KernelError> {
+    match tree.lookup(path) {
+        Ok(_) => Ok(tree.is_mount(path)),
+        Err(Errno::NotFound) => Ok(false),
+        Err(errno) => Err(errno.refusal(path)),
+    }
+}
+
+pub(crate) fn mount(tree: &mut Tree, path: &AbsolutePath) -> Result<Outcome, KernelError> {
+    if is_root(tree, path)? {
+        return Ok(Outcome::Unchanged);
+    }
+    make(tree, path)?;
+    tree.mount(path);
+    Ok(Outcome::Done)
+}
+
+/// Unmounts a bpffs and removes the directory under it.
+pub(crate) fn unmount(tree: &mut Tree, path: &AbsolutePath) -> Result<Outcome, KernelError> {
+    if !is_root(tree, path)? {
+        return Ok(Outcome::Unchanged);
+    }
+    tree.unmount(path).map_err(|errno| errno.refusal(path))?;
+    remove_if_empty(tree, path)?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,141 @@
+//! The runtime directory and the store in its database file.
+
+use bpfman_core::managed::Program;
+use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::ProgramId;
+use bpfman_core::types::RuntimeLayout;
+use bpfman_interpreter::interfaces::ProgramLister;
+use bpfman_interpreter::interfaces::ProgramReader;
+use bpfman_interpreter::interfaces::ProgramWriter;
+use bpfman_interpreter::lock::WriterLock;
+use bpfman_interpreter::runtime::ReaderStore;
+use bpfman_interpreter::runtime::Runtime;
+use bpfman_interpreter::runtime::RuntimeError;
+use bpfman_interpreter::runtime::WriterStore;
+use bpfman_interpreter::store::StoreError;
+use bpfman_interpreter::store::memory::MemoryStore;
+
+use crate::Errno;
+use crate::objects::ProcessId;
+use crate::state::Shared;
+use crate::tree::Content;
+use crate::tree::Node;
+use crate::tree::Tree;
+
+/// One process's way to the store. As on a real machine, the runtime directory, its lock and its database are made
+/// outside of any plan, so they count as no effect.
+#[derive(Debug)]
+pub struct SimulatedRuntime {
+    state: Shared,
+    process: ProcessId,
+    layout: RuntimeLayout,
+}
+
+impl SimulatedRuntime {
+    pub(crate) fn new(state: Shared, process: ProcessId, layout: RuntimeLayout) -> Self {
+        Self {
+            state,
+            process,
+            layout,
+        }
+    }
+
+    fn store(&self) -> SimulatedStore {
+        SimulatedStore {
+            state: Shared::clone(&self.state),
+            process: self.process,
+            database: self.layout.database(),
+        }
+    }
+}
+
+impl Runtime for SimulatedRuntime {
+    fn reader(&self) -> Result<Option<Box<dyn ReaderStore>>, StoreError> {
+        let database = self.layout.database();
+        let there = self.state.borrow().tree.lookup(&database).is_ok();
+        Ok(there.then(|| Box::new(self.store()) as Box<dyn ReaderStore>))
+    }
+
+    fn writer(&mut self) -> Result<(Box<dyn WriterStore>, Option<WriterLock>), RuntimeError> {
+        let tree = &mut self.state.borrow_mut().tree;
+        let directory = self.layout.database_directory();
+        tree.add_directories(&directory)
+            .map_err(|errno| errno.file_error(&directory))?;
+        let lock = Node::File(Content([].into()));
+        let database = Node::Database(MemoryStore::new());
+        for (path, node) in [
+            (self.layout.lock(), lock),
+            (self.layout.database(), database),
+        ] {
+            make_if_missing(tree, &path, node).map_err(|errno| errno.file_error(&path))?;
+        }
+        Ok((Box::new(self.store()), None))
+    }
+}
+
+fn make_if_missing(tree: &mut Tree, path: &AbsolutePath, node: Node) -> Result<(), Errno> {
+    match tree.add(path, node) {
+        Err(Errno::Exists) => Ok(()),
+        other => other,
+    }
+}
+
+/// The records in one database file.
+struct SimulatedStore {
+    state: Shared,
+    process: ProcessId,
+    database: AbsolutePath,
+}
+
+impl SimulatedStore {
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&MemoryStore) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let tree = &mut self.state.borrow_mut().tree;
+        let store = tree.database(&self.database);
+        read(store.map_err(|errno| errno.store_error(&self.database))?)
+    }
+
+    fn write(
+        &self,
+        action: String,
+        write: impl FnOnce(&mut MemoryStore) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let state = &mut *self.state.borrow_mut();
+        let refused = |errno: Errno| errno.store_error(&self.database);
+        state.admit(self.process, action).map_err(refused)?;
+        write(state.tree.database(&self.database).map_err(refused)?)?;
+        state.settle(true);
+        Ok(())
+    }
+}
+
+impl ProgramReader for SimulatedStore {
+    fn get(&self, id: ProgramId) -> Result<Program, StoreError> {
+        self.read(|store| store.get(id))
+    }
+
+    fn sharing(&self, program: &Program) -> Result<Vec<Program>, StoreError> {
+        self.read(|store| store.sharing(program))
+    }
+}
+
+impl ProgramLister for SimulatedStore {
+    fn list(&self) -> Result<Vec<Program>, StoreError> {
+        self.read(ProgramLister::list)
+    }
+}
+
+impl ProgramWriter for SimulatedStore {
+    fn save(&mut self, programs: &[Program]) -> Result<(), StoreError> {
+        let ids: Vec<String> = programs.iter().map(|p| p.id().to_string()).collect();
+        let action = format!("store   record program {}", ids.join(", "));
+        self.write(action, |store| store.save(programs))
+    }
+
+    fn delete(&mut self, id: ProgramId) -> Result<(), StoreError> {
+        let action = format!("store   delete program {id}");
+        self.write(action, |store| store.delete(id))
+    }
+}

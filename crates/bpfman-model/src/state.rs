@@ -1,0 +1,90 @@
+//! The state that all handles of one world share, and the one door that effects go through.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::Errno;
+use crate::Faults;
+use crate::objects::Objects;
+use crate::objects::ProcessId;
+use crate::tree::Tree;
+
+/// The state, as the handles share it.
+pub(crate) type Shared = Rc<RefCell<State>>;
+
+/// How an effect ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EffectResult {
+    /// It changed something.
+    Changed,
+    /// The world was already so.
+    Unchanged,
+    /// It was refused.
+    Refused,
+}
+
+/// One effect that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effect {
+    /// What was asked for, on one line.
+    pub action: String,
+    /// How it ended.
+    pub result: EffectResult,
+}
+
+/// Everything there is.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) tree: Tree,
+    pub(crate) objects: Objects,
+    pub(crate) faults: Faults,
+    pub(crate) effects: Vec<Effect>,
+    last_process: u32,
+    last_dead: u32,
+}
+
+impl State {
+    pub(crate) fn start_process(&mut self) -> ProcessId {
+        self.last_process += 1;
+        ProcessId(self.last_process)
+    }
+
+    /// Every process of ours dies at once.
+    pub(crate) fn crash(&mut self) {
+        self.last_dead = self.last_process;
+        self.objects
+            .close_all(|process| process != ProcessId::FOREIGN);
+        self.sweep();
+    }
+
+    /// That a process may do what it is about to do. The effect counts as refused until [`Self::settle`] hears
+    /// otherwise.
+    pub(crate) fn admit(&mut self, process: ProcessId, action: String) -> Result<(), Errno> {
+        // The dead do nothing; that their code still runs is a matter of the test around it.
+        if process.0 <= self.last_dead {
+            return Err(Errno::InputOutput);
+        }
+        let number = self.effects.len();
+        self.effects.push(Effect {
+            action,
+            result: EffectResult::Refused,
+        });
+        self.faults.effect(number)
+    }
+
+    /// Notes how the admitted effect ended, and drops what nobody holds any more.
+    pub(crate) fn settle(&mut self, changed: bool) {
+        if let Some(effect) = self.effects.last_mut() {
+            effect.result = if changed {
+                EffectResult::Changed
+            } else {
+                EffectResult::Unchanged
+            };
+        }
+        self.sweep();
+    }
+
+    pub(crate) fn sweep(&mut self) {
+        self.objects.sweep(self.tree.pins());
+    }
+}
