@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use bpfman_core::compute::Sharer;
+use bpfman_core::compute::map_users;
 use bpfman_core::kernel;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::PinState;
@@ -15,7 +17,8 @@ use crate::ManagerError;
 /// Programs as the store and the kernel see them.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// In the order of ids. A record without a kernel program is one that the kernel no longer has.
+    /// In the order of ids. A record without a kernel program is one that the kernel no longer has, or one that
+    /// it refused to tell of.
     pub programs: Vec<(Option<Program>, Option<kernel::Program>)>,
     /// What the kernel refused to tell; empty when the list is whole.
     pub refused: Vec<KernelError>,
@@ -108,7 +111,7 @@ impl Manager<'_> {
             .reader()?
             .ok_or(ManagerError::NoSuchProgram(id))?;
         let record = store.get(id)?;
-        let sharing = store.sharing(&record)?;
+        let sharing = self.observe_sharers(store.sharing(&record)?)?;
         self.status(record, &sharing)
     }
 
@@ -119,7 +122,7 @@ impl Manager<'_> {
     pub fn status(
         &mut self,
         record: Program,
-        sharing: &[Program],
+        sharing: &[Sharer],
     ) -> Result<ProgramStatus, ManagerError> {
         let (kernel, pin_present) = self.observe(&record, Detail::Full)?;
         let map = |map: &bpfman_core::managed::ManagedMap| self.kernel.map(map.id);
@@ -127,18 +130,30 @@ impl Manager<'_> {
             Some(_) => record.maps.iter().map(map).collect::<Result<_, _>>()?,
             None => record.maps.iter().map(|_| None).collect(),
         };
-        let users = sharing
-            .iter()
-            .filter(|other| other.map_set() == record.map_set());
         Ok(ProgramStatus {
             kernel,
             pin_present,
             map_directory_present: self.files.exists(&record.map_directory),
             object_present: self.files.exists(&record.load.object_path),
             maps,
-            map_users: users.map(Program::id).collect(),
+            map_users: map_users(&record, sharing),
             record,
         })
+    }
+
+    /// What the kernel has of records that may share maps with another.
+    pub(crate) fn observe_sharers(
+        &mut self,
+        records: Vec<Program>,
+    ) -> Result<Vec<Sharer>, KernelError> {
+        let observe = |record| {
+            let (kernel, _) = self.observe(&record, Detail::Info)?;
+            Ok(Sharer {
+                observed: kernel.map(|program| program.identity),
+                record,
+            })
+        };
+        records.into_iter().map(observe).collect()
     }
 
     /// The kernel's program of a record, and whether it is at its pin: id, tag and load time must agree.

@@ -55,7 +55,7 @@ impl Manager<'_> {
         store: &S,
     ) -> Result<Plan, ManagerError> {
         let program = store.get(id)?;
-        let sharing = store.sharing(&program)?;
+        let sharing = self.observe_sharers(store.sharing(&program)?)?;
         let pin = self.kernel.pin_state(&program.pin_path, Detail::Info)?;
         let pin_root = self.bpffs_root_of(&program.pin_path)?;
         let snapshot = UnloadSnapshot {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use bpfman_core::compute::Sharer;
 use bpfman_core::managed::LoadSpec;
 use bpfman_core::managed::Program;
 use bpfman_core::managed::ProgramRequest;
@@ -130,7 +131,8 @@ fn load(
             let others = records
                 .iter()
                 .filter(|other| other.id() != record.id())
-                .cloned();
+                .cloned()
+                .map(Sharer::living);
             loaded.push(manager.status(record.clone(), &others.collect::<Vec<_>>())?);
         }
         output::loaded(format, &loaded, boot_time())

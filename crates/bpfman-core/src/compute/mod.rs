@@ -5,6 +5,7 @@ mod load;
 mod reconcile;
 mod refusal;
 mod request;
+mod sharing;
 #[cfg(test)]
 mod tests;
 mod unload;
@@ -19,6 +20,8 @@ pub use refusal::LoadRefusal;
 pub use request::CheckedLoad;
 pub use request::CheckedProgram;
 pub use request::check_load;
+pub use sharing::Sharer;
+pub use sharing::map_users;
 pub use unload::UnloadRefusal;
 pub use unload::UnloadSnapshot;
 pub use unload::plan_unload;

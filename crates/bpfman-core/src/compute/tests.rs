@@ -338,11 +338,47 @@ fn the_maps_of_an_unloaded_program_stay_while_another_uses_them() {
         "{alone:?}"
     );
     let shared = UnloadSnapshot {
-        sharing: vec![managed(2, Some(1), &[(7, "m", Some(pin))])],
+        sharing: vec![Sharer::living(managed(2, Some(1), &[(7, "m", Some(pin))]))],
         ..free
     };
     let kept = lines(&plan_unload(&shared, &layout()).unwrap());
     assert!(!kept.iter().any(|line| line.contains("map")), "{kept:?}");
+}
+
+#[test]
+fn who_is_gone_or_uses_other_maps_keeps_no_map_pinned() {
+    let pin = "/run/bpfman/fs/maps/1/m";
+    let program = managed(1, None, &[(7, "m", Some(pin))]);
+    let user = |map: u32, name: &str, pin: Option<&str>| {
+        Sharer::living(managed(2, Some(1), &[(map, name, pin)]))
+    };
+    let mut gone = user(7, "m", Some(pin));
+    gone.observed = None;
+    let mut recycled = user(7, "m", Some(pin));
+    recycled.observed = Some(ProgramIdentity {
+        load_time: KernelTime(6),
+        ..recycled.record.identity
+    });
+    let table = [
+        ("its program is gone", gone),
+        ("its id is another program's", recycled),
+        ("its set had the same id", user(8, "m", Some(pin))),
+        ("it uses another map of the set", user(8, "n", None)),
+    ];
+    for (case, sharer) in table {
+        assert_eq!(map_users(&program, core::slice::from_ref(&sharer)), []);
+        let snapshot = UnloadSnapshot {
+            pin: PinState::Program(observed(program.identity)),
+            pin_root: path("/run/bpfman/fs"),
+            sharing: vec![sharer],
+            program: program.clone(),
+        };
+        let plan = lines(&plan_unload(&snapshot, &layout()).unwrap());
+        let unpin = alloc::format!("bpffs   unpin map 7 from {pin}");
+        assert!(plan.contains(&unpin), "{case}: {plan:?}");
+    }
+    let user = user(7, "m", Some(pin));
+    assert_eq!(map_users(&program, &[user]), [ProgramId(2)]);
 }
 
 #[test]

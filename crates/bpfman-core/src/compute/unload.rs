@@ -4,6 +4,7 @@ use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use super::Sharer;
 use crate::action::Action;
 use crate::action::FileAction;
 use crate::action::KernelAction;
@@ -28,8 +29,8 @@ pub struct UnloadSnapshot {
     pub pin: PinState,
     /// The root of the bpffs that the pin is on: directories above it are not ours to remove.
     pub pin_root: AbsolutePath,
-    /// The other programs that share its map set or a map with it.
-    pub sharing: Vec<Program>,
+    /// The other programs that are recorded with its map set or a map of it.
+    pub sharing: Vec<Sharer>,
 }
 
 /// Why an unload is refused.
@@ -114,25 +115,9 @@ fn remove_empty_parents(plan: &mut Plan, pin: &AbsolutePath, root: &AbsolutePath
     }
 }
 
-/// A map set lives until its last user, a shared map too.
+/// A map stays pinned until its last user goes, in whatever set it is.
 fn unpin_maps(plan: &mut Plan, snapshot: &UnloadSnapshot, layout: &RuntimeLayout) {
-    let still_used = |map: &ManagedMap| {
-        let uses = |other: &Program| {
-            let mut pins = other.maps.iter().filter_map(|m| m.pin_path.as_ref());
-            pins.any(|pin| Some(pin) == map.pin_path.as_ref())
-        };
-        let in_set = map
-            .pin_path
-            .as_ref()
-            .is_some_and(|pin| pin.is_below(&snapshot.program.map_directory));
-        let set_in_use = || {
-            snapshot
-                .sharing
-                .iter()
-                .any(|other| other.map_set() == snapshot.program.map_set())
-        };
-        snapshot.sharing.iter().any(uses) || in_set && set_in_use()
-    };
+    let still_used = |map: &ManagedMap| snapshot.sharing.iter().any(|other| other.uses(map));
     let mut emptied: Vec<AbsolutePath> = Vec::new();
     for map in snapshot.program.maps.iter().filter(|map| !still_used(map)) {
         let Some(pin) = map.pin_path.clone() else {

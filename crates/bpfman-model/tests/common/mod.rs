@@ -1,0 +1,120 @@
+//! What the scenarios share: a simulated machine and the manager on it.
+
+#![allow(dead_code, reason = "no test file uses all of it")]
+
+use std::collections::BTreeMap;
+
+use bpfman_core::managed::LoadSpec;
+use bpfman_core::managed::Program;
+use bpfman_core::managed::ProgramRequest;
+use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::ProgramId;
+use bpfman_core::types::ProgramType;
+use bpfman_core::types::RuntimeLayout;
+use bpfman_core::types::UnixTime;
+use bpfman_manager::Manager;
+use bpfman_manager::ManagerError;
+use bpfman_model::World;
+
+/// Programs `pass` (XDP) and `count` (kprobe); maps `counters`, and `shared`, which is pinned by name.
+pub(crate) const PROGRAMS: &[u8] =
+    include_bytes!("../../../bpfman-core/src/object/fixtures/programs.o");
+
+pub(crate) fn path(text: &str) -> AbsolutePath {
+    AbsolutePath::parse(text).unwrap()
+}
+
+/// A machine whose bpfman works under `/run/bpfman`.
+pub(crate) struct Machine {
+    pub(crate) world: World,
+    pub(crate) layout: RuntimeLayout,
+}
+
+impl Machine {
+    /// Nothing was ever loaded on it; a bpffs is mounted where the system mounts one.
+    pub(crate) fn new() -> Self {
+        let world = World::new();
+        world.make_directories(&path("/run")).unwrap();
+        world.mount_bpffs(&path("/sys/fs/bpf")).unwrap();
+        Self {
+            world,
+            layout: RuntimeLayout::new(path("/run/bpfman")),
+        }
+    }
+
+    /// One command: a process of its own, which ends with it.
+    pub(crate) fn manage<T>(&self, command: impl FnOnce(&mut Manager<'_>) -> T) -> T {
+        self.manage_under(&self.layout, command)
+    }
+
+    /// As [`Self::manage`], by a bpfman with another runtime directory.
+    pub(crate) fn manage_under<T>(
+        &self,
+        layout: &RuntimeLayout,
+        command: impl FnOnce(&mut Manager<'_>) -> T,
+    ) -> T {
+        let mut process = self.world.process(layout);
+        command(&mut Manager {
+            layout: layout.clone(),
+            runtime: &mut process.runtime,
+            kernel: &mut process.kernel,
+            files: &mut process.files,
+        })
+    }
+
+    /// A load that must succeed.
+    pub(crate) fn load(&self, spec: &LoadSpec) -> Vec<Program> {
+        self.try_load(spec).unwrap()
+    }
+
+    pub(crate) fn try_load(&self, spec: &LoadSpec) -> Result<Vec<Program>, ManagerError> {
+        self.manage(|manager| manager.load(spec, PROGRAMS, UnixTime(1)))
+    }
+
+    /// Loads `pass` and answers its record.
+    pub(crate) fn load_pass(&self) -> Program {
+        self.load(&spec(&["pass"])).remove(0)
+    }
+
+    /// Loads `count` with the maps of another program.
+    pub(crate) fn load_user_of(&self, owner: ProgramId) -> Program {
+        self.load(&taking_maps_of(owner)).remove(0)
+    }
+
+    pub(crate) fn unload(&self, id: ProgramId) -> Result<(), ManagerError> {
+        self.manage(|manager| manager.unload(id))
+    }
+}
+
+/// A load of programs of [`PROGRAMS`].
+pub(crate) fn spec(programs: &[&str]) -> LoadSpec {
+    let request = |name: &&str| ProgramRequest {
+        name: (*name).to_owned(),
+        program_type: (*name == "pass").then_some(ProgramType::Xdp),
+        attach_function: None,
+    };
+    LoadSpec {
+        source: path("/home/user/programs.o"),
+        programs: programs.iter().map(request).collect(),
+        global_data: BTreeMap::new(),
+        metadata: BTreeMap::from([("owner".to_owned(), "tests".to_owned())]),
+        map_owner_id: None,
+        pin_path: None,
+    }
+}
+
+/// A load of `count` with the maps of another program.
+pub(crate) fn taking_maps_of(owner: ProgramId) -> LoadSpec {
+    LoadSpec {
+        map_owner_id: Some(owner),
+        ..spec(&["count"])
+    }
+}
+
+/// A load of `pass` with a pin of its own.
+pub(crate) fn pinned_at(pin: &str) -> LoadSpec {
+    LoadSpec {
+        pin_path: Some(path(pin)),
+        ..spec(&["pass"])
+    }
+}
