@@ -61,22 +61,13 @@ pub(crate) fn unpin(
     Ok(Outcome::Done)
 }
 
-/// Makes a directory; says whether it was not there.
-fn make(tree: &mut Tree, path: &AbsolutePath) -> Result<bool, KernelError> {
-    match tree.add(path, Node::Directory) {
-        Ok(()) => Ok(true),
-        Err(Errno::Exists) if tree.is_directory(path) => Ok(false),
-        Err(errno) => Err(errno.refusal(path)),
-    }
-}
-
 pub(crate) fn make_directory(tree: &mut Tree, path: &AbsolutePath) -> Result<Outcome, KernelError> {
     require_bpffs(tree, path)?;
-    Ok(if make(tree, path)? {
-        Outcome::Done
-    } else {
-        Outcome::Unchanged
-    })
+    match tree.add(path, Node::Directory) {
+        Ok(()) => Ok(Outcome::Done),
+        Err(Errno::Exists) if tree.is_directory(path) => Ok(Outcome::Unchanged),
+        Err(errno) => Err(errno.refusal(path)),
+    }
 }
 
 pub(crate) fn remove_empty_directory(
@@ -86,10 +77,6 @@ pub(crate) fn remove_empty_directory(
     if tree.lookup(path).is_ok() {
         require_bpffs(tree, path)?;
     }
-    remove_if_empty(tree, path)
-}
-
-fn remove_if_empty(tree: &mut Tree, path: &AbsolutePath) -> Result<Outcome, KernelError> {
     match tree.remove_directory(path) {
         Ok(()) => Ok(Outcome::Done),
         Err(Errno::NotEmpty | Errno::NotFound | Errno::Busy) => Ok(Outcome::Unchanged),
@@ -110,17 +97,14 @@ pub(crate) fn mount(tree: &mut Tree, path: &AbsolutePath) -> Result<Outcome, Ker
     if is_root(tree, path)? {
         return Ok(Outcome::Unchanged);
     }
-    make(tree, path)?;
-    tree.mount(path);
+    tree.mount(path).map_err(|errno| errno.refusal(path))?;
     Ok(Outcome::Done)
 }
 
-/// Unmounts a bpffs and removes the directory under it.
 pub(crate) fn unmount(tree: &mut Tree, path: &AbsolutePath) -> Result<Outcome, KernelError> {
     if !is_root(tree, path)? {
         return Ok(Outcome::Unchanged);
     }
     tree.unmount(path).map_err(|errno| errno.refusal(path))?;
-    remove_if_empty(tree, path)?;
     Ok(Outcome::Done)
 }

@@ -152,8 +152,12 @@ impl Tree {
     }
 
     /// Mounts an empty bpffs over a directory.
-    pub(crate) fn mount(&mut self, path: &AbsolutePath) {
+    pub(crate) fn mount(&mut self, path: &AbsolutePath) -> Result<(), Errno> {
+        if self.lookup(path)? != Node::Directory {
+            return Err(Errno::NotDirectory);
+        }
         self.mounts.entry(path.clone()).or_default();
+        Ok(())
     }
 
     /// Unmounts a bpffs, and with it every pin on it.

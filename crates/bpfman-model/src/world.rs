@@ -95,8 +95,7 @@ impl World {
     pub fn mount_bpffs(&self, path: &AbsolutePath) -> Result<(), Errno> {
         let tree = &mut self.state.borrow_mut().tree;
         tree.add_directories(path)?;
-        tree.mount(path);
-        Ok(())
+        tree.mount(path)
     }
 
     /// Puts a file where nothing is.

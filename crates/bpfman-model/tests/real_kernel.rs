@@ -63,6 +63,7 @@ impl Place {
         let bpffs = place.0.path().join("fs");
         fs::create_dir(&bpffs).unwrap();
         fs::write(place.0.path().join("file"), "").unwrap();
+        fs::create_dir(place.0.path().join("mounted")).unwrap();
         let mut mount = Command::new("mount");
         mount.args(["-t", "bpf", "bpf"]).arg(&bpffs);
         assert!(mount.status().unwrap().success(), "needs root");
@@ -89,6 +90,7 @@ fn simulated(place: &AbsolutePath) -> World {
     let world = World::new();
     world.mount_bpffs(&place.join("fs")).unwrap();
     world.put_file(&place.join("file"), b"").unwrap();
+    world.make_directories(&place.join("mounted")).unwrap();
     let directory = objects();
     world
         .make_directories(&path(directory.to_str().unwrap()))
@@ -500,10 +502,19 @@ fn a_bpffs_is_mounted_and_unmounted_alike() {
             }
         };
         ask(s);
-        for names in ["mounted", "mounted", "fs", "file", "missing/mounted"] {
+        for names in [
+            "mounted",
+            "mounted",
+            "fs",
+            "file",
+            "missing",
+            "missing/mounted",
+        ] {
             s.mount(names);
         }
         ask(s);
+        s.mount("fs/nested");
+        s.make("fs/nested");
         s.mount("fs/nested");
         s.unmount("fs");
         for names in ["fs/nested", "mounted", "mounted", "missing", "file"] {

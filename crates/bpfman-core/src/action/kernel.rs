@@ -64,12 +64,12 @@ pub enum KernelAction {
         /// The directory.
         path: PathTemplate,
     },
-    /// Mounts a bpffs, making the directory under it.
+    /// Mounts a bpffs over a directory that is there.
     MountBpffs {
         /// The mount point.
         path: AbsolutePath,
     },
-    /// Unmounts a bpffs.
+    /// Unmounts a bpffs; the directory under it stays.
     UnmountBpffs {
         /// The mount point.
         path: AbsolutePath,

@@ -275,6 +275,7 @@ impl Builder<'_> {
             && (ours || self.maps.iter().any(|(_, place)| pinned(place)))
         {
             let path = self.layout.bpffs();
+            make_directory(plan, path.clone().into());
             plan.push(
                 Action::Kernel(KernelAction::MountBpffs { path: path.clone() }),
                 Action::Kernel(KernelAction::UnmountBpffs { path }),

@@ -182,6 +182,7 @@ fn a_load_writes_loads_publishes_pins_and_records_in_this_order() {
         "files   link /run/bpfman/programs/staged.o as /run/bpfman/programs/<id of p>/bytecode.o",
         "files   keep the instructions of <id of p> in /run/bpfman/programs/<id of p>/instructions.json",
         "files   remove /run/bpfman/programs/staged.o",
+        "files   make directory /run/bpfman/fs",
         "bpffs   mount at /run/bpfman/fs",
         "bpffs   make directory /run/bpfman/fs/maps",
         "bpffs   make directory /run/bpfman/fs/maps/<id of p>",

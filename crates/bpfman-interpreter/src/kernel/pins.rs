@@ -116,10 +116,6 @@ pub(super) fn remove_empty_directory(path: &AbsolutePath) -> Result<Outcome, Ker
     if fs::symlink_metadata(path.as_str()).is_ok() {
         require_bpffs(path)?;
     }
-    remove_if_empty(path)
-}
-
-fn remove_if_empty(path: &AbsolutePath) -> Result<Outcome, KernelError> {
     match rustix::fs::rmdir(path.as_str()) {
         Ok(()) => Ok(Outcome::Done),
         Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT | Errno::BUSY) => Ok(Outcome::Unchanged),
@@ -145,34 +141,23 @@ pub(super) fn is_root(path: &AbsolutePath) -> Result<bool, KernelError> {
     Ok(above.dev() != here.dev())
 }
 
-/// Mounts a bpffs, making the directory under it.
+/// Mounts a bpffs over a directory.
 pub(super) fn mount(path: &AbsolutePath) -> Result<Outcome, KernelError> {
     if is_root(path)? {
         return Ok(Outcome::Unchanged);
     }
-    let made = make(path).map_err(|error| refused(path.as_str(), &error))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    let mounted = rustix::mount::mount("bpf", path.as_str(), "bpf", flags, Some(c"mode=0700"));
-    if let Err(error) = mounted {
-        if made {
-            // Best effort: the mount's refusal is what matters.
-            let _ = rustix::fs::rmdir(path.as_str());
-        }
-        return Err(refused(
-            &format!("mounting a bpffs at {path}"),
-            &error.into(),
-        ));
-    }
+    rustix::mount::mount("bpf", path.as_str(), "bpf", flags, Some(c"mode=0700"))
+        .map_err(|error| refused(&format!("mounting a bpffs at {path}"), &error.into()))?;
     Ok(Outcome::Done)
 }
 
-/// Unmounts a bpffs and removes the directory under it.
+/// Unmounts a bpffs; the directory under it stays.
 pub(super) fn unmount(path: &AbsolutePath) -> Result<Outcome, KernelError> {
     if !is_root(path)? {
         return Ok(Outcome::Unchanged);
     }
     rustix::mount::unmount(path.as_str(), UnmountFlags::empty())
         .map_err(|error| refused(&format!("unmounting {path}"), &error.into()))?;
-    remove_if_empty(path)?;
     Ok(Outcome::Done)
 }
