@@ -14,3 +14,12 @@ ensure() {
 ensure bpf /sys/fs/bpf
 ensure tracefs /sys/kernel/tracing
 ensure securityfs /sys/kernel/security
+# With the first version of cgroups in its place, the second is mounted beside them.
+if ! findmnt -nt cgroup2 >/dev/null; then
+    dir=/sys/fs/cgroup
+    if findmnt -nM "$dir" >/dev/null; then
+        dir+=/unified
+        mkdir -p "$dir"
+    fi
+    ensure cgroup2 "$dir"
+fi
