@@ -7,10 +7,10 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup mounts bpf build release fmt-check clippy test test-pure demo bench clean
+.PHONY: help setup mounts bpf build release fmt-check clippy test test-kernels test-pure demo bench clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 setup: ## Install the missing build and test dependencies (Debian)
 	@scripts/setup.sh
@@ -36,8 +36,13 @@ fmt-check: ## Check the formatting
 clippy: ## Lint; warnings are errors
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-test: setup mounts bpf fmt-check clippy build ## Run every check and test (root)
-	cargo nextest run --workspace --locked --no-fail-fast
+test: setup mounts bpf fmt-check clippy build ## Run every check, and the tests on this kernel, 6.1 and 6.12 (root)
+	@scripts/kernels/setup.sh 6.1 6.12
+	@scripts/test.sh --elsewhere scripts/kernels/elsewhere.tsv running 6.1 6.12
+
+test-kernels: setup mounts bpf build ## Run the tests on this kernel, 5.10, 6.1, 6.12 and the newest (root)
+	@scripts/kernels/setup.sh 5.10 6.1 6.12 newest
+	@scripts/test.sh running 5.10 6.1 6.12 newest
 
 test-pure: ## Run the tests that need neither root nor BPF
 	cargo nextest run --locked -p bpfman-core

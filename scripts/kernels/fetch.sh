@@ -28,7 +28,7 @@ apt=$home/apt
 mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/none"
 . /etc/os-release
 mirror=$(apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
-    awk -v suite="$VERSION_CODENAME" '$1 == suite && $2 == "main" { print $3; exit }')
+    awk -v suite="$VERSION_CODENAME" '($1 == suite || $1 == "stable") && $2 == "main" { print $3; exit }')
 if [[ -z $mirror ]]; then
     echo "fetch: the machine has no apt source for $VERSION_CODENAME" >&2
     exit 1

@@ -4,9 +4,12 @@
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-PATH=$PATH:/usr/sbin:/sbin
 
-scripts/packages.sh qemu-system-x86 busybox-static cpio kmod xz-utils dpkg
+if [[ $(uname -m) != x86_64 ]]; then
+    echo "setup: the guests run this machine's programs, so it must be an amd64 one" >&2
+    exit 1
+fi
+scripts/packages.sh qemu-system-x86 busybox-static cpio kmod xz-utils
 
 for kernel; do
     scripts/kernels/fetch.sh "$kernel"
