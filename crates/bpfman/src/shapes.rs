@@ -155,9 +155,16 @@ pub(crate) fn boot_time() -> UnixTime {
         u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000
             + u64::try_from(time.tv_nsec).unwrap_or(0)
     };
-    let now = nanos(rustix::time::ClockId::Realtime);
-    let boot = now.saturating_sub(nanos(rustix::time::ClockId::Boottime));
-    // The clocks are read one after the other: without rounding each command would print another time.
+    // The clocks are read one after the other: the reading that was held up least is the nearest, and without rounding
+    // each command would still print another time.
+    let reading = |_| {
+        let before = nanos(rustix::time::ClockId::Boottime);
+        let now = nanos(rustix::time::ClockId::Realtime);
+        let after = nanos(rustix::time::ClockId::Boottime);
+        let boot = now.saturating_sub(before.midpoint(after));
+        (after.saturating_sub(before), boot)
+    };
+    let (_, boot) = (0..8).map(reading).min().unwrap_or_default();
     UnixTime((boot + BOOT_TIME_GRAIN_NS / 2) / BOOT_TIME_GRAIN_NS * BOOT_TIME_GRAIN_NS)
 }
 
