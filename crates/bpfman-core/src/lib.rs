@@ -17,4 +17,5 @@ pub mod compute;
 pub mod kernel;
 pub mod managed;
 pub mod object;
+pub mod target;
 pub mod types;

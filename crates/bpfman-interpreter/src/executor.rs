@@ -8,16 +8,19 @@ use bpfman_core::action::FileAction;
 use bpfman_core::action::Outcome;
 use bpfman_core::action::Plan;
 use bpfman_core::action::Results;
+use bpfman_core::action::Step;
 use bpfman_core::action::StoreAction;
 use bpfman_core::action::Undo;
 use bpfman_core::action::UnresolvedReference;
 use bpfman_core::kernel::KernelError;
+use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
+use bpfman_core::types::KernelLinkId;
 
 use crate::interfaces::FileError;
 use crate::interfaces::Files;
 use crate::interfaces::KernelExecutor;
-use crate::interfaces::ProgramWriter;
+use crate::interfaces::StoreWriter;
 use crate::store::StoreError;
 
 /// Why one action failed.
@@ -32,15 +35,21 @@ pub enum ActionError {
     /// The store could not be changed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Nothing undoes it.
+    #[error("{reason}")]
+    Irreversible {
+        /// Why.
+        reason: String,
+    },
     /// The plan names what none of its steps makes.
     #[error("the plan is wrong: {0}")]
     Plan(#[from] UnresolvedReference),
 }
 
-/// An undo that failed: what it should have done is left behind.
+/// An undo that failed, or a step that nothing undoes: what is left behind.
 #[derive(Debug)]
 pub struct FailedUndo {
-    /// The undo, printed.
+    /// The undo, or that step, printed.
     pub action: String,
     /// Why it failed.
     pub cause: ActionError,
@@ -69,6 +78,17 @@ impl fmt::Display for ExecutionError {
 
 impl std::error::Error for ExecutionError {}
 
+/// What is left of a plan that was carried out.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// The programs it loaded.
+    pub programs: Vec<Program>,
+    /// The links it made.
+    pub links: Vec<Link>,
+    /// The links it let go of, which end when nobody else holds them.
+    pub let_go: Vec<KernelLinkId>,
+}
+
 /// The parts of the world that a plan changes.
 pub struct Executor<'a> {
     /// The kernel and its bpffs.
@@ -76,27 +96,30 @@ pub struct Executor<'a> {
     /// Ordinary files.
     pub files: &'a mut dyn Files,
     /// The store.
-    pub store: &'a mut dyn ProgramWriter,
+    pub store: &'a mut dyn StoreWriter,
     /// The object file of the operation; empty where it has none.
     pub object: &'a [u8],
 }
 
 impl Executor<'_> {
-    /// Carries a plan out; returns the programs it recorded.
+    /// Carries a plan out; returns what it recorded.
     ///
     /// # Errors
     /// [`ExecutionError`] with the cause and every undo that failed.
-    pub fn run(&mut self, plan: &Plan) -> Result<Vec<Program>, ExecutionError> {
+    pub fn run(&mut self, plan: &Plan) -> Result<Recorded, ExecutionError> {
         let mut results = Results::default();
-        let mut recorded = Vec::new();
-        let mut done: Vec<&Undo> = Vec::new();
+        let mut recorded = Recorded::default();
+        let mut done: Vec<&Step> = Vec::new();
         for step in &plan.steps {
             tracing::debug!(target: "executor", "{}", step.action);
             match self.execute(&step.action, &results, &mut recorded) {
                 Ok(Outcome::Unchanged) => {}
                 Ok(outcome) => {
                     results.add(&outcome);
-                    done.push(&step.undo);
+                    if let Outcome::LetGo { link } = outcome {
+                        recorded.let_go.push(link);
+                    }
+                    done.push(step);
                 }
                 Err(cause) => {
                     let failed_undos = self.undo(&done, &results);
@@ -114,12 +137,22 @@ impl Executor<'_> {
         Ok(recorded)
     }
 
-    fn undo(&mut self, done: &[&Undo], results: &Results) -> Vec<FailedUndo> {
+    fn undo(&mut self, done: &[&Step], results: &Results) -> Vec<FailedUndo> {
         let mut failed = Vec::new();
-        for undo in done.iter().rev() {
-            let Undo::By(action) = undo else { continue };
-            tracing::debug!(target: "executor", "undo: {action}");
-            if let Err(cause) = self.execute(action, results, &mut Vec::new()) {
+        for step in done.iter().rev() {
+            let (action, undone) = match &step.undo {
+                Undo::Nothing { .. } => continue,
+                Undo::Impossible { reason } => {
+                    let reason = reason.clone();
+                    (&step.action, Err(ActionError::Irreversible { reason }))
+                }
+                Undo::By(action) => {
+                    tracing::debug!(target: "executor", "undo: {action}");
+                    let undone = self.execute(action, results, &mut Recorded::default());
+                    (&**action, undone)
+                }
+            };
+            if let Err(cause) = undone {
                 failed.push(FailedUndo {
                     action: action.to_string(),
                     cause,
@@ -133,29 +166,44 @@ impl Executor<'_> {
         &mut self,
         action: &Action,
         results: &Results,
-        recorded: &mut Vec<Program>,
+        recorded: &mut Recorded,
     ) -> Result<Outcome, ActionError> {
         match action {
             Action::Kernel(action) => Ok(self.kernel.execute(&action.resolve(results)?)?),
             Action::Files(action) => self.execute_files(action, results),
-            Action::Store(StoreAction::RecordPrograms { programs }) => {
+            Action::Store(action) => self.execute_store(action, results, recorded),
+        }
+    }
+
+    fn execute_store(
+        &mut self,
+        action: &StoreAction,
+        results: &Results,
+        recorded: &mut Recorded,
+    ) -> Result<Outcome, ActionError> {
+        match action {
+            StoreAction::RecordPrograms { programs } => {
                 let complete: Result<Vec<Program>, _> = programs
                     .iter()
                     .map(|draft| draft.complete(results))
                     .collect();
-                *recorded = complete?;
-                self.store.save(recorded)?;
-                Ok(Outcome::Done)
+                let complete = complete?;
+                self.store.save(&complete)?;
+                recorded.programs.extend(complete);
             }
-            Action::Store(StoreAction::SaveProgram { program }) => {
+            StoreAction::SaveProgram { program } => {
                 self.store.save(std::slice::from_ref(&**program))?;
-                Ok(Outcome::Done)
             }
-            Action::Store(StoreAction::DeleteProgram { id }) => {
-                self.store.delete(*id)?;
-                Ok(Outcome::Done)
+            StoreAction::DeleteProgram { id } => self.store.delete(*id)?,
+            StoreAction::RecordLink { link } => {
+                let complete = link.complete(results)?;
+                self.store.save_link(&complete)?;
+                recorded.links.push(complete);
             }
+            StoreAction::SaveLink { link } => self.store.save_link(link)?,
+            StoreAction::DeleteLink { id } => self.store.delete_link(*id)?,
         }
+        Ok(Outcome::Done)
     }
 
     fn execute_files(

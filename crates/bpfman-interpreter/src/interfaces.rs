@@ -1,14 +1,22 @@
 //! What the rooms above need of the world: small traits, declared here for their consumers, satisfied by the
 //! adapters of this crate and by the simulated ones of `bpfman-model`.
 
+use bpfman_core::action::InterfaceTarget;
 use bpfman_core::action::KeptInstructions;
 use bpfman_core::action::KernelAction;
 use bpfman_core::action::Outcome;
+use bpfman_core::action::TcFilter;
 use bpfman_core::kernel;
+use bpfman_core::kernel::AttachOrder;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::PinState;
+use bpfman_core::managed::AttachPoint;
+use bpfman_core::managed::Hook;
+use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::KernelLinkId;
+use bpfman_core::types::LinkId;
 use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
 
@@ -53,6 +61,62 @@ pub trait ProgramWriter {
     fn delete(&mut self, id: ProgramId) -> Result<(), StoreError>;
 }
 
+/// Looks links up.
+pub trait LinkReader {
+    /// The record of a link.
+    ///
+    /// # Errors
+    /// [`StoreError::LinkNotFound`] when there is none; others when the store cannot be read.
+    fn link(&self, id: LinkId) -> Result<Link, StoreError>;
+
+    /// The links of a program, in the order of their ids.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn links_of(&self, program: ProgramId) -> Result<Vec<Link>, StoreError>;
+
+    /// The links at an attach point, in the order of their ids.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn links_at(&self, point: &AttachPoint) -> Result<Vec<Link>, StoreError>;
+
+    /// The id of the next new link: larger than that of every link there ever was.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn next_link(&self) -> Result<LinkId, StoreError>;
+}
+
+/// Lists the links.
+pub trait LinkLister {
+    /// All records in the order of their ids.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn links(&self) -> Result<Vec<Link>, StoreError>;
+}
+
+/// Changes the records of links. Each call happens as a whole or not at all.
+pub trait LinkWriter {
+    /// Records a link; a record with the same id is replaced.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when its program has no record; others when the store cannot be written.
+    fn save_link(&mut self, link: &Link) -> Result<(), StoreError>;
+
+    /// Removes a record.
+    ///
+    /// # Errors
+    /// [`StoreError::LinkNotFound`] when there is none; others when the store cannot be written.
+    fn delete_link(&mut self, id: LinkId) -> Result<(), StoreError>;
+}
+
+/// What a plan changes of a store.
+pub trait StoreWriter: ProgramWriter + LinkWriter {}
+
+impl<T: ProgramWriter + LinkWriter> StoreWriter for T {}
+
 /// Enumerates the kernel's programs.
 pub trait KernelSource {
     /// Every program in the kernel, in the order of ids. An item that is an error is an error, never the end
@@ -93,6 +157,38 @@ pub trait KernelReader {
     /// # Errors
     /// When the kernel does not let us look.
     fn map(&mut self, id: MapId) -> Result<Option<kernel::Map>, KernelError>;
+
+    /// A link by id; `None` when the kernel has none.
+    ///
+    /// # Errors
+    /// When the kernel does not let us look.
+    fn link(&mut self, id: KernelLinkId) -> Result<Option<kernel::Link>, KernelError>;
+
+    /// What is attached at a hook, in its order. For the hooks that keep no order: at most one program.
+    ///
+    /// # Errors
+    /// [`bpfman_core::kernel::KernelErrorKind::Unsupported`] when the kernel has no such hook; others when it does
+    /// not let us look.
+    fn attached(
+        &mut self,
+        interface: &InterfaceTarget,
+        hook: Hook,
+    ) -> Result<AttachOrder, KernelError>;
+
+    /// The program of a filter; `None` when the filter is gone, with its interface or namespace or without.
+    ///
+    /// # Errors
+    /// When the kernel does not let us look.
+    fn tc_filter(&mut self, filter: &TcFilter) -> Result<Option<ProgramId>, KernelError>;
+
+    /// Waits until the kernel has none of these links any more, or for a bounded time; answers which are left.
+    ///
+    /// # Errors
+    /// When the kernel does not let us look.
+    fn await_links_gone(
+        &mut self,
+        links: &[KernelLinkId],
+    ) -> Result<Vec<KernelLinkId>, KernelError>;
 
     /// Whether a bpffs is mounted at exactly this directory.
     ///

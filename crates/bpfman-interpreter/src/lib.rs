@@ -11,3 +11,4 @@ pub mod kernel;
 pub mod lock;
 pub mod runtime;
 pub mod store;
+pub mod targets;

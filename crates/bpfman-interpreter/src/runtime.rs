@@ -13,9 +13,11 @@ use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::RuntimeLayout;
 
 use crate::interfaces::FileError;
+use crate::interfaces::LinkLister;
+use crate::interfaces::LinkReader;
 use crate::interfaces::ProgramLister;
 use crate::interfaces::ProgramReader;
-use crate::interfaces::ProgramWriter;
+use crate::interfaces::StoreWriter;
 use crate::lock::LockError;
 use crate::lock::WriterLock;
 use crate::store::StoreError;
@@ -36,12 +38,12 @@ pub enum RuntimeError {
 }
 
 /// A store that the one writer holds.
-pub trait WriterStore: ProgramReader + ProgramLister + ProgramWriter {}
-impl<T: ProgramReader + ProgramLister + ProgramWriter> WriterStore for T {}
+pub trait WriterStore: ReaderStore + StoreWriter {}
+impl<T: ReaderStore + StoreWriter> WriterStore for T {}
 
 /// A store as a reader sees it.
-pub trait ReaderStore: ProgramReader + ProgramLister {}
-impl<T: ProgramReader + ProgramLister> ReaderStore for T {}
+pub trait ReaderStore: ProgramReader + ProgramLister + LinkReader + LinkLister {}
+impl<T: ProgramReader + ProgramLister + LinkReader + LinkLister> ReaderStore for T {}
 
 /// Gives out stores.
 pub trait Runtime {

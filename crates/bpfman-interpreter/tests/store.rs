@@ -5,28 +5,49 @@
     reason = "a test whose case cannot be set up has failed"
 )]
 
+#[path = "fixtures/links.rs"]
+mod links;
 #[path = "fixtures/records.rs"]
 mod records;
 
+use std::collections::BTreeSet;
+
+use bpfman_core::managed::Link;
+use bpfman_core::managed::LinkDetails;
+use bpfman_core::managed::LinkInterface;
 use bpfman_core::managed::Program;
+use bpfman_core::types::Direction;
+use bpfman_core::types::KernelLinkId;
+use bpfman_core::types::LinkId;
+use bpfman_core::types::LinkKind;
 use bpfman_core::types::MapId;
+use bpfman_core::types::NetnsId;
+use bpfman_core::types::Priority;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::UnixTime;
+use bpfman_core::types::XdpMode;
+use bpfman_interpreter::interfaces::LinkLister;
+use bpfman_interpreter::interfaces::LinkReader;
 use bpfman_interpreter::interfaces::ProgramLister;
 use bpfman_interpreter::interfaces::ProgramReader;
 use bpfman_interpreter::interfaces::ProgramWriter;
+use bpfman_interpreter::interfaces::StoreWriter;
 use bpfman_interpreter::store::StoreError;
 use bpfman_interpreter::store::memory::MemoryStore;
 use bpfman_interpreter::store::sqlite::SqliteStore;
 
+use self::links::interface;
+use self::links::link;
+use self::links::links;
+use self::links::tcx;
 use self::records::map;
 use self::records::path;
 use self::records::program;
 use self::records::sharing_pair;
 
-trait Store: ProgramReader + ProgramLister + ProgramWriter {}
+trait Store: ProgramReader + ProgramLister + LinkReader + LinkLister + StoreWriter {}
 
-impl<T: ProgramReader + ProgramLister + ProgramWriter> Store for T {}
+impl<T: ProgramReader + ProgramLister + LinkReader + LinkLister + StoreWriter> Store for T {}
 
 /// Runs each behaviour against an empty store of either kind.
 macro_rules! every_store {
@@ -65,10 +86,45 @@ every_store! {
     programs_of_one_map_set_share_even_without_the_owner
     programs_with_a_map_in_common_share
     sharing_is_asked_of_a_record_that_need_not_be_stored
+    an_empty_store_has_no_links_and_starts_at_one
+    every_field_of_every_kind_of_link_comes_back
+    the_links_are_in_the_order_of_their_ids
+    an_unknown_link_is_not_found
+    a_link_of_an_unknown_program_is_not_saved
+    a_link_with_the_same_id_is_replaced
+    links_may_share_a_kernel_id
+    the_links_of_a_program_are_its_own
+    the_links_of_a_point_are_those_of_its_hook_interface_and_namespace
+    a_link_that_moved_is_found_only_where_it_is_now
+    the_next_link_comes_after_every_link_there_ever_was
+    the_last_link_id_is_used_once
+    deleting_an_unknown_link_changes_nothing
+    a_time_of_a_link_that_would_wrap_is_refused
+    a_program_that_is_saved_again_keeps_its_links
+    a_program_with_a_recycled_id_does_not_inherit_links
+    a_deleted_program_takes_only_its_own_links_along
+    a_batch_that_fails_leaves_the_links
 }
 
 fn ids(programs: &[Program]) -> Vec<u32> {
     programs.iter().map(|program| program.id().0).collect()
+}
+
+fn link_ids(links: &[Link]) -> Vec<u32> {
+    links.iter().map(|link| link.id.0).collect()
+}
+
+/// A link of which only its id and its program matter.
+fn plain(id: u32, program: u32) -> Link {
+    link(id, program, tcx(2, Direction::Ingress))
+}
+
+/// Saves the sharing pair and these links of theirs.
+fn fill(store: &mut dyn Store, links: &[Link]) {
+    store.save(&sharing_pair()).unwrap();
+    for link in links {
+        store.save_link(link).unwrap();
+    }
 }
 
 fn an_empty_store_lists_nothing(store: &mut dyn Store) {
@@ -255,12 +311,292 @@ fn sharing_is_asked_of_a_record_that_need_not_be_stored(store: &mut dyn Store) {
     assert_eq!(store.sharing(&stranger).unwrap(), [stored]);
 }
 
+fn an_empty_store_has_no_links_and_starts_at_one(store: &mut dyn Store) {
+    let point = tcx(2, Direction::Ingress).attach_point().unwrap();
+    assert_eq!(store.links().unwrap(), []);
+    assert_eq!(store.links_of(ProgramId(7)).unwrap(), []);
+    assert_eq!(store.links_at(&point).unwrap(), []);
+    assert_eq!(store.next_link().unwrap(), LinkId(1));
+}
+
+fn every_field_of_every_kind_of_link_comes_back(store: &mut dyn Store) {
+    let links = links();
+    let kinds: BTreeSet<LinkKind> = links.iter().map(Link::kind).collect();
+    let all: BTreeSet<LinkKind> = LinkKind::ALL.iter().copied().collect();
+    assert_eq!(kinds, all, "say here what a new kind looks like");
+    fill(store, &links);
+    assert_eq!(store.links().unwrap(), links);
+    for link in links {
+        assert_eq!(store.link(link.id).unwrap(), link);
+    }
+}
+
+fn the_links_are_in_the_order_of_their_ids(store: &mut dyn Store) {
+    fill(
+        store,
+        &[plain(9, 7), plain(3, 42), plain(70_000, 7), plain(5, 7)],
+    );
+    let point = plain(1, 7).details.attach_point().unwrap();
+    assert_eq!(link_ids(&store.links().unwrap()), [3, 5, 9, 70_000]);
+    assert_eq!(
+        link_ids(&store.links_at(&point).unwrap()),
+        [3, 5, 9, 70_000]
+    );
+    let of_seven = store.links_of(ProgramId(7)).unwrap();
+    assert_eq!(link_ids(&of_seven), [5, 9, 70_000]);
+}
+
+fn an_unknown_link_is_not_found(store: &mut dyn Store) {
+    fill(store, &[plain(1, 7)]);
+    let error = store.link(LinkId(2)).unwrap_err();
+    assert!(
+        matches!(error, StoreError::LinkNotFound(LinkId(2))),
+        "{error}"
+    );
+    assert_eq!(error.to_string(), "link 2 does not exist");
+}
+
+fn a_link_of_an_unknown_program_is_not_saved(store: &mut dyn Store) {
+    fill(store, &[plain(1, 7)]);
+    for id in [1, 2] {
+        let error = store.save_link(&plain(id, 8)).unwrap_err();
+        assert!(
+            matches!(error, StoreError::NotFound(ProgramId(8))),
+            "{error}"
+        );
+    }
+    assert_eq!(store.links().unwrap(), [plain(1, 7)]);
+    assert_eq!(store.next_link().unwrap(), LinkId(2));
+}
+
+fn a_link_with_the_same_id_is_replaced(store: &mut dyn Store) {
+    let mut links = links();
+    let full = links.remove(0);
+    fill(store, &[full.clone(), plain(2, 7)]);
+    let bare = plain(1, 7);
+    for newest in [&bare, &full] {
+        store.save_link(newest).unwrap();
+        assert_eq!(store.links().unwrap(), [newest.clone(), plain(2, 7)]);
+        assert_eq!(store.next_link().unwrap(), LinkId(3));
+    }
+}
+
+fn links_may_share_a_kernel_id(store: &mut dyn Store) {
+    let twins = [1, 2].map(|id| Link {
+        kernel: Some(KernelLinkId(5)),
+        ..plain(id, 7)
+    });
+    fill(store, &twins);
+    assert_eq!(store.links().unwrap(), twins);
+}
+
+fn the_links_of_a_program_are_its_own(store: &mut dyn Store) {
+    fill(store, &[plain(1, 7), plain(2, 42), plain(3, 7)]);
+    let of_seven = store.links_of(ProgramId(7)).unwrap();
+    assert_eq!(of_seven, [plain(1, 7), plain(3, 7)]);
+    assert_eq!(store.links_of(ProgramId(42)).unwrap(), [plain(2, 42)]);
+    assert_eq!(store.links_of(ProgramId(8)).unwrap(), []);
+}
+
+/// The details of every attach point that differs from the others in one respect.
+fn neighbours() -> Vec<LinkDetails> {
+    let priority = Priority::new(50).unwrap();
+    let elsewhere = LinkInterface {
+        nsid: NetnsId(1),
+        ..interface(2)
+    };
+    let tc = |direction| LinkDetails::Tc {
+        at: interface(2),
+        direction,
+        priority,
+        proceed_on: Vec::new(),
+        filter: None,
+    };
+    let netkit = |peer| LinkDetails::Netkit {
+        at: interface(2),
+        peer,
+        priority,
+    };
+    vec![
+        LinkDetails::Xdp {
+            at: interface(2),
+            priority,
+            proceed_on: Vec::new(),
+            mode: XdpMode::Auto,
+        },
+        tc(Direction::Ingress),
+        tc(Direction::Egress),
+        tcx(2, Direction::Ingress),
+        tcx(2, Direction::Egress),
+        tcx(22, Direction::Ingress),
+        LinkDetails::Tcx {
+            at: elsewhere,
+            direction: Direction::Ingress,
+            priority,
+        },
+        netkit(false),
+        netkit(true),
+    ]
+}
+
+fn the_links_of_a_point_are_those_of_its_hook_interface_and_namespace(store: &mut dyn Store) {
+    let neighbours = neighbours();
+    // Two at every point, and one that has none.
+    let alone = LinkDetails::SkLookup {
+        netns: None,
+        nsid: NetnsId(1),
+    };
+    let twice = neighbours.iter().chain(&neighbours);
+    let links: Vec<Link> = (1..)
+        .zip(twice.chain([&alone]))
+        .map(|(id, details)| link(id, if id % 2 == 1 { 42 } else { 7 }, details.clone()))
+        .collect();
+    fill(store, &links);
+    for (first, details) in neighbours.iter().enumerate() {
+        let point = details.attach_point().unwrap();
+        let expected = [first, first + neighbours.len()].map(|at| links[at].clone());
+        assert_eq!(store.links_at(&point).unwrap(), expected, "{point}");
+    }
+}
+
+fn a_link_that_moved_is_found_only_where_it_is_now(store: &mut dyn Store) {
+    let [before, after] = [Direction::Ingress, Direction::Egress].map(|to| tcx(2, to));
+    fill(store, &[link(1, 7, before.clone())]);
+    let moved = link(1, 42, after.clone());
+    store.save_link(&moved).unwrap();
+    let at = |details: &LinkDetails| store.links_at(&details.attach_point().unwrap()).unwrap();
+    assert_eq!(at(&before), []);
+    assert_eq!(at(&after), std::slice::from_ref(&moved));
+    assert_eq!(store.links_of(ProgramId(7)).unwrap(), []);
+    assert_eq!(store.links_of(ProgramId(42)).unwrap(), [moved]);
+}
+
+fn the_next_link_comes_after_every_link_there_ever_was(store: &mut dyn Store) {
+    fill(store, &[plain(1, 7), plain(8, 42), plain(3, 7)]);
+    assert_eq!(store.next_link().unwrap(), LinkId(9));
+    store.delete_link(LinkId(8)).unwrap();
+    assert_eq!(store.next_link().unwrap(), LinkId(9));
+    store.save_link(&plain(9, 7)).unwrap();
+    store.save_link(&plain(2, 7)).unwrap();
+    assert_eq!(store.next_link().unwrap(), LinkId(10));
+    for program in [7, 42] {
+        store.delete(ProgramId(program)).unwrap();
+    }
+    assert_eq!(store.links().unwrap(), []);
+    assert_eq!(store.next_link().unwrap(), LinkId(10));
+}
+
+fn the_last_link_id_is_used_once(store: &mut dyn Store) {
+    fill(store, &[plain(u32::MAX - 1, 7)]);
+    assert_eq!(store.next_link().unwrap(), LinkId(u32::MAX));
+    store.save_link(&plain(u32::MAX, 7)).unwrap();
+    store.delete_link(LinkId(u32::MAX)).unwrap();
+    let error = store.next_link().unwrap_err();
+    assert!(matches!(error, StoreError::NoLinkIdLeft), "{error}");
+}
+
+fn deleting_an_unknown_link_changes_nothing(store: &mut dyn Store) {
+    fill(store, &[plain(1, 7), plain(2, 7)]);
+    store.delete_link(LinkId(1)).unwrap();
+    for id in [1, 3] {
+        let error = store.delete_link(LinkId(id)).unwrap_err();
+        let expected = matches!(error, StoreError::LinkNotFound(LinkId(it)) if it == id);
+        assert!(expected, "{error}");
+    }
+    assert_eq!(store.links().unwrap(), [plain(2, 7)]);
+    assert_eq!(store.list().unwrap(), sharing_pair());
+}
+
+fn a_time_of_a_link_that_would_wrap_is_refused(store: &mut dyn Store) {
+    let at = |time| Link {
+        created_at: UnixTime(time),
+        ..plain(1, 7)
+    };
+    let latest = at(i64::MAX as u64);
+    fill(store, std::slice::from_ref(&latest));
+    let error = store.save_link(&at(i64::MAX as u64 + 1)).unwrap_err();
+    let expected = "link 1 cannot be stored: its created_at is after the year 2262";
+    assert_eq!(error.to_string(), expected);
+    let late = Link {
+        id: LinkId(9),
+        ..at(u64::MAX)
+    };
+    store.save_link(&late).unwrap_err();
+    assert_eq!(store.links().unwrap(), [latest]);
+    assert_eq!(store.next_link().unwrap(), LinkId(2));
+}
+
+fn a_program_that_is_saved_again_keeps_its_links(store: &mut dyn Store) {
+    let links = links();
+    fill(store, &links);
+    store.save(&sharing_pair()).unwrap();
+    assert_eq!(store.links().unwrap(), links);
+    let [_, full] = sharing_pair();
+    let bare = Program {
+        identity: full.identity,
+        ..program(42, &[map(9, "new")])
+    };
+    for newest in [bare, full] {
+        store.save(std::slice::from_ref(&newest)).unwrap();
+        assert_eq!(store.get(ProgramId(42)).unwrap(), newest);
+        assert_eq!(store.links().unwrap(), links);
+    }
+}
+
+fn a_program_with_a_recycled_id_does_not_inherit_links(store: &mut dyn Store) {
+    let [_, full] = sharing_pair();
+    let with = |change: fn(&mut Program)| {
+        let mut other = full.clone();
+        change(&mut other);
+        other
+    };
+    for newcomer in [
+        with(|program| program.identity.tag.0[7] ^= 1),
+        with(|program| program.identity.load_time.0 += 1),
+    ] {
+        fill(store, &[plain(1, 42), plain(2, 7)]);
+        store.save(std::slice::from_ref(&newcomer)).unwrap();
+        assert_eq!(store.get(ProgramId(42)).unwrap(), newcomer);
+        assert_eq!(store.links().unwrap(), [plain(2, 7)]);
+        assert_eq!(store.links_of(ProgramId(42)).unwrap(), []);
+        // Not even when it was another one only for the moment.
+        store.save_link(&plain(1, 42)).unwrap();
+        store.save(&[full.clone(), newcomer]).unwrap();
+        assert_eq!(store.links().unwrap(), [plain(2, 7)]);
+    }
+    assert_eq!(store.next_link().unwrap(), LinkId(3));
+}
+
+fn a_deleted_program_takes_only_its_own_links_along(store: &mut dyn Store) {
+    fill(store, &[plain(1, 42), plain(2, 7), plain(3, 42)]);
+    store.delete(ProgramId(42)).unwrap();
+    assert_eq!(store.links().unwrap(), [plain(2, 7)]);
+    assert!(matches!(
+        store.link(LinkId(1)),
+        Err(StoreError::LinkNotFound(LinkId(1)))
+    ));
+    store.save(&sharing_pair()).unwrap();
+    assert_eq!(store.links_of(ProgramId(42)).unwrap(), []);
+}
+
+fn a_batch_that_fails_leaves_the_links(store: &mut dyn Store) {
+    fill(store, &[plain(1, 42), plain(2, 7)]);
+    let mut impossible = program(3, &[]);
+    impossible.created_at = UnixTime(u64::MAX);
+    store.save(&[program(42, &[]), impossible]).unwrap_err();
+    assert_eq!(store.links().unwrap(), [plain(1, 42), plain(2, 7)]);
+    store.delete(ProgramId(8)).unwrap_err();
+    assert_eq!(store.links().unwrap(), [plain(1, 42), plain(2, 7)]);
+}
+
 #[test]
 fn a_clone_of_a_memory_store_goes_its_own_way() {
     let mut store = MemoryStore::new();
-    store.save(&sharing_pair()).unwrap();
+    fill(&mut store, &[plain(1, 7), plain(2, 42)]);
     let copy = store.clone();
     store.delete(ProgramId(7)).unwrap();
     assert_eq!(copy.list().unwrap(), sharing_pair());
+    assert_eq!(link_ids(&copy.links().unwrap()), [1, 2]);
     assert_eq!(ids(&store.list().unwrap()), [42]);
+    assert_eq!(link_ids(&store.links().unwrap()), [2]);
 }

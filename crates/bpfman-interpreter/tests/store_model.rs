@@ -5,18 +5,28 @@
     reason = "a test whose case cannot be set up has failed"
 )]
 
+#[path = "fixtures/any_link.rs"]
+mod any_link;
+
+use std::collections::BTreeSet;
+
 use bpfman_core::kernel::ProgramIdentity;
+use bpfman_core::managed::Link;
 use bpfman_core::managed::LoadRecord;
 use bpfman_core::managed::ManagedMap;
 use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::Base64Bytes;
 use bpfman_core::types::KernelTime;
+use bpfman_core::types::LinkId;
 use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::ProgramType;
 use bpfman_core::types::Tag;
 use bpfman_core::types::UnixTime;
+use bpfman_interpreter::interfaces::LinkLister;
+use bpfman_interpreter::interfaces::LinkReader;
+use bpfman_interpreter::interfaces::LinkWriter;
 use bpfman_interpreter::interfaces::ProgramLister;
 use bpfman_interpreter::interfaces::ProgramReader;
 use bpfman_interpreter::interfaces::ProgramWriter;
@@ -28,6 +38,9 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use self::any_link::any_link;
+use self::any_link::any_link_id;
+
 /// Few ids, so that they are recycled and shared all the time.
 const PROGRAM_IDS: u32 = 5;
 const MAP_IDS: u32 = 6;
@@ -36,6 +49,8 @@ const MAP_IDS: u32 = 6;
 enum Step {
     Save(Vec<Program>),
     Delete(ProgramId),
+    SaveLink(Box<Link>),
+    DeleteLink(LinkId),
     Reopen,
 }
 
@@ -43,6 +58,8 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => vec(any_program(), 0..4).prop_map(Step::Save),
         2 => any_program_id().prop_map(Step::Delete),
+        6 => a_link().prop_map(|link| Step::SaveLink(Box::new(link))),
+        2 => any_link_id().prop_map(Step::DeleteLink),
         1 => Just(Step::Reopen),
     ]
 }
@@ -51,8 +68,14 @@ fn any_program_id() -> impl Strategy<Value = ProgramId> {
     (1..=PROGRAM_IDS).prop_map(ProgramId)
 }
 
-fn any_path() -> impl Strategy<Value = AbsolutePath> {
-    "(/[a-zA-Z0-9_ é'\"-]{1,12}){1,4}".prop_map(|text| AbsolutePath::parse(&text).unwrap())
+fn any_path() -> BoxedStrategy<AbsolutePath> {
+    "(/[a-zA-Z0-9_ é'\"-]{1,12}){1,4}"
+        .prop_map(|text| AbsolutePath::parse(&text).unwrap())
+        .boxed()
+}
+
+fn a_link() -> impl Strategy<Value = Link> {
+    any_link(any_program_id(), any_path, any_time())
 }
 
 /// A time that fits a row and, now and then, one that does not.
@@ -107,13 +130,14 @@ fn any_load() -> impl Strategy<Value = LoadRecord> {
         )
 }
 
+/// Often the same program as before, often another one with its id.
 fn any_identity() -> impl Strategy<Value = ProgramIdentity> {
-    (any_program_id(), any::<[u8; 8]>(), any_time()).prop_map(|(id, tag, load_time)| {
-        ProgramIdentity {
-            id,
-            tag: Tag(tag),
-            load_time: KernelTime(load_time),
-        }
+    let tag = prop_oneof![8 => Just([0xab; 8]), 1 => any::<[u8; 8]>()];
+    let load_time = prop_oneof![8 => Just(1u64), 1 => any_time()];
+    (any_program_id(), tag, load_time).prop_map(|(id, tag, load_time)| ProgramIdentity {
+        id,
+        tag: Tag(tag),
+        load_time: KernelTime(load_time),
     })
 }
 
@@ -165,6 +189,27 @@ fn agree<T: std::fmt::Debug + PartialEq, E: ToString>(disk: Result<T, E>, memory
     );
 }
 
+/// Asks both everything there is to ask.
+fn answer_alike(disk: &SqliteStore, memory: &MemoryStore) {
+    agree(disk.list(), memory.list());
+    for program in memory.list().unwrap() {
+        agree(disk.get(program.id()), memory.get(program.id()));
+        agree(disk.sharing(&program), memory.sharing(&program));
+    }
+    agree(disk.links(), memory.links());
+    agree(disk.next_link(), memory.next_link());
+    for link in memory.links().unwrap() {
+        agree(disk.link(link.id), memory.link(link.id));
+        memory.get(link.program).unwrap();
+        if let Some(point) = link.details.attach_point() {
+            agree(disk.links_at(&point), memory.links_at(&point));
+        }
+    }
+    for id in (1..=PROGRAM_IDS).map(ProgramId) {
+        agree(disk.links_of(id), memory.links_of(id));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -184,25 +229,47 @@ proptest! {
     }
 
     #[test]
-    fn the_store_on_disk_and_the_store_in_memory_answer_alike(steps in vec(any_step(), 1..20)) {
+    fn a_link_comes_back_as_it_was_saved(program in any_program(), link in a_link()) {
+        let fits = |time: u64| time & i64::MAX as u64;
+        let program = Program {
+            identity: ProgramIdentity { id: link.program, ..program.identity },
+            created_at: UnixTime(fits(program.created_at.0)),
+            updated_at: None,
+            ..program
+        };
+        prop_assume!(i64::try_from(program.identity.load_time.0).is_ok());
+        let link = Link { created_at: UnixTime(fits(link.created_at.0)), ..link };
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        let mut writer = SqliteStore::open_writer(&path).unwrap();
+        writer.save(&[program]).unwrap();
+        writer.save_link(&link).unwrap();
+        let reader = SqliteStore::open_reader(&path).unwrap().unwrap();
+        prop_assert_eq!(reader.link(link.id).unwrap(), link);
+    }
+
+    #[test]
+    fn the_store_on_disk_and_the_store_in_memory_answer_alike(steps in vec(any_step(), 1..24)) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store.db");
         let mut disk = SqliteStore::open_writer(&path).unwrap();
         let mut memory = MemoryStore::new();
+        let mut ever = BTreeSet::new();
         for step in steps {
             match step {
                 Step::Save(programs) => agree(disk.save(&programs), memory.save(&programs)),
                 Step::Delete(id) => agree(disk.delete(id), memory.delete(id)),
+                Step::SaveLink(link) => agree(disk.save_link(&link), memory.save_link(&link)),
+                Step::DeleteLink(id) => agree(disk.delete_link(id), memory.delete_link(id)),
                 Step::Reopen => {
                     drop(disk);
                     disk = SqliteStore::open_writer(&path).unwrap();
                 }
             }
-            agree(disk.list(), memory.list());
-            for program in memory.list().unwrap() {
-                agree(disk.get(program.id()), memory.get(program.id()));
-                agree(disk.sharing(&program), memory.sharing(&program));
-            }
+            answer_alike(&disk, &memory);
+            ever.extend(memory.links().unwrap().iter().map(|link| link.id.0));
+            let next = ever.last().map_or(Some(1), |last| last.checked_add(1));
+            assert_eq!(disk.next_link().ok(), next.map(LinkId), "of {ever:?}");
         }
     }
 }

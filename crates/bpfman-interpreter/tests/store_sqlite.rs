@@ -5,6 +5,8 @@
     reason = "a test whose case cannot be set up has failed"
 )]
 
+#[path = "fixtures/links.rs"]
+mod links;
 #[path = "fixtures/records.rs"]
 mod records;
 
@@ -16,9 +18,15 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
+use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
+use bpfman_core::types::Direction;
+use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::UnixTime;
+use bpfman_interpreter::interfaces::LinkLister;
+use bpfman_interpreter::interfaces::LinkReader;
+use bpfman_interpreter::interfaces::LinkWriter;
 use bpfman_interpreter::interfaces::ProgramLister;
 use bpfman_interpreter::interfaces::ProgramReader;
 use bpfman_interpreter::interfaces::ProgramWriter;
@@ -28,9 +36,19 @@ use bpfman_interpreter::store::sqlite::SqliteStore;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use self::links::link;
+use self::links::links;
+use self::links::tcx;
 use self::records::map;
 use self::records::program;
 use self::records::sharing_pair;
+
+/// The id of a link that is gone.
+const GONE: u32 = 30;
+
+fn plain_link(id: u32) -> Link {
+    link(id, 42, tcx(2, Direction::Ingress))
+}
 
 /// A directory of its own for the database of one test.
 struct Place {
@@ -44,10 +62,16 @@ impl Place {
         }
     }
 
-    /// With a database that holds the sharing pair, closed.
+    /// With a database that holds the sharing pair and its links and held one more link, closed.
     fn filled() -> Self {
         let place = Self::empty();
-        place.writer().save(&sharing_pair()).unwrap();
+        let mut writer = place.writer();
+        writer.save(&sharing_pair()).unwrap();
+        for link in links().iter().chain([&plain_link(GONE)]) {
+            writer.save_link(link).unwrap();
+        }
+        writer.delete_link(LinkId(GONE)).unwrap();
+        drop(writer);
         place
     }
 
@@ -176,20 +200,103 @@ mod files_and_rows {
     #[test]
     fn a_reader_cannot_write() {
         let place = Place::filled();
-        let error = place.reader().delete(ProgramId(7)).unwrap_err();
-        assert!(matches!(error, StoreError::Unreadable { .. }), "{error}");
+        let mut reader = place.reader();
+        for refused in [
+            reader.delete(ProgramId(7)),
+            reader.delete_link(LinkId(1)),
+            reader.save_link(&plain_link(1)),
+        ] {
+            let error = refused.unwrap_err();
+            assert!(matches!(error, StoreError::Unreadable { .. }), "{error}");
+        }
         assert_eq!(place.reader().list().unwrap(), sharing_pair());
+        assert_eq!(place.reader().links().unwrap(), links());
+    }
+
+    #[test]
+    fn the_rows_of_links_go_with_the_row_of_their_program() {
+        let place = Place::filled();
+        let raw = place.raw();
+        let rows = |program: u32| {
+            let which = format!("SELECT id FROM programs WHERE kernel_id = {program}");
+            scalar(
+                &raw,
+                &format!("SELECT count(*) FROM links WHERE program_id IN ({which})"),
+            )
+        };
+        let all = || scalar(&raw, "SELECT count(*) FROM links");
+        assert_eq!(rows(7) + rows(42), all());
+        let mut writer = place.writer();
+        writer.save(&sharing_pair()).unwrap();
+        assert_eq!(all(), links().len() as i64);
+        writer.save(&[program(42, &[])]).unwrap();
+        assert_eq!((rows(42), rows(7)), (0, all()));
+        raw.execute_batch("DELETE FROM programs WHERE kernel_id = 7")
+            .unwrap();
+        assert_eq!(all(), 0);
+    }
+
+    #[test]
+    fn a_link_cannot_point_to_a_program_that_is_not_there() {
+        let place = Place::filled();
+        let raw = place.raw();
+        let stray = "INSERT INTO links (program_id, kind, details, metadata, created_at) \
+             VALUES (99, 'lsm', '{}', '{}', 0)";
+        let error = raw.execute_batch(stray).unwrap_err();
+        assert!(error.to_string().contains("FOREIGN KEY"), "{error}");
+        let move_all = "UPDATE links SET program_id = 99";
+        raw.execute_batch(move_all).unwrap_err();
+        assert_eq!(place.reader().links().unwrap(), links());
+    }
+
+    #[test]
+    fn the_id_of_a_link_is_not_used_again_by_the_next_process() {
+        let place = Place::filled();
+        assert_eq!(place.reader().next_link().unwrap(), LinkId(GONE + 1));
+        let next = GONE + 1;
+        place.writer().save_link(&plain_link(next)).unwrap();
+        place.writer().delete_link(LinkId(next)).unwrap();
+        assert_eq!(place.writer().next_link().unwrap(), LinkId(next + 1));
+        place.writer().delete(ProgramId(42)).unwrap();
+        place.writer().delete(ProgramId(7)).unwrap();
+        assert_eq!(place.reader().links().unwrap(), []);
+        assert_eq!(place.reader().next_link().unwrap(), LinkId(next + 1));
     }
 }
 
 mod versions {
     use super::*;
 
+    /// All that a store tells.
+    #[derive(Debug, PartialEq)]
+    struct Contents {
+        programs: Vec<Program>,
+        links: Vec<Link>,
+        next_link: LinkId,
+    }
+
+    impl Contents {
+        fn of(store: &SqliteStore) -> Self {
+            Self {
+                programs: store.list().unwrap(),
+                links: store.links().unwrap(),
+                next_link: store.next_link().unwrap(),
+            }
+        }
+    }
+
     /// What the fixture of a version holds.
-    fn expected(version: u32) -> Vec<Program> {
-        match version {
-            1 => sharing_pair().to_vec(),
+    fn expected(version: u32) -> Contents {
+        let programs = sharing_pair().to_vec();
+        let (links, next_link) = match version {
+            1 => (Vec::new(), LinkId(1)),
+            2 => (links(), LinkId(GONE + 1)),
             other => panic!("say what tests/fixtures/store_v{other}.db holds"),
+        };
+        Contents {
+            programs,
+            links,
+            next_link,
         }
     }
 
@@ -216,12 +323,12 @@ mod versions {
                 i64::from(version)
             );
             assert_eq!(
-                place.writer().list().unwrap(),
+                Contents::of(&place.writer()),
                 expected(version),
                 "version {version}"
             );
             assert_eq!(
-                place.reader().list().unwrap(),
+                Contents::of(&place.reader()),
                 expected(version),
                 "version {version}"
             );
@@ -229,6 +336,31 @@ mod versions {
                 schema(&place.raw()),
                 schema(&fresh.raw()),
                 "version {version}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_database_that_was_migrated_takes_links() {
+        for version in 1..=SCHEMA_VERSION {
+            let place = place_with(version);
+            let next = place.writer().next_link().unwrap();
+            place.writer().save_link(&plain_link(next.0)).unwrap();
+            assert_eq!(place.reader().link(next).unwrap(), plain_link(next.0));
+        }
+    }
+
+    #[test]
+    fn a_reader_refuses_every_older_version_and_leaves_it_old() {
+        for version in 1..SCHEMA_VERSION {
+            let place = place_with(version);
+            let error = SqliteStore::open_reader(&place.database()).unwrap_err();
+            let older = matches!(error, StoreError::OlderSchema { found, known, .. }
+                if (found, known) == (version, SCHEMA_VERSION));
+            assert!(older, "{error}");
+            assert_eq!(
+                scalar(&place.raw(), "PRAGMA user_version"),
+                i64::from(version)
             );
         }
     }
@@ -245,7 +377,7 @@ mod versions {
                 "version {version}"
             );
             assert_eq!(
-                place.writer().list().unwrap(),
+                Contents::of(&place.writer()),
                 expected(version),
                 "version {version}"
             );
@@ -488,10 +620,14 @@ mod damage {
         let place = Place::filled();
         place
             .raw()
-            .execute_batch("ALTER TABLE programs DROP COLUMN license")
+            .execute_batch(
+                "ALTER TABLE programs DROP COLUMN license; ALTER TABLE links DROP COLUMN pin_path",
+            )
             .unwrap();
         assert_damaged(place.reader().list(), "license");
         assert_damaged(place.writer().save(&sharing_pair()), "license");
+        assert_damaged(place.reader().links(), "pin_path");
+        assert_damaged(place.writer().save_link(&plain_link(1)), "pin_path");
     }
 
     #[test]
@@ -592,13 +728,206 @@ mod damage {
         }
     }
 
+    /// Changes one row of links, with nobody watching the foreign keys.
+    fn change_link(place: &Place, id: u32, change: &str) {
+        let update =
+            format!("PRAGMA foreign_keys = OFF; UPDATE links SET {change} WHERE id = {id}");
+        place.raw().execute_batch(&update).unwrap();
+    }
+
+    #[test]
+    fn a_link_that_makes_no_sense_is_damage_and_is_named() {
+        // The change to the row of link 1, which has every field, and what the error must say.
+        let cases = [
+            ("kernel_id = -1", "link 1: kernel_id: -1 is out of range"),
+            (
+                "kernel_id = 4294967296",
+                "link 1: kernel_id: 4294967296 is out of range",
+            ),
+            (
+                "pin_path = 'relative'",
+                "link 1: pin_path: path `relative` is not absolute",
+            ),
+            (
+                "pin_path = '/run/bpfman/fs/../../../etc/shadow'",
+                "link 1: pin_path: path",
+            ),
+            ("metadata = '{'", "link 1: metadata"),
+            ("metadata = '{\"a\":1}'", "link 1: metadata"),
+            ("created_at = -5", "link 1: created_at: -5 is out of range"),
+            ("program_id = 99", "link 1: program: "),
+            ("details = ''", "link 1: details"),
+            ("details = '[]'", "link 1: details"),
+            ("details = CAST(x'ff' AS TEXT)", "link 1: details"),
+            (
+                "details = '{\"kind\":\"xdp\"}'",
+                "link 1: details: missing field",
+            ),
+        ];
+        for (change, words) in cases {
+            let place = Place::filled();
+            change_link(&place, 1, change);
+            let reader = place.reader();
+            assert_damaged(reader.links(), words);
+            assert_damaged(reader.link(LinkId(1)), words);
+            if change != "program_id = 99" {
+                assert_damaged(reader.links_of(ProgramId(42)), words);
+            }
+            let point = links()[0].details.attach_point().unwrap();
+            assert_damaged(reader.links_at(&point), words);
+            assert_eq!(reader.link(LinkId(2)).unwrap(), links()[1]);
+            assert_eq!(reader.list().unwrap(), sharing_pair());
+        }
+    }
+
+    #[test]
+    fn details_of_a_link_that_make_no_sense_are_damage() {
+        // A member of the details of link 1, what it becomes, and what the error must say.
+        let cases = [
+            ("kind", "'nosuch'", "unknown variant `nosuch`"),
+            ("kind", "'struct_ops'", "missing field `map`"),
+            ("interface", "'a/b'", "`a/b` cannot be an interface"),
+            ("ifindex", "-1", "invalid value: integer `-1`"),
+            ("ifindex", "4294967296", "invalid value"),
+            ("netns", "'relative'", "path `relative` is not absolute"),
+            ("netns", "'/run/../x'", "path `/run/../x` holds a `..`"),
+            ("nsid", "-1", "invalid value"),
+            ("nsid", "1.5", "invalid type"),
+            ("priority", "-1", "priority -1 is not between 0 and"),
+            ("priority", "2147483648", "priority 2147483648 is not"),
+            ("proceed_on", "2", "invalid type"),
+            ("mode", "'fast'", "unknown variant `fast`"),
+        ];
+        for (member, value, words) in cases {
+            let place = Place::filled();
+            let change = format!("details = json_set(details, '$.{member}', {value})");
+            change_link(&place, 1, &change);
+            assert_damaged(place.reader().links(), &format!("link 1: details: {words}"));
+        }
+    }
+
+    #[test]
+    fn a_link_whose_columns_and_details_disagree_is_damage() {
+        // Link 1 is at the point xdp/18446744073709551615/2; link 5, of kind sk_lookup, is at none.
+        let cases = [
+            (
+                1,
+                "kind = 'nosuch'",
+                "link 1: kind: unknown link kind `nosuch`",
+            ),
+            (
+                1,
+                "kind = 'tc'",
+                "link 1: kind: tc, but the details say xdp",
+            ),
+            (
+                1,
+                "kind = 'struct_ops'",
+                "link 1: kind: struct_ops, but the details say xdp",
+            ),
+            (
+                1,
+                "attach_point = NULL",
+                "link 1: attach_point: none, but the details say xdp/18446744073709551615/2",
+            ),
+            (
+                1,
+                "attach_point = 'xdp/18446744073709551615/3'",
+                "link 1: attach_point: xdp/18446744073709551615/3, but the details say xdp/",
+            ),
+            (
+                1,
+                "details = json_set(details, '$.ifindex', 3)",
+                "link 1: attach_point: xdp/18446744073709551615/2, but the details say xdp/",
+            ),
+            (
+                5,
+                "attach_point = 'xdp/1/2'",
+                "link 5: attach_point: xdp/1/2, but the details say none",
+            ),
+            (
+                5,
+                "details = json_set(details, '$.kind', 'flow_dissector')",
+                "link 5: kind: sk_lookup, but the details say flow_dissector",
+            ),
+        ];
+        for (id, change, words) in cases {
+            let place = Place::filled();
+            change_link(&place, id, change);
+            assert_damaged(place.reader().links(), words);
+            assert_damaged(place.reader().link(LinkId(id)), words);
+            assert_damaged(place.reader().links_of(ProgramId(42)), words);
+        }
+    }
+
+    #[test]
+    fn an_id_of_a_link_that_is_out_of_range_is_damage() {
+        for (id, next_is_damaged) in [("4294967296", true), ("-1", false)] {
+            let place = Place::filled();
+            change_link(&place, 1, &format!("id = {id}"));
+            let words = format!("row {id} of links: id: {id} is out of range");
+            assert_damaged(place.reader().links(), &words);
+            assert_damaged(place.reader().links_of(ProgramId(42)), &words);
+            let next = place.reader().next_link();
+            if next_is_damaged {
+                assert_damaged(next, "last link: 4294967296 is out of range");
+            } else {
+                assert_eq!(next.unwrap(), LinkId(GONE + 1));
+            }
+        }
+    }
+
+    #[test]
+    fn a_program_whose_id_is_out_of_range_is_damage_of_its_links_too() {
+        let place = Place::filled();
+        place
+            .raw()
+            .execute_batch("UPDATE programs SET kernel_id = -1 WHERE kernel_id = 42")
+            .unwrap();
+        assert_damaged(
+            place.reader().links(),
+            "link 1: program: -1 is out of range",
+        );
+    }
+
+    #[test]
+    fn a_count_of_links_that_was_edited_is_damage_or_does_not_count() {
+        let count = links().len() as u32;
+        let edits = [
+            ("UPDATE sqlite_sequence SET seq = 'many'", None),
+            ("UPDATE sqlite_sequence SET seq = x'00'", None),
+            ("UPDATE sqlite_sequence SET seq = 4294967296", None),
+            ("UPDATE sqlite_sequence SET seq = -5", Some(count + 1)),
+            ("UPDATE sqlite_sequence SET seq = NULL", Some(count + 1)),
+            ("UPDATE sqlite_sequence SET seq = 3", Some(count + 1)),
+            ("DELETE FROM sqlite_sequence", Some(count + 1)),
+            (
+                "INSERT INTO sqlite_sequence VALUES ('links', 90), ('programs', 99)",
+                Some(91),
+            ),
+        ];
+        for (edit, expected) in edits {
+            let place = Place::filled();
+            place.raw().execute_batch(edit).unwrap();
+            let next = place.reader().next_link();
+            match expected {
+                Some(id) => assert_eq!(next.unwrap(), LinkId(id), "{edit}"),
+                None => assert_damaged(next, "last"),
+            }
+            let mut writer = place.writer();
+            writer.save_link(&plain_link(80)).unwrap();
+            assert_eq!(writer.link(LinkId(80)).unwrap(), plain_link(80), "{edit}");
+        }
+    }
+
     #[test]
     fn a_cell_of_another_kind_is_damage() {
-        let text = fs::read_to_string(fixture("store_v1.sql")).unwrap();
+        let text = fs::read_to_string(fixture("store_v2.sql")).unwrap();
         let place = Place::empty();
         let lax = text.replace("STRICT, ", "").replace(" STRICT", "");
         place.raw().execute_batch(&lax).unwrap();
         assert_eq!(place.reader().list().unwrap(), sharing_pair());
+        assert_eq!(place.reader().links().unwrap(), links());
         for (change, words) in [
             ("name = x'00'", "program 42: name"),
             ("created_at = 'noon'", "program 42: created_at"),
@@ -609,9 +938,34 @@ mod damage {
             copy.raw().execute_batch(&update).unwrap();
             assert_damaged(copy.reader().list(), words);
         }
+        for (change, words) in [
+            ("kind = x'00'", "link 1: kind"),
+            ("kernel_id = 'many'", "link 1: kernel_id"),
+            ("attach_point = x'00'", "link 1: attach_point"),
+            ("pin_path = x'00'", "link 1: pin_path"),
+            ("details = x'00'", "link 1: details"),
+            ("metadata = 5.5", "link 1: metadata"),
+            ("created_at = 'noon'", "link 1: created_at"),
+            ("program_id = 'some'", "link 1: program"),
+        ] {
+            let copy = place.left_behind();
+            change_link(&copy, 1, change);
+            assert_damaged(copy.reader().links(), words);
+        }
         let user = "PRAGMA foreign_keys = OFF; UPDATE program_maps SET program_id = 'some' WHERE position = 1";
         place.raw().execute_batch(user).unwrap();
         assert_damaged(place.reader().list(), "program_id");
+    }
+
+    /// Asks all there is to ask; whatever the answer is, it is one.
+    fn interrogate(store: &SqliteStore) {
+        let point = plain_link(1).details.attach_point().unwrap();
+        let _ = store.list();
+        let _ = store.sharing(&sharing_pair()[0]);
+        let _ = store.links();
+        let _ = store.links_of(ProgramId(42));
+        let _ = store.links_at(&point);
+        let _ = store.next_link();
     }
 
     #[test]
@@ -622,7 +976,7 @@ mod damage {
             let torn = Place::empty();
             fs::write(torn.database(), &whole[..length]).unwrap();
             if let Ok(Some(reader)) = SqliteStore::open_reader(&torn.database()) {
-                let _ = reader.list();
+                interrogate(&reader);
             }
         }
         for at in (0..whole.len()).step_by(127) {
@@ -631,8 +985,7 @@ mod damage {
             bytes[at] ^= 0xff;
             fs::write(torn.database(), &bytes).unwrap();
             if let Ok(Some(reader)) = SqliteStore::open_reader(&torn.database()) {
-                let _ = reader.list();
-                let _ = reader.sharing(&sharing_pair()[0]);
+                interrogate(&reader);
             }
         }
     }

@@ -90,6 +90,7 @@ fn one_of_each() -> Vec<Value> {
         json!({"op": "pin_program", "program": {"program": "x"}, "path": unfinished}),
         json!({"op": "pin_map", "map": {"map": "x"}, "path": path}),
     ];
+    requests.extend(one_of_each_link());
     for op in [
         "make_pin_directory",
         "remove_empty_pin_directory",
@@ -105,6 +106,40 @@ fn one_of_each() -> Vec<Value> {
         requests.push(json!({"op": op, "map": 1, "path": path}));
     }
     requests
+}
+
+/// The requests on links and filters.
+fn one_of_each_link() -> Vec<Value> {
+    let path = "/nonexistent/x";
+    let interface = json!({"netns": {"path": path, "id": 1}, "ifindex": 1});
+    let filter =
+        json!({"interface": interface, "direction": "ingress", "preference": 50, "handle": 1});
+    let pinned = json!({"at": "pinned", "program": 1, "path": path});
+    let place = json!({"before": 1, "revision": 1});
+    let tcx = json!({"kind": "tcx", "interface": interface, "direction": "egress", "place": place});
+    let site = json!({"offset": 1, "counter_offset": 0, "cookie": 0});
+    let member = json!({"offset": 0, "program": 1, "path": path});
+    let struct_ops = json!({"kind": "struct_ops", "map": 1, "path": path});
+    let probes = json!({"kind": "uprobe_multi", "path": path, "sites": [site], "pid": null, "when": "entry"});
+    vec![
+        json!({"op": "write_map_element", "map": 1, "path": path, "key": "AA==", "value": "AA=="}),
+        json!({"op": "fill_struct_ops", "map": 1, "path": path, "value": "AA==", "programs": [member]}),
+        json!({"op": "create_link", "link": 1, "program": pinned, "target": tcx}),
+        json!({"op": "create_link", "link": 1, "program": pinned, "target": struct_ops}),
+        json!({"op": "create_link", "link": 1, "program": pinned, "target": probes}),
+        json!({"op": "release_link", "link": {"link": 1}}),
+        json!({"op": "pin_link", "link": 1, "path": path}),
+        json!({"op": "unpin_link", "link": 1, "path": path}),
+        json!({"op": "detach_link", "link": 4_294_967_295_u32, "pin": path}),
+        json!({"op": "make_clsact", "interface": interface}),
+        json!({"op": "remove_clsact", "interface": interface}),
+        json!({"op": "add_tc_filter", "program": pinned, "filter": filter}),
+        json!({"op": "remove_tc_filter", "program": 1, "filter": filter}),
+        json!({"op": "link", "id": 4_294_967_295_u32}),
+        json!({"op": "attached", "interface": interface, "hook": "tcx-ingress"}),
+        json!({"op": "tc_filter", "filter": filter}),
+        json!({"op": "await_links_gone", "links": []}),
+    ]
 }
 
 /// The JSON pointers of all objects in a value.

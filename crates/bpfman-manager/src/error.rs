@@ -1,14 +1,20 @@
 //! Why an operation failed.
 
+use bpfman_core::compute::AttachRefusal;
+use bpfman_core::compute::DetachRefusal;
 use bpfman_core::compute::LoadRefusal;
 use bpfman_core::compute::UnloadRefusal;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::object::ObjectError;
+use bpfman_core::types::KernelLinkId;
+use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
 use bpfman_interpreter::executor::ExecutionError;
 use bpfman_interpreter::files::ReadObjectError;
 use bpfman_interpreter::runtime::RuntimeError;
 use bpfman_interpreter::store::StoreError;
+use bpfman_interpreter::targets::FunctionVerdict;
+use bpfman_interpreter::targets::TargetError;
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +39,29 @@ pub enum ManagerError {
     /// There is no such managed program.
     #[error("program {0} does not exist")]
     NoSuchProgram(ProgramId),
+    /// There is no such link.
+    #[error("link {0} does not exist")]
+    NoSuchLink(LinkId),
+    /// The attach was refused before its first effect.
+    #[error(transparent)]
+    AttachRefused(#[from] AttachRefusal),
+    /// The detach was refused before its first effect.
+    #[error(transparent)]
+    DetachRefused(#[from] DetachRefusal),
+    /// What the user named was not found.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The kernel does not let this function of its own be probed.
+    #[error("cannot probe `{}`: {}", function.escape_debug(), verdict_text(verdict))]
+    Function {
+        /// The function.
+        function: String,
+        /// What the kernel's lists say of it.
+        verdict: FunctionVerdict,
+    },
+    /// We let go of the link, and somebody else did not.
+    #[error("somebody else holds kernel link {0}, which stays attached until they let go")]
+    StillAttached(KernelLinkId),
     /// The store cannot be read.
     #[error(transparent)]
     Store(StoreError),
@@ -51,7 +80,19 @@ impl From<StoreError> for ManagerError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NotFound(id) => Self::NoSuchProgram(id),
+            StoreError::LinkNotFound(id) => Self::NoSuchLink(id),
             other => Self::Store(other),
         }
+    }
+}
+
+fn verdict_text(verdict: &FunctionVerdict) -> &'static str {
+    match verdict {
+        FunctionVerdict::Unknown { .. } => "this kernel has no such function",
+        FunctionVerdict::Forbidden => "probing it is forbidden (NOKPROBE_SYMBOL)",
+        FunctionVerdict::NotTraceable => {
+            "it exists, but this kernel cannot trace it (notrace or inlined)"
+        }
+        FunctionVerdict::Traceable | FunctionVerdict::Exists => "the kernel refuses",
     }
 }

@@ -7,10 +7,13 @@ use bpfman_core::compute::map_users;
 use bpfman_core::kernel;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::PinState;
+use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
+use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
 use bpfman_interpreter::interfaces::Detail;
 
+use crate::LinkStatus;
 use crate::Manager;
 use crate::ManagerError;
 
@@ -20,6 +23,8 @@ pub struct Listing {
     /// In the order of ids. A record without a kernel program is one that the kernel no longer has, or one that
     /// it refused to tell of.
     pub programs: Vec<(Option<Program>, Option<kernel::Program>)>,
+    /// The links of the programs that have any.
+    pub links: BTreeMap<ProgramId, Vec<LinkId>>,
     /// What the kernel refused to tell; empty when the list is whole.
     pub refused: Vec<KernelError>,
 }
@@ -41,6 +46,8 @@ pub struct ProgramStatus {
     pub maps: Vec<Option<kernel::Map>>,
     /// The other programs that use its map set.
     pub map_users: Vec<ProgramId>,
+    /// Its links.
+    pub links: Vec<LinkStatus>,
 }
 
 impl Manager<'_> {
@@ -53,6 +60,7 @@ impl Manager<'_> {
         let Some(store) = self.runtime.reader()? else {
             return Ok(listing);
         };
+        listing.links = link_ids(store.links()?);
         for record in store.list()? {
             let kernel = match self.observe(&record, detail) {
                 Ok((kernel, _)) => kernel,
@@ -71,13 +79,16 @@ impl Manager<'_> {
     /// # Errors
     /// When the store cannot be read. What the kernel refuses is part of the answer.
     pub fn list_all(&mut self) -> Result<Listing, ManagerError> {
+        let mut listing = Listing::default();
         let stored = match self.runtime.reader()? {
-            Some(store) => store.list()?,
+            Some(store) => {
+                listing.links = link_ids(store.links()?);
+                store.list()?
+            }
             None => Vec::new(),
         };
         let mut stored: BTreeMap<ProgramId, Program> =
             stored.into_iter().map(|p| (p.id(), p)).collect();
-        let mut listing = Listing::default();
         for observed in self.kernel.programs() {
             match observed {
                 Ok(program) => {
@@ -112,10 +123,14 @@ impl Manager<'_> {
             .ok_or(ManagerError::NoSuchProgram(id))?;
         let record = store.get(id)?;
         let sharing = self.observe_sharers(store.sharing(&record)?)?;
-        self.status(record, &sharing)
+        let mut status = self.status(record, &sharing)?;
+        for link in store.links_of(id)? {
+            status.links.push(self.status_of_link(link, &*store)?);
+        }
+        Ok(status)
     }
 
-    /// The status of programs whose records are at hand, such as those a load has just made.
+    /// The status of a program whose record is at hand and that has no links yet: one that was just loaded.
     ///
     /// # Errors
     /// When the kernel cannot be read.
@@ -137,6 +152,7 @@ impl Manager<'_> {
             object_present: self.files.exists(&record.load.object_path),
             maps,
             map_users: map_users(&record, sharing),
+            links: Vec::new(),
             record,
         })
     }
@@ -184,4 +200,13 @@ impl Listing {
             self.refused.push(error);
         }
     }
+}
+
+/// The ids of links by their programs.
+fn link_ids(links: Vec<Link>) -> BTreeMap<ProgramId, Vec<LinkId>> {
+    let mut ids: BTreeMap<ProgramId, Vec<LinkId>> = BTreeMap::new();
+    for link in links {
+        ids.entry(link.program).or_default().push(link.id);
+    }
+    ids
 }

@@ -1,18 +1,25 @@
 //! The operations: fetch a snapshot, compute a plan, execute it. No SQL, no system calls, no terminal here.
 
+mod attach;
+mod detach;
 mod error;
 mod inspect;
+mod links;
 mod load;
 mod unload;
 
+pub use detach::Detached;
 pub use error::ManagerError;
 pub use inspect::Listing;
 pub use inspect::ProgramStatus;
+pub use links::LinkListing;
+pub use links::LinkStatus;
 
 use bpfman_core::types::RuntimeLayout;
 use bpfman_interpreter::interfaces::Files;
 use bpfman_interpreter::interfaces::Kernel;
 use bpfman_interpreter::runtime::Runtime;
+use bpfman_interpreter::targets::Targets;
 
 /// One world and its layout.
 pub struct Manager<'a> {
@@ -24,4 +31,6 @@ pub struct Manager<'a> {
     pub kernel: &'a mut dyn Kernel,
     /// Ordinary files.
     pub files: &'a mut dyn Files,
+    /// Looks up what users name.
+    pub targets: &'a dyn Targets,
 }

@@ -48,7 +48,7 @@ impl Manager<'_> {
             store: &mut *store,
             object: object.bytes,
         };
-        Ok(executor.run(&plan)?)
+        Ok(executor.run(&plan)?.programs)
     }
 
     /// The plan of a load, without any effect.

@@ -7,7 +7,7 @@ use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::ProgramId;
 use bpfman_interpreter::executor::Executor;
 use bpfman_interpreter::interfaces::Detail;
-use bpfman_interpreter::interfaces::ProgramReader;
+use bpfman_interpreter::runtime::ReaderStore;
 
 use crate::Manager;
 use crate::ManagerError;
@@ -33,8 +33,11 @@ impl Manager<'_> {
             store: &mut *store,
             object: &[],
         };
-        executor.run(&plan)?;
-        Ok(())
+        let let_go = executor.run(&plan)?.let_go;
+        match self.left_after(&let_go)?.first() {
+            None => Ok(()),
+            Some(link) => Err(ManagerError::StillAttached(*link)),
+        }
     }
 
     /// The plan of an unload, without any effect.
@@ -49,7 +52,7 @@ impl Manager<'_> {
         self.unload_plan(id, &*store)
     }
 
-    fn unload_plan<S: ProgramReader + ?Sized>(
+    fn unload_plan<S: ReaderStore + ?Sized>(
         &mut self,
         id: ProgramId,
         store: &S,
@@ -58,11 +61,16 @@ impl Manager<'_> {
         let sharing = self.observe_sharers(store.sharing(&program)?)?;
         let pin = self.kernel.pin_state(&program.pin_path, Detail::Info)?;
         let pin_root = self.bpffs_root_of(&program.pin_path)?;
+        let links = store.links_of(id)?.into_iter();
+        let links: Result<_, ManagerError> = links
+            .map(|link| self.detach_snapshot(link, program.pin_path.clone(), store))
+            .collect();
         let snapshot = UnloadSnapshot {
             program,
             pin,
             pin_root,
             sharing,
+            links: links?,
         };
         Ok(plan_unload(&snapshot, &self.layout)?)
     }

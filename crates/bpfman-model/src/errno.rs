@@ -26,6 +26,8 @@ pub enum Errno {
     Exists = 17,
     /// EXDEV.
     OtherDevice = 18,
+    /// ENODEV.
+    NoDevice = 19,
     /// ENOTDIR.
     NotDirectory = 20,
     /// EISDIR.

@@ -1,15 +1,20 @@
 //! The kernel, as the traits of the interpreter see it.
 
+use bpfman_core::action::InterfaceTarget;
 use bpfman_core::action::KernelAction;
 use bpfman_core::action::MapReference;
 use bpfman_core::action::Outcome;
 use bpfman_core::action::PathTemplate;
 use bpfman_core::action::ProgramReference;
 use bpfman_core::action::Results;
+use bpfman_core::action::TcFilter;
 use bpfman_core::kernel;
+use bpfman_core::kernel::AttachOrder;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::PinState;
+use bpfman_core::managed::Hook;
 use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
 use bpfman_interpreter::interfaces::Detail;
@@ -18,7 +23,11 @@ use bpfman_interpreter::interfaces::KernelReader;
 use bpfman_interpreter::interfaces::KernelSource;
 
 use crate::Errno;
+use crate::World;
+use crate::attach;
 use crate::errno::bad_request;
+use crate::filters;
+use crate::links;
 use crate::load;
 use crate::objects::ProcessId;
 use crate::pins;
@@ -46,7 +55,7 @@ impl Drop for SimulatedKernel {
 }
 
 /// References are resolved before an action comes here: what no earlier step answered makes no sense.
-fn known_program(reference: &ProgramReference) -> Result<ProgramId, KernelError> {
+pub(crate) fn known_program(reference: &ProgramReference) -> Result<ProgramId, KernelError> {
     let known = Results::default().program(reference);
     known.map_err(|error| bad_request(error.to_string()))
 }
@@ -72,6 +81,22 @@ fn interpret(
             state.objects.close(process);
             Ok(Outcome::Done)
         }
+        KernelAction::CreateLink(create) => attach::create(state, process, create),
+        KernelAction::ReleaseLink { .. }
+        | KernelAction::PinLink { .. }
+        | KernelAction::UnpinLink { .. }
+        | KernelAction::DetachLink { .. } => links::interpret(state, process, action),
+        KernelAction::MakeClsact { interface } => filters::make_clsact(state, interface),
+        KernelAction::RemoveClsact { interface } => filters::remove_clsact(state, interface),
+        KernelAction::AddTcFilter { program, filter } => {
+            let program = attach::program_of(state, process, program)?;
+            filters::add(state, program, filter)
+        }
+        KernelAction::RemoveTcFilter { program, filter } => {
+            filters::remove(state, *program, filter)
+        }
+        KernelAction::WriteMapElement { map, path, .. } => links::write_element(state, *map, path),
+        KernelAction::FillStructOps(fill) => links::fill_struct_ops(state, fill),
         KernelAction::PinProgram { program, path } => {
             let id = known_program(program)?;
             if !state.objects.held(process).programs.contains(&id) {
@@ -113,8 +138,21 @@ fn interpret(
     }
 }
 
+impl SimulatedKernel {
+    /// Somebody else comes first.
+    fn let_others_meddle(&self, action: &KernelAction) {
+        let meddler = self.state.borrow_mut().meddler.take();
+        if let Some(mut meddler) = meddler {
+            (meddler.0)(&World::of(Shared::clone(&self.state)), action);
+            let again = &mut self.state.borrow_mut().meddler;
+            again.get_or_insert(meddler);
+        }
+    }
+}
+
 impl KernelExecutor for SimulatedKernel {
     fn execute(&mut self, action: &KernelAction) -> Result<Outcome, KernelError> {
+        self.let_others_meddle(action);
         let state = &mut *self.state.borrow_mut();
         let text = action.to_string();
         state
@@ -155,6 +193,10 @@ impl KernelReader for SimulatedKernel {
                 let map = state.objects.maps.get(&id).cloned();
                 map.map_or(PinState::Other, PinState::Map)
             }
+            Ok(Node::Link(id)) => {
+                let link = state.objects.links.get(&id).cloned();
+                link.map_or(PinState::Other, PinState::Link)
+            }
             Ok(Node::Directory | Node::File(_) | Node::Database(_)) => PinState::Other,
         })
     }
@@ -172,6 +214,31 @@ impl KernelReader for SimulatedKernel {
 
     fn map(&mut self, id: MapId) -> Result<Option<kernel::Map>, KernelError> {
         Ok(self.state.borrow().objects.maps.get(&id).cloned())
+    }
+
+    fn link(&mut self, id: KernelLinkId) -> Result<Option<kernel::Link>, KernelError> {
+        Ok(self.state.borrow().objects.links.get(&id).cloned())
+    }
+
+    fn attached(
+        &mut self,
+        interface: &InterfaceTarget,
+        hook: Hook,
+    ) -> Result<AttachOrder, KernelError> {
+        links::attached(&self.state.borrow(), interface, hook)
+    }
+
+    fn tc_filter(&mut self, filter: &TcFilter) -> Result<Option<ProgramId>, KernelError> {
+        filters::program_of(&self.state.borrow(), filter)
+    }
+
+    fn await_links_gone(
+        &mut self,
+        links: &[KernelLinkId],
+    ) -> Result<Vec<KernelLinkId>, KernelError> {
+        let living = &self.state.borrow().objects.links;
+        let left = links.iter().filter(|id| living.contains_key(id));
+        Ok(left.copied().collect())
     }
 
     fn is_bpffs_root(&mut self, path: &AbsolutePath) -> Result<bool, KernelError> {

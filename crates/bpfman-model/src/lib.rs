@@ -6,22 +6,32 @@
 //! compared at once ([`Places`]), and a process can die at any moment ([`World::crash`]).
 //!
 //! How it is put together, from the inside out: `tree` (file systems), `objects` (what the kernel holds, and for
-//! whom), `state` (both, and the admission of effects), then one adapter a trait: `kernel` with `pins` and `load`,
-//! `files`, `runtime`.
+//! whom), `network` and `catalogue` (what there is to attach to), `state` (all of it, and the admission of effects),
+//! then one adapter a trait: `kernel` with `pins`, `load`, `attach`, `links` and `filters`, `files`, `runtime`, `targets`. `world` and
+//! `surroundings` are the tests' way in.
 //!
 //! Where it is simpler than the kernel: there is no verifier and no writer lock, every program of an object uses
-//! all maps of the object, and maps differ in type only.
+//! all maps of the object, maps differ in type only and hold nothing, and only XDP, TCX, netkit, tracepoints and
+//! what is bound at load know that something is taken.
 
+mod attach;
+mod catalogue;
 mod errno;
 mod faults;
 mod files;
+mod filters;
 mod kernel;
+pub mod link_types;
+mod links;
 mod load;
+mod network;
 mod objects;
 mod pins;
 mod places;
 mod runtime;
 mod state;
+mod surroundings;
+mod targets;
 mod tree;
 mod world;
 
@@ -29,10 +39,12 @@ pub use errno::Errno;
 pub use faults::Faults;
 pub use files::SimulatedFiles;
 pub use kernel::SimulatedKernel;
+pub use network::FilterKey;
 pub use places::Places;
 pub use runtime::SimulatedRuntime;
 pub use state::Effect;
 pub use state::EffectResult;
+pub use targets::SimulatedTargets;
 pub use tree::Content;
 pub use tree::Node;
 pub use world::Process;

@@ -198,7 +198,7 @@ fn reuse(state: &State, map_type: MapType, path: &AbsolutePath) -> Result<MapId,
             Some(map) if map.map_type == map_type => Ok(id),
             _ => Err(mismatch("the pin of another kind of map")),
         },
-        Ok(Node::Program(_)) => Err(mismatch("not the pin of a map")),
+        Ok(Node::Program(_) | Node::Link(_)) => Err(mismatch("not the pin of a map")),
         // `bpf_inode_type` of the kernel: what is no pin cannot be opened as one.
         Ok(_) => Err(Errno::Access.refusal(path)),
         Err(errno) => Err(errno.refusal(path)),

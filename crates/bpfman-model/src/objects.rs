@@ -1,10 +1,12 @@
-//! What the kernel holds: programs and maps, alive while a pin, a process or (a map) a program holds them.
+//! What the kernel holds: links, programs and maps, alive while a pin, a process or the next larger thing holds them:
+//! a link its program, a program its maps.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use bpfman_core::kernel;
 use bpfman_core::kernel::ProgramIdentity;
+use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::KernelProgramType;
 use bpfman_core::types::KernelTime;
 use bpfman_core::types::MapId;
@@ -27,6 +29,7 @@ impl ProcessId {
 pub(crate) struct Held {
     pub(crate) programs: BTreeSet<ProgramId>,
     pub(crate) maps: BTreeSet<MapId>,
+    pub(crate) links: BTreeSet<KernelLinkId>,
 }
 
 /// The objects of a kernel.
@@ -34,8 +37,10 @@ pub(crate) struct Held {
 pub(crate) struct Objects {
     pub(crate) programs: BTreeMap<ProgramId, kernel::Program>,
     pub(crate) maps: BTreeMap<MapId, kernel::Map>,
+    pub(crate) links: BTreeMap<KernelLinkId, kernel::Link>,
     pub(crate) next_program: u32,
     pub(crate) next_map: u32,
+    pub(crate) next_link: u32,
     held: BTreeMap<ProcessId, Held>,
     clock: u64,
 }
@@ -45,8 +50,10 @@ impl Default for Objects {
         Self {
             programs: BTreeMap::new(),
             maps: BTreeMap::new(),
+            links: BTreeMap::new(),
             next_program: 1,
             next_map: 1,
+            next_link: 1,
             held: BTreeMap::new(),
             clock: 0,
         }
@@ -64,6 +71,12 @@ impl Objects {
     pub(crate) fn new_map_id(&mut self) -> MapId {
         let taken = |id| self.maps.contains_key(&MapId(id));
         MapId(take_id(&mut self.next_map, taken))
+    }
+
+    /// The id of the link that comes next.
+    pub(crate) fn new_link_id(&mut self) -> KernelLinkId {
+        let taken = |id| self.links.contains_key(&KernelLinkId(id));
+        KernelLinkId(take_id(&mut self.next_link, taken))
     }
 
     /// The time, which passes whenever it is asked for.
@@ -87,19 +100,29 @@ impl Objects {
     }
 
     /// Drops what nobody holds any more.
-    pub(crate) fn sweep<'node>(&mut self, pins: impl Iterator<Item = &'node Node>) {
+    pub(crate) fn sweep<'node>(
+        &mut self,
+        pins: impl Iterator<Item = &'node Node>,
+        filters: impl Iterator<Item = ProgramId>,
+    ) {
         let mut living = Held::default();
+        living.programs.extend(filters);
         for held in self.held.values() {
             living.programs.extend(&held.programs);
             living.maps.extend(&held.maps);
+            living.links.extend(&held.links);
         }
         for pin in pins {
             match pin {
                 Node::Program(id) => drop(living.programs.insert(*id)),
                 Node::Map(id) => drop(living.maps.insert(*id)),
+                Node::Link(id) => drop(living.links.insert(*id)),
                 Node::Directory | Node::File(_) | Node::Database(_) => {}
             }
         }
+        self.links.retain(|id, _| living.links.contains(id));
+        let attached = self.links.values().map(|link| link.program);
+        living.programs.extend(attached);
         self.programs.retain(|id, _| living.programs.contains(id));
         let used = self.programs.values().flat_map(|program| &program.map_ids);
         living.maps.extend(used);

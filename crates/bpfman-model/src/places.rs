@@ -4,22 +4,38 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use bpfman_core::kernel;
+use bpfman_core::managed::AttachPoint;
+use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::IfIndex;
+use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::MapId;
+use bpfman_core::types::NetnsId;
 use bpfman_core::types::ProgramId;
+use bpfman_interpreter::interfaces::LinkLister;
 use bpfman_interpreter::interfaces::ProgramLister;
 
+use crate::FilterKey;
 use crate::state::State;
 use crate::tree::Node;
 
-/// All that a failed operation must leave as it was. What ids come next and what time it is are no part of it.
+/// All that a failed operation must leave as it was. What ids come next, what time it is and how often
+/// the order of a hook changed are no part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
     /// The programs in the kernel.
     pub programs: BTreeMap<ProgramId, kernel::Program>,
     /// The maps in the kernel.
     pub maps: BTreeMap<MapId, kernel::Map>,
+    /// The links in the kernel.
+    pub links: BTreeMap<KernelLinkId, kernel::Link>,
+    /// The links at each hook where there are any, first to last.
+    pub hooks: BTreeMap<AttachPoint, Vec<KernelLinkId>>,
+    /// The interfaces that have the queueing discipline for filters.
+    pub clsact: BTreeSet<(NetnsId, IfIndex)>,
+    /// The programs of filters.
+    pub filters: BTreeMap<FilterKey, ProgramId>,
     /// What is on each mounted bpffs.
     pub bpffs: BTreeMap<AbsolutePath, BTreeMap<AbsolutePath, Node>>,
     /// Ordinary files and directories, with the records inside the database files.
@@ -31,6 +47,10 @@ impl Places {
         Self {
             programs: state.objects.programs.clone(),
             maps: state.objects.maps.clone(),
+            links: state.objects.links.clone(),
+            hooks: state.network.hooks(),
+            clsact: state.network.clsact.clone(),
+            filters: state.network.filters.clone(),
             bpffs: state.tree.mounts().clone(),
             files: state.tree.ordinary().clone(),
         }
@@ -53,6 +73,16 @@ impl Places {
     pub fn records(&self) -> Vec<Program> {
         let records = |node: &Node| match node {
             Node::Database(store) => store.list().unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        self.files.values().flat_map(records).collect()
+    }
+
+    /// The records of links of all databases.
+    #[must_use]
+    pub fn link_records(&self) -> Vec<Link> {
+        let records = |node: &Node| match node {
+            Node::Database(store) => store.links().unwrap_or_default(),
             _ => Vec::new(),
         };
         self.files.values().flat_map(records).collect()

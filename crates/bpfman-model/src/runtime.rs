@@ -1,9 +1,15 @@
 //! The runtime directory and the store in its database file.
 
+use bpfman_core::managed::AttachPoint;
+use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::RuntimeLayout;
+use bpfman_interpreter::interfaces::LinkLister;
+use bpfman_interpreter::interfaces::LinkReader;
+use bpfman_interpreter::interfaces::LinkWriter;
 use bpfman_interpreter::interfaces::ProgramLister;
 use bpfman_interpreter::interfaces::ProgramReader;
 use bpfman_interpreter::interfaces::ProgramWriter;
@@ -137,5 +143,41 @@ impl ProgramWriter for SimulatedStore {
     fn delete(&mut self, id: ProgramId) -> Result<(), StoreError> {
         let action = format!("store   delete program {id}");
         self.write(action, |store| store.delete(id))
+    }
+}
+
+impl LinkReader for SimulatedStore {
+    fn link(&self, id: LinkId) -> Result<Link, StoreError> {
+        self.read(|store| store.link(id))
+    }
+
+    fn links_of(&self, program: ProgramId) -> Result<Vec<Link>, StoreError> {
+        self.read(|store| store.links_of(program))
+    }
+
+    fn links_at(&self, point: &AttachPoint) -> Result<Vec<Link>, StoreError> {
+        self.read(|store| store.links_at(point))
+    }
+
+    fn next_link(&self) -> Result<LinkId, StoreError> {
+        self.read(LinkReader::next_link)
+    }
+}
+
+impl LinkLister for SimulatedStore {
+    fn links(&self) -> Result<Vec<Link>, StoreError> {
+        self.read(LinkLister::links)
+    }
+}
+
+impl LinkWriter for SimulatedStore {
+    fn save_link(&mut self, link: &Link) -> Result<(), StoreError> {
+        let action = format!("store   record link {}", link.id);
+        self.write(action, |store| store.save_link(link))
+    }
+
+    fn delete_link(&mut self, id: LinkId) -> Result<(), StoreError> {
+        let action = format!("store   delete link {id}");
+        self.write(action, |store| store.delete_link(id))
     }
 }

@@ -1,10 +1,19 @@
 //! The state that all handles of one world share, and the one door that effects go through.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
 use std::rc::Rc;
+
+use bpfman_core::action::KernelAction;
+use bpfman_core::kernel::KernelLinkType;
+use bpfman_core::types::KernelLinkId;
 
 use crate::Errno;
 use crate::Faults;
+use crate::World;
+use crate::catalogue::Catalogue;
+use crate::network::Network;
 use crate::objects::Objects;
 use crate::objects::ProcessId;
 use crate::tree::Tree;
@@ -32,11 +41,30 @@ pub struct Effect {
     pub result: EffectResult,
 }
 
+/// What somebody does before an action of ours on the kernel.
+pub(crate) type Meddling = dyn FnMut(&World, &KernelAction);
+
+/// Somebody who acts before each action of ours on the kernel.
+pub(crate) struct Meddler(pub(crate) Box<Meddling>);
+
+impl fmt::Debug for Meddler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a meddler")
+    }
+}
+
 /// Everything there is.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) tree: Tree,
     pub(crate) objects: Objects,
+    pub(crate) network: Network,
+    pub(crate) catalogue: Catalogue,
+    /// The tracepoint of each link to one; those of links that are gone say nothing.
+    pub(crate) tracepoints: BTreeMap<KernelLinkId, u64>,
+    /// The types of links that this kernel does not have.
+    pub(crate) lacking: Vec<KernelLinkType>,
+    pub(crate) meddler: Option<Meddler>,
     pub(crate) faults: Faults,
     pub(crate) effects: Vec<Effect>,
     last_process: u32,
@@ -85,6 +113,12 @@ impl State {
     }
 
     pub(crate) fn sweep(&mut self) {
-        self.objects.sweep(self.tree.pins());
+        let filters = self.network.filters.values().copied();
+        self.objects.sweep(self.tree.pins(), filters);
+        for link in self.network.links() {
+            if !self.objects.links.contains_key(&link) {
+                self.network.remove(link);
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::iter::successors;
 use std::rc::Rc;
 
 use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
 use bpfman_interpreter::store::memory::MemoryStore;
@@ -35,6 +36,8 @@ pub enum Node {
     Program(ProgramId),
     /// The pin of a map.
     Map(MapId),
+    /// The pin of a link.
+    Link(KernelLinkId),
 }
 
 type Nodes = BTreeMap<AbsolutePath, Node>;
@@ -94,7 +97,7 @@ impl Tree {
             Err(Errno::NotFound) => {}
             Err(error) => return Err(error),
         }
-        let of_bpffs = matches!(node, Node::Directory | Node::Program(_) | Node::Map(_));
+        let of_bpffs = !matches!(node, Node::File(_) | Node::Database(_));
         if self.mount_of(path).is_some() && !of_bpffs {
             return Err(Errno::Access);
         }

@@ -14,6 +14,7 @@ use crate::Places;
 use crate::SimulatedFiles;
 use crate::SimulatedKernel;
 use crate::SimulatedRuntime;
+use crate::SimulatedTargets;
 use crate::objects::ProcessId;
 use crate::objects::program_facts;
 use crate::objects::tag_of;
@@ -36,6 +37,8 @@ pub struct Process {
     pub files: SimulatedFiles,
     /// Its way to the store.
     pub runtime: SimulatedRuntime,
+    /// Its way to what programs are attached to.
+    pub targets: SimulatedTargets,
 }
 
 impl World {
@@ -43,6 +46,15 @@ impl World {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Another view of the same world.
+    pub(crate) fn of(state: Shared) -> Self {
+        Self { state }
+    }
+
+    pub(crate) fn state(&self) -> &Shared {
+        &self.state
     }
 
     /// Starts a process that works under `layout`.
@@ -53,6 +65,7 @@ impl World {
             kernel: SimulatedKernel::new(Rc::clone(&self.state), process),
             files: SimulatedFiles::new(Rc::clone(&self.state), process),
             runtime: SimulatedRuntime::new(Rc::clone(&self.state), process, layout.clone()),
+            targets: SimulatedTargets::new(Rc::clone(&self.state)),
         }
     }
 
@@ -98,6 +111,25 @@ impl World {
         tree.mount(path)
     }
 
+    /// Unmounts a bpffs, as an administrator would: every pin on it is gone.
+    ///
+    /// # Errors
+    /// When none is mounted there.
+    pub fn unmount_bpffs(&self, path: &AbsolutePath) -> Result<(), Errno> {
+        let state = &mut *self.state.borrow_mut();
+        state.tree.unmount(path)?;
+        state.sweep();
+        Ok(())
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// When there is none, or something is in it.
+    pub fn remove_directory(&self, path: &AbsolutePath) -> Result<(), Errno> {
+        self.state.borrow_mut().tree.remove_directory(path)
+    }
+
     /// Puts a file where nothing is.
     ///
     /// # Errors
@@ -128,15 +160,20 @@ impl World {
         self.state.borrow_mut().objects.next_map = id;
     }
 
-    /// Somebody else loads a program without maps and holds it for good.
+    /// Somebody else loads an XDP program without maps and holds it for good.
     pub fn load_foreign(&self, name: &str) -> ProgramIdentity {
+        self.load_foreign_as(name, KernelProgramType::XDP)
+    }
+
+    /// As [`Self::load_foreign`], for a program of any type.
+    pub fn load_foreign_as(&self, name: &str, program_type: KernelProgramType) -> ProgramIdentity {
         let objects = &mut self.state.borrow_mut().objects;
         let identity = ProgramIdentity {
             id: objects.new_program_id(),
             tag: tag_of(b"foreign", name),
             load_time: objects.now(),
         };
-        let program = program_facts(identity, name, KernelProgramType::XDP);
+        let program = program_facts(identity, name, program_type);
         objects.programs.insert(identity.id, program);
         objects
             .held(ProcessId::FOREIGN)

@@ -11,33 +11,56 @@ use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
+use bpfman_core::action::AttachTarget;
+use bpfman_core::action::CreateLink;
+use bpfman_core::action::InterfaceTarget;
 use bpfman_core::action::KernelAction;
+use bpfman_core::action::LinkReference;
 use bpfman_core::action::LoadObject;
 use bpfman_core::action::LoadedObject;
 use bpfman_core::action::MapReference;
 use bpfman_core::action::MapSource;
+use bpfman_core::action::Namespace;
+use bpfman_core::action::OrderedPlace;
 use bpfman_core::action::Outcome;
 use bpfman_core::action::ProgramReference;
+use bpfman_core::action::ProgramSource;
 use bpfman_core::action::ProgramToLoad;
+use bpfman_core::action::TcFilter;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
+use bpfman_core::kernel::KernelLinkType;
+use bpfman_core::kernel::LinkPlace;
 use bpfman_core::kernel::PinState;
+use bpfman_core::managed::Hook;
 use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::Direction;
+use bpfman_core::types::IfIndex;
+use bpfman_core::types::InterfaceName;
+use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::KernelProgramType;
+use bpfman_core::types::LinkId;
 use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::RuntimeLayout;
+use bpfman_core::types::XdpMode;
 use bpfman_interpreter::interfaces::Detail;
 use bpfman_interpreter::interfaces::Kernel;
 use bpfman_interpreter::kernel::LibbpfKernel;
+use bpfman_interpreter::targets::SystemTargets;
+use bpfman_interpreter::targets::Targets;
 use bpfman_model::World;
 
 /// The objects that the scenarios load.
-const OBJECTS: [&str; 5] = [
+const OBJECTS: [&str; 7] = [
     "xdp_pass.bpf.o",
+    "tc_count.bpf.o",
+    "trace_exec.bpf.o",
     "maps.bpf.o",
     "map_owner.bpf.o",
     "struct_ops.bpf.o",
@@ -105,6 +128,102 @@ fn simulated(place: &AbsolutePath) -> World {
     world
 }
 
+/// What the scenarios change besides what they ask of the kernel.
+trait Surroundings {
+    /// Removes `veth0`.
+    fn remove_interface(&self);
+    /// Removes the namespace, and makes another one in its place.
+    fn replace_namespace(&self);
+}
+
+/// A namespace of `ip netns` with a veth pair; it goes when this is dropped.
+struct RealNetwork(String);
+
+fn ip(arguments: &[&str]) -> bool {
+    Command::new("ip")
+        .args(arguments)
+        .status()
+        .unwrap()
+        .success()
+}
+
+impl RealNetwork {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("bpfman-model-{}-{number}", std::process::id());
+        assert!(ip(&["netns", "add", &name]), "needs root");
+        let network = Self(name);
+        let veth = [
+            "link", "add", "veth0", "type", "veth", "peer", "name", "veth1",
+        ];
+        assert!(ip(&[&["-n", &network.0][..], &veth[..]].concat()));
+        network
+    }
+
+    fn path(&self) -> AbsolutePath {
+        path(&format!("/run/netns/{}", self.0))
+    }
+}
+
+impl Surroundings for RealNetwork {
+    fn remove_interface(&self) {
+        assert!(ip(&["-n", &self.0, "link", "del", "veth0"]));
+    }
+
+    fn replace_namespace(&self) {
+        assert!(ip(&["netns", "del", &self.0]));
+        // The kernel gives inodes away again: somebody takes that of the old one.
+        let between = format!("{}-between", self.0);
+        assert!(ip(&["netns", "add", &between]));
+        assert!(ip(&["netns", "add", &self.0]));
+        assert!(ip(&["netns", "del", &between]));
+    }
+}
+
+impl Drop for RealNetwork {
+    fn drop(&mut self) {
+        // Best effort: this may run while a test panics.
+        for name in [self.0.clone(), format!("{}-between", self.0)] {
+            let mut remove = Command::new("ip");
+            let _ = remove.args(["netns", "del", &name]).output();
+        }
+    }
+}
+
+/// The simulated twin of a [`RealNetwork`].
+struct SimulatedNetwork<'a> {
+    world: &'a World,
+    netns: AbsolutePath,
+}
+
+impl<'a> SimulatedNetwork<'a> {
+    fn new(world: &'a World, netns: AbsolutePath) -> Self {
+        world.add_namespace(&netns);
+        world.add_interface(Some(&netns), &veth0()).unwrap();
+        world.add_tracepoint("syscalls", "sys_enter_execve", 700);
+        world.add_function("do_unlinkat", true);
+        Self { world, netns }
+    }
+}
+
+impl Surroundings for SimulatedNetwork<'_> {
+    fn remove_interface(&self) {
+        self.world
+            .remove_interface(Some(&self.netns), &veth0())
+            .unwrap();
+    }
+
+    fn replace_namespace(&self) {
+        self.world.remove_namespace(&self.netns).unwrap();
+        self.world.add_namespace(&self.netns);
+    }
+}
+
+fn veth0() -> InterfaceName {
+    InterfaceName::parse("veth0").unwrap()
+}
+
 /// An answer without what differs from kernel to kernel: ids, times, texts.
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
@@ -119,7 +238,17 @@ enum Answer {
     },
     Program,
     Map,
+    Link,
     Other,
+    Linked,
+    LetGo,
+    /// A link's type, and whether it says where it is.
+    IsLink(KernelLinkType, bool),
+    Gone,
+    /// The revision, and the members by the order in which programs were loaded and links made.
+    Order(u64, Vec<(usize, Option<usize>)>),
+    /// Programs in the order in which they were loaded.
+    Filter(Option<usize>),
 }
 
 /// One kernel, and what it answered so far.
@@ -127,6 +256,14 @@ struct Session<'a> {
     kernel: &'a mut dyn Kernel,
     place: AbsolutePath,
     answers: Vec<(String, Answer)>,
+    /// The links that were made, in their order.
+    made: Vec<KernelLinkId>,
+    /// The programs that were loaded, in their order.
+    loaded: Vec<ProgramId>,
+    /// A namespace with the interface `veth0`.
+    netns: AbsolutePath,
+    targets: &'a dyn Targets,
+    surroundings: &'a dyn Surroundings,
 }
 
 impl Session<'_> {
@@ -139,10 +276,17 @@ impl Session<'_> {
         let (answer, loaded) = match self.kernel.execute(action) {
             Ok(Outcome::Done) => (Answer::Done, None),
             Ok(Outcome::Unchanged) => (Answer::Unchanged, None),
+            Ok(Outcome::LetGo { .. }) => (Answer::LetGo, None),
+            Ok(Outcome::Linked(made)) => {
+                self.made.push(made.id);
+                (Answer::Linked, None)
+            }
             Ok(Outcome::Loaded(loaded)) => {
                 let programs = loaded.programs.iter().map(|p| p.name.clone());
                 let maps = loaded.maps.iter().map(|map| map.name.clone());
                 let answer = Answer::Loaded(programs.collect(), maps.collect());
+                let ids = loaded.programs.iter().map(|p| p.identity.id);
+                self.loaded.extend(ids);
                 (answer, Some(loaded))
             }
             Err(error) => (Answer::Refused(error.kind), None),
@@ -175,6 +319,7 @@ impl Session<'_> {
             Ok(PinState::Free { ancestor, on_bpffs }) => Answer::Free { ancestor, on_bpffs },
             Ok(PinState::Program(_)) => Answer::Program,
             Ok(PinState::Map(_)) => Answer::Map,
+            Ok(PinState::Link(_)) => Answer::Link,
             Ok(PinState::Other) => Answer::Other,
             Err(KernelError { kind, .. }) => Answer::Refused(kind),
         };
@@ -183,6 +328,17 @@ impl Session<'_> {
 
     fn assert_map_goes(&mut self, id: MapId) {
         goes(|| self.kernel.map(id).unwrap().is_none());
+    }
+
+    fn assert_program_lives(&mut self, id: ProgramId) {
+        assert!(self.kernel.program(id, Detail::Info).unwrap().is_some());
+    }
+
+    /// A real kernel takes namespaces down some time later.
+    fn assert_link_loses_its_place(&mut self, number: usize) {
+        let id = self.made[number];
+        let lost = LinkPlace::Interface { ifindex: None };
+        goes(|| self.kernel.link(id).unwrap().unwrap().place == lost);
     }
 
     fn assert_program_goes(&mut self, id: ProgramId) {
@@ -244,6 +400,113 @@ impl Session<'_> {
         self.execute(&KernelAction::UnpinMap { map, path });
     }
 
+    /// Loads a program that can be attached to an interface's XDP or TCX hook, or to a tracepoint.
+    fn load_one(&mut self, object: &str, program: &str) -> ProgramId {
+        let loaded = self.load(object, &[program]).unwrap();
+        loaded.programs[0].identity.id
+    }
+
+    /// The interface as the session's world numbers it.
+    fn interface(&self) -> InterfaceTarget {
+        let found = self.targets.interface(Some(&self.netns), &veth0());
+        let (id, ifindex) = found.unwrap();
+        InterfaceTarget {
+            netns: Namespace {
+                path: Some(self.netns.clone()),
+                id,
+            },
+            ifindex,
+        }
+    }
+
+    fn create(&mut self, program: ProgramId, target: &AttachTarget) {
+        let program = ProgramSource::Held {
+            program: ProgramReference::Known(program),
+        };
+        self.create_from(program, target);
+    }
+
+    fn create_from(&mut self, program: ProgramSource, target: &AttachTarget) {
+        self.execute(&KernelAction::CreateLink(CreateLink {
+            link: LinkId(1),
+            program,
+            target: target.clone(),
+        }));
+    }
+
+    fn known_link(&self, number: usize) -> LinkReference {
+        LinkReference::Known(self.made[number])
+    }
+
+    fn pin_link(&mut self, number: usize, names: &str) {
+        let (link, path) = (self.known_link(number), self.at(names));
+        self.execute(&KernelAction::PinLink { link, path });
+    }
+
+    fn unpin_link(&mut self, number: usize, names: &str) {
+        let (link, path) = (self.known_link(number), self.at(names));
+        self.execute(&KernelAction::UnpinLink { link, path });
+    }
+
+    fn release(&mut self, number: usize) {
+        let link = self.known_link(number);
+        self.execute(&KernelAction::ReleaseLink { link });
+    }
+
+    fn detach(&mut self, number: usize) {
+        let link = self.made[number];
+        self.execute(&KernelAction::DetachLink { link, pin: None });
+    }
+
+    fn detach_at(&mut self, number: usize, names: &str) {
+        let (link, pin) = (self.made[number], Some(self.at(names)));
+        self.execute(&KernelAction::DetachLink { link, pin });
+    }
+
+    /// What the kernel says of a link that was made.
+    fn ask(&mut self, number: usize) {
+        let answer = match self.kernel.link(self.made[number]).unwrap() {
+            None => Answer::Gone,
+            Some(link) => {
+                assert!(self.loaded.contains(&link.program));
+                let lost = LinkPlace::Interface { ifindex: None };
+                Answer::IsLink(link.link_type, link.place != lost)
+            }
+        };
+        self.answers.push((format!("link {number}"), answer));
+    }
+
+    fn assert_link_goes(&mut self, number: usize) {
+        let id = self.made[number];
+        goes(|| self.kernel.link(id).unwrap().is_none());
+        assert_eq!(self.kernel.await_links_gone(&[id]), Ok(Vec::new()));
+    }
+
+    /// What the kernel says is at a hook.
+    fn ask_attached(&mut self, interface: &InterfaceTarget, hook: Hook) {
+        let number = |id| self.made.iter().position(|made| *made == id).unwrap();
+        let loaded = |id| self.loaded.iter().position(|loaded| *loaded == id).unwrap();
+        let answer = match self.kernel.attached(interface, hook) {
+            Err(error) => Answer::Refused(error.kind),
+            Ok(order) => {
+                let members = order.members.iter();
+                let members =
+                    members.map(|member| (loaded(member.program), member.link.map(number)));
+                Answer::Order(order.revision, members.collect())
+            }
+        };
+        self.answers.push((format!("at {hook:?}"), answer));
+    }
+
+    fn ask_filter(&mut self, filter: &TcFilter) {
+        let loaded = |id| self.loaded.iter().position(|loaded| *loaded == id).unwrap();
+        let answer = match self.kernel.tc_filter(filter) {
+            Err(error) => Answer::Refused(error.kind),
+            Ok(program) => Answer::Filter(program.map(loaded)),
+        };
+        self.answers.push(("filter".to_owned(), answer));
+    }
+
     fn make(&mut self, names: &str) {
         let path = self.at(names).into();
         self.execute(&KernelAction::MakePinDirectory { path });
@@ -278,19 +541,27 @@ fn goes(mut gone: impl FnMut() -> bool) {
 fn in_both_worlds(scenario: impl Fn(&mut Session<'_>)) -> Vec<Answer> {
     let real_place = Place::new();
     let place = real_place.path();
-    let run = |kernel: &mut dyn Kernel| {
+    let real_network = RealNetwork::new();
+    let run = |kernel: &mut dyn Kernel, targets: &dyn Targets, surroundings: &dyn Surroundings| {
         let mut session = Session {
             kernel,
             place: place.clone(),
             answers: Vec::new(),
+            made: Vec::new(),
+            loaded: Vec::new(),
+            netns: real_network.path(),
+            targets,
+            surroundings,
         };
         scenario(&mut session);
         session.answers
     };
-    let real = run(&mut LibbpfKernel::new());
+    let real = run(&mut LibbpfKernel::new(), &SystemTargets, &real_network);
     let world = simulated(&place);
+    let network = SimulatedNetwork::new(&world, real_network.path());
     let layout = RuntimeLayout::new(place.join("run"));
-    let modelled = run(&mut world.process(&layout).kernel);
+    let mut process = world.process(&layout);
+    let modelled = run(&mut process.kernel, &process.targets, &network);
     for (number, (real, modelled)) in real.iter().zip(&modelled).enumerate() {
         assert_eq!(real, modelled, "question {number}: real, then modelled");
     }
@@ -523,5 +794,333 @@ fn a_bpffs_is_mounted_and_unmounted_alike() {
         ask(s);
         s.look("mounted");
         s.look("fs/nested");
+    });
+}
+
+fn tcx(interface: &InterfaceTarget, before: Option<KernelLinkId>, revision: u64) -> AttachTarget {
+    AttachTarget::Tcx {
+        interface: interface.clone(),
+        direction: Direction::Ingress,
+        place: OrderedPlace { before, revision },
+    }
+}
+
+fn xdp(interface: &InterfaceTarget, mode: XdpMode) -> AttachTarget {
+    AttachTarget::Xdp {
+        interface: interface.clone(),
+        mode,
+    }
+}
+
+const INGRESS: Hook = Hook::Tcx(Direction::Ingress);
+
+#[test]
+fn links_are_made_pinned_and_let_go_of_alike() {
+    let answers = in_both_worlds(|s| {
+        let program = s.load_one("tc_count.bpf.o", "tc_count");
+        let other = s.load_one("tc_count.bpf.o", "tc_count");
+        let at = tcx(&s.interface(), None, 0);
+        s.create(program, &at);
+        s.ask(0);
+        s.release(0);
+        s.assert_link_goes(0);
+        s.pin_link(0, "fs/link");
+        s.create(program, &at);
+        s.create(other, &at);
+        s.pin_link(1, "fs/link");
+        s.pin_link(2, "fs/link");
+        s.pin_link(2, "fs/a.b");
+        s.pin_link(2, "outside");
+        s.pin_link(2, "fs/missing/link");
+        s.look("fs/link");
+        s.unpin_link(2, "fs/link");
+        s.unpin_link(1, "fs/missing");
+        s.unpin(program, "fs/link");
+        s.pin(program, "fs/program");
+        s.unpin_link(1, "fs/program");
+        s.release(1);
+        s.pin_link(1, "fs/second");
+        s.ask(1);
+        s.unpin_link(1, "fs/link");
+        s.look("fs/link");
+        s.pin_link(1, "fs/link");
+        s.kernel.finish();
+        s.assert_link_goes(2);
+        s.ask(1);
+        s.detach_at(1, "fs/program");
+        s.detach_at(2, "fs/link");
+        s.detach_at(1, "fs/missing");
+        s.detach_at(1, "file");
+        s.ask(1);
+        s.detach_at(1, "fs/link");
+        s.look("fs/link");
+        s.assert_link_goes(1);
+        s.detach_at(1, "fs/link");
+        s.detach(1);
+        let interface = s.interface();
+        s.ask_attached(&interface, INGRESS);
+    });
+    assert_eq!(answers.last(), Some(&Answer::Order(1, Vec::new())));
+}
+
+#[test]
+fn a_pinned_link_that_is_detached_by_its_id_stays_without_a_place() {
+    in_both_worlds(|s| {
+        let program = s.load_one("tc_count.bpf.o", "tc_count");
+        let at = tcx(&s.interface(), None, 0);
+        s.create(program, &at);
+        s.pin_link(0, "fs/link");
+        s.kernel.finish();
+        s.assert_program_lives(program);
+        s.detach(0);
+        s.ask(0);
+        s.look("fs/link");
+        let interface = s.interface();
+        s.ask_attached(&interface, INGRESS);
+        s.detach_at(0, "fs/link");
+        s.assert_link_goes(0);
+        s.assert_program_goes(program);
+    });
+}
+
+#[test]
+fn a_program_is_attached_from_its_pin_alike() {
+    in_both_worlds(|s| {
+        let program = s.load_one("tc_count.bpf.o", "tc_count");
+        let other = s.load_one("tc_count.bpf.o", "tc_count");
+        let at = tcx(&s.interface(), None, 0);
+        s.pin(program, "fs/program");
+        let pinned = |s: &Session<'_>, program, names: &str| ProgramSource::Pinned {
+            program,
+            path: s.at(names),
+        };
+        for names in [
+            "fs/missing",
+            "fs/missing/below",
+            "fs/program/below",
+            "file",
+            "fs",
+        ] {
+            let from = pinned(s, program, names);
+            s.create_from(from, &at);
+        }
+        let from = pinned(s, other, "fs/program");
+        s.create_from(from, &at);
+        s.kernel.finish();
+        s.create(program, &at);
+        let from = pinned(s, program, "fs/program");
+        s.create_from(from, &at);
+        s.ask(0);
+    });
+}
+
+#[test]
+fn xdp_takes_one_program_an_interface_alike() {
+    let answers = in_both_worlds(|s| {
+        let first = s.load_one("xdp_pass.bpf.o", "xdp_pass");
+        let second = s.load_one("xdp_pass.bpf.o", "xdp_pass");
+        let filter = s.load_one("tc_count.bpf.o", "tc_count");
+        let interface = s.interface();
+        let at = xdp(&interface, XdpMode::Generic);
+        s.ask_attached(&interface, Hook::Xdp);
+        s.create(filter, &at);
+        s.create(second, &tcx(&interface, None, 0));
+        s.create(first, &xdp(&interface, XdpMode::Offload));
+        s.create(first, &at);
+        s.create(second, &at);
+        s.create(first, &at);
+        s.create(second, &xdp(&interface, XdpMode::Native));
+        s.ask_attached(&interface, Hook::Xdp);
+        s.detach(0);
+        s.ask(0);
+        s.create(second, &at);
+        s.ask_attached(&interface, Hook::Xdp);
+        s.release(0);
+        s.assert_link_goes(0);
+        let nowhere = InterfaceTarget {
+            ifindex: IfIndex(999_999),
+            ..interface
+        };
+        s.ask_attached(&nowhere, Hook::Xdp);
+        s.create(first, &xdp(&nowhere, XdpMode::Auto));
+    });
+    assert!(answers.contains(&Answer::Refused(KernelErrorKind::Taken)));
+    assert_eq!(
+        answers.last(),
+        Some(&Answer::Refused(KernelErrorKind::NotFound))
+    );
+}
+
+#[test]
+fn the_order_of_tcx_is_kept_alike() {
+    let answers = in_both_worlds(|s| {
+        let programs = [0; 4].map(|_| s.load_one("tc_count.bpf.o", "tc_count"));
+        let interface = s.interface();
+        let at = |before, revision| tcx(&interface, before, revision);
+        s.ask_attached(&interface, INGRESS);
+        s.create(programs[0], &at(None, 1));
+        s.create(programs[1], &at(None, 1));
+        s.create(programs[1], &at(None, 2));
+        s.create(programs[1], &at(None, 3));
+        s.create(programs[2], &at(Some(s.made[1]), 3));
+        s.ask_attached(&interface, INGRESS);
+        s.create(programs[3], &at(Some(s.made[0]), 3));
+        s.create(programs[3], &at(Some(s.made[0]), 4));
+        s.ask_attached(&interface, INGRESS);
+        s.detach(0);
+        s.ask_attached(&interface, INGRESS);
+        s.create(programs[0], &at(Some(s.made[0]), 6));
+        s.release(0);
+        s.assert_link_goes(0);
+        s.create(programs[0], &at(Some(s.made[0]), 6));
+        s.create(programs[0], &at(Some(KernelLinkId(u32::MAX)), 0));
+        s.ask_attached(&interface, Hook::Tc(Direction::Ingress));
+        s.ask_attached(&interface, Hook::Tcx(Direction::Egress));
+        s.kernel.finish();
+        for number in 1..4 {
+            s.assert_link_goes(number);
+        }
+        s.ask_attached(&interface, INGRESS);
+        let nowhere = InterfaceTarget {
+            ifindex: IfIndex(999_999),
+            ..interface.clone()
+        };
+        s.ask_attached(&nowhere, INGRESS);
+    });
+    assert!(answers.contains(&Answer::Refused(KernelErrorKind::Stale)));
+    let order = vec![(3, Some(3)), (0, Some(0)), (2, Some(2)), (1, Some(1))];
+    assert!(answers.contains(&Answer::Order(5, order)), "{answers:?}");
+}
+
+#[test]
+fn links_of_a_deleted_interface_are_detached_alike() {
+    let answers = in_both_worlds(|s| {
+        let filter = s.load_one("tc_count.bpf.o", "tc_count");
+        let program = s.load_one("xdp_pass.bpf.o", "xdp_pass");
+        let interface = s.interface();
+        s.create(filter, &tcx(&interface, None, 0));
+        s.create(program, &xdp(&interface, XdpMode::Auto));
+        s.pin_link(0, "fs/filter");
+        s.pin_link(1, "fs/program");
+        s.surroundings.remove_interface();
+        s.create(filter, &tcx(&interface, None, 0));
+        s.create(program, &xdp(&interface, XdpMode::Auto));
+        for (number, pin) in [(0, "fs/filter"), (1, "fs/program")] {
+            s.ask(number);
+            s.look(pin);
+            s.release(number);
+            s.detach_at(number, pin);
+            s.assert_link_goes(number);
+        }
+    });
+    let gone = Answer::Refused(KernelErrorKind::NotFound);
+    assert_eq!(answers.iter().filter(|answer| **answer == gone).count(), 2);
+}
+
+#[test]
+fn a_namespace_that_was_replaced_is_refused_alike() {
+    let answers = in_both_worlds(|s| {
+        let filter = s.load_one("tc_count.bpf.o", "tc_count");
+        let interface = s.interface();
+        s.create(filter, &tcx(&interface, None, 0));
+        s.pin_link(0, "fs/filter");
+        s.surroundings.replace_namespace();
+        s.create(filter, &tcx(&interface, None, 0));
+        s.ask_attached(&interface, INGRESS);
+        s.ask_attached(&interface, Hook::Xdp);
+        s.execute(&KernelAction::MakeClsact {
+            interface: interface.clone(),
+        });
+        s.assert_link_loses_its_place(0);
+        s.release(0);
+        s.detach_at(0, "fs/filter");
+        s.assert_link_goes(0);
+    });
+    let gone = Answer::Refused(KernelErrorKind::NotFound);
+    assert_eq!(answers.iter().filter(|answer| **answer == gone).count(), 4);
+}
+
+#[test]
+fn probes_are_attached_and_let_go_of_alike() {
+    let answers = in_both_worlds(|s| {
+        let program = s.load_one("trace_exec.bpf.o", "trace_exec");
+        let filter = s.load_one("tc_count.bpf.o", "tc_count");
+        let id = s
+            .targets
+            .tracepoint("syscalls", "sys_enter_execve")
+            .unwrap();
+        let at = AttachTarget::Tracepoint { id };
+        let other = s.load_one("trace_exec.bpf.o", "trace_exec");
+        s.create(program, &at);
+        s.create(program, &at);
+        s.create(filter, &at);
+        s.create(other, &at);
+        s.ask(0);
+        s.pin_link(0, "fs/link");
+        s.detach_at(1, "fs/link");
+        s.detach(1);
+        s.release(1);
+        s.assert_link_goes(1);
+        s.detach(0);
+        s.ask(0);
+        s.release(0);
+        s.detach_at(0, "fs/link");
+        s.assert_link_goes(0);
+        s.detach(0);
+        s.create(program, &AttachTarget::Tracepoint { id: 999_999 });
+    });
+    assert!(answers.contains(&Answer::LetGo));
+}
+
+#[test]
+fn filters_are_added_and_removed_alike() {
+    in_both_worlds(|s| {
+        let program = s.load_one("tc_count.bpf.o", "tc_count");
+        let other = s.load_one("tc_count.bpf.o", "tc_count");
+        let interface = s.interface();
+        let filter = TcFilter {
+            interface: interface.clone(),
+            direction: Direction::Ingress,
+            preference: 50,
+            handle: 1,
+        };
+        let held = |program| KernelAction::AddTcFilter {
+            program: ProgramSource::Held {
+                program: ProgramReference::Known(program),
+            },
+            filter: filter.clone(),
+        };
+        let remove = |program| KernelAction::RemoveTcFilter {
+            program,
+            filter: filter.clone(),
+        };
+        s.ask_filter(&filter);
+        s.execute(&remove(program));
+        s.execute(&held(program));
+        for _ in 0..2 {
+            let interface = interface.clone();
+            s.execute(&KernelAction::MakeClsact { interface });
+        }
+        s.ask_filter(&filter);
+        s.execute(&held(program));
+        s.execute(&held(other));
+        s.ask_filter(&filter);
+        s.execute(&remove(other));
+        s.kernel.finish();
+        s.assert_program_lives(program);
+        s.execute(&remove(program));
+        s.execute(&remove(program));
+        s.assert_program_goes(program);
+        for _ in 0..2 {
+            let interface = interface.clone();
+            s.execute(&KernelAction::RemoveClsact { interface });
+        }
+        s.surroundings.remove_interface();
+        s.ask_filter(&filter);
+        s.execute(&remove(program));
+        s.execute(&KernelAction::RemoveClsact {
+            interface: interface.clone(),
+        });
+        s.execute(&KernelAction::MakeClsact { interface });
     });
 }

@@ -6,6 +6,7 @@ mod config;
 mod output;
 mod report;
 mod shapes;
+mod world;
 
 use std::process::ExitCode;
 

@@ -1,15 +1,21 @@
 //! The edge type: every error becomes a message, hints and an exit code here, and nowhere else.
 
+use bpfman_core::compute::AttachRefusal;
+use bpfman_core::compute::DetachRefusal;
 use bpfman_core::compute::LoadRefusal;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::object::ObjectError;
+use bpfman_core::types::LinkKind;
+use bpfman_core::types::ProgramType;
 use bpfman_interpreter::executor::ActionError;
 use bpfman_interpreter::executor::ExecutionError;
 use bpfman_interpreter::files::ReadObjectError;
 use bpfman_interpreter::lock::LockError;
 use bpfman_interpreter::runtime::RuntimeError;
 use bpfman_interpreter::store::StoreError;
+use bpfman_interpreter::targets::FunctionVerdict;
+use bpfman_interpreter::targets::TargetError;
 use bpfman_manager::ManagerError;
 
 /// The kind of a failure decides the exit code.
@@ -93,11 +99,90 @@ impl From<ManagerError> for Failure {
             ManagerError::NoSuchProgram(_) => {
                 Self::new(Kind::NotFound, message).hint("`bpfman list` shows the managed programs")
             }
+            ManagerError::NoSuchLink(_) => Self::new(Kind::NotFound, message)
+                .hint("`bpfman link list` shows the managed links"),
+            ManagerError::AttachRefused(refusal) => attach_refusal(message, &refusal),
+            ManagerError::DetachRefused(DetachRefusal::PinIsNotOurs { .. }) => {
+                Self::new(Kind::Failed, message)
+                    .hint("move the foreign pin away, then detach again")
+            }
+            ManagerError::DetachRefused(DetachRefusal::HeldElsewhere { .. }) => {
+                Self::new(Kind::Failed, message).hint(HELD_BY)
+            }
+            ManagerError::Target(error) => target(message, &error),
+            ManagerError::Function { verdict, .. } => function(message, &verdict),
+            ManagerError::StillAttached(_) => Self::new(Kind::Failed, message).hint(HELD_BY),
             ManagerError::Store(error) => store(message, &error),
             ManagerError::Runtime(error) => runtime(message, &error),
             ManagerError::Kernel(error) => kernel(message, error),
             ManagerError::Execution(error) => execution(error),
         }
+    }
+}
+
+const HELD_BY: &str = "`bpftool link -f` shows its other pins and the processes that hold it";
+
+fn attach_refusal(message: String, refusal: &AttachRefusal) -> Failure {
+    match refusal {
+        AttachRefusal::WrongKind { program_type, .. } => {
+            Failure::input(message).hint(attach_hint(*program_type))
+        }
+        AttachRefusal::ProgramGone { program, .. } => Failure::new(Kind::Failed, message).hint(
+            format!("it was removed by hand: `bpfman unload {program}`, then load it again"),
+        ),
+        AttachRefusal::NothingToProbe => {
+            Failure::input(message).hint("--fn-name FUNCTION, or --offset N")
+        }
+        AttachRefusal::DirectionMissing(_) => {
+            Failure::input(message).hint("--direction ingress, or --direction egress")
+        }
+        AttachRefusal::TypeTooVague(..) => {
+            Failure::input(message).hint("`bpfman program load --programs TYPE:NAME` declares it")
+        }
+        AttachRefusal::NoSpecMap(_) => Failure::input(message)
+            .hint("include <bpf/usdt.bpf.h> and read an argument with bpf_usdt_arg"),
+        AttachRefusal::SpecMap { .. } => Failure::new(Kind::Failed, message)
+            .hint("detach other probes of the program, or rebuild it"),
+        AttachRefusal::NoStructOpsMap { available, .. } => Failure::new(Kind::NotFound, message)
+            .hint(match available.as_slice() {
+                [] => "unload it, then load the whole object again".to_owned(),
+                names => format!("these use it: {}", names.join(", ")),
+            }),
+        AttachRefusal::SeveralStructOpsMaps { .. } => Failure::input(message).hint("--map NAME"),
+        AttachRefusal::StructOpsMapGone { program, .. } => Failure::new(Kind::Failed, message)
+            .hint(format!(
+                "it was removed by hand: `bpfman unload {program}`, then load it again"
+            )),
+        AttachRefusal::StructOpsWithoutLink(_) => Failure::input(message)
+            .hint("declare it in SEC(\".struct_ops.link\"), then load the object again"),
+        AttachRefusal::StructOpsProgramGone { .. } => Failure::new(Kind::Failed, message)
+            .hint("unload what is left of the map's programs, then load them together"),
+        AttachRefusal::StructOpsValue { .. } => Failure::new(Kind::Failed, message)
+            .hint("build the object for this kernel: `bpftool btf dump` shows its structs"),
+        AttachRefusal::Occupied { link, .. } => {
+            Failure::new(Kind::Failed, message).hint(match link {
+                Some(link) => format!("`bpfman detach {link}` first"),
+                None => "it is not ours: `bpftool net` may tell whose it is".to_owned(),
+            })
+        }
+        AttachRefusal::AttachedAlready { .. } => Failure::new(Kind::Failed, message)
+            .hint("`bpfman link list` shows where programs are attached"),
+    }
+}
+
+/// How a program of a type is attached, where it can be.
+fn attach_hint(program_type: ProgramType) -> String {
+    let kinds = LinkKind::ALL.iter().filter(|kind| kind.takes(program_type));
+    let verb = |kind: &LinkKind| match kind {
+        // The return kinds are asked for by the names of the others.
+        LinkKind::Kretprobe => "kprobe",
+        LinkKind::Uretprobe => "uprobe",
+        other => other.name(),
+    };
+    let names: Vec<&str> = kinds.map(verb).collect();
+    match names.as_slice() {
+        [] => format!("a {program_type} program has no link: others name it, call it or run it"),
+        names => format!("`bpfman attach {}` takes it", names.join("` or `")),
     }
 }
 
@@ -184,6 +269,72 @@ fn load_refusal(message: &str, refusal: &LoadRefusal) -> Failure {
     }
 }
 
+fn target(message: String, error: &TargetError) -> Failure {
+    use TargetError as T;
+    let kind = match error {
+        T::System { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            Kind::Permission
+        }
+        T::System { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Kind::NotFound,
+        T::System { .. } | T::NoTracefs | T::Changed { .. } => Kind::Failed,
+        T::NotANamespace { .. }
+        | T::NotATracepoint { .. }
+        | T::TooManyFunctions { .. }
+        | T::NeitherPathNorLibrary { .. }
+        | T::NotAFile { .. }
+        | T::UnusablePath { .. }
+        | T::File { .. }
+        | T::BeyondFile { .. }
+        | T::NotACgroup { .. } => Kind::Input,
+        _ => Kind::NotFound,
+    };
+    let hint = match error {
+        T::System { .. } => "check that it is there and may be read",
+        T::NotANamespace { .. } => {
+            "`ip netns list` names namespaces; a path is /run/netns/NAME or /proc/PID/ns/net"
+        }
+        T::UnknownInterface { .. } => "`ip link` lists the interfaces of a namespace",
+        T::NotATracepoint { .. } | T::UnknownTracepoint { .. } | T::UnknownRawTracepoint { .. } => {
+            "/sys/kernel/tracing/available_events lists them"
+        }
+        T::NoTracefs => "mount it, then try again",
+        T::NoFunctionMatches { .. } | T::TooManyFunctions { .. } => {
+            "/sys/kernel/tracing/available_filter_functions lists them"
+        }
+        T::UnknownProcess { .. } | T::ReplacedLibrary { .. } | T::Changed { .. } => {
+            "processes and files come and go: look again"
+        }
+        T::NeitherPathNorLibrary { .. } | T::UnknownLibrary { .. } => {
+            "give an absolute path, or a name that `ldconfig -p` lists"
+        }
+        T::NoSuchFile { .. } | T::NotAFile { .. } | T::UnusablePath { .. } | T::File { .. } => {
+            "name an ELF executable or a shared library"
+        }
+        T::Function { .. } => "`nm -D` or `nm` lists the functions of a file",
+        T::BeyondFile { .. } => "an offset without a function counts from the start of the file",
+        T::Probe { .. } => "`readelf -n` lists the probes of a file",
+        T::NotACgroup { .. } => "cgroups of version 2 are directories under /sys/fs/cgroup",
+    };
+    did_you_mean(Failure::new(kind, message), error.similar()).hint(hint)
+}
+
+fn did_you_mean(failure: Failure, similar: &[String]) -> Failure {
+    match similar {
+        [] => failure,
+        names => failure.hint(format!("did you mean {}?", names.join(", or "))),
+    }
+}
+
+fn function(message: String, verdict: &FunctionVerdict) -> Failure {
+    let failure = Failure::new(Kind::NotFound, message);
+    let similar = match verdict {
+        FunctionVerdict::Unknown { similar } => similar.as_slice(),
+        _ => &[],
+    };
+    did_you_mean(failure, similar)
+        .hint("/sys/kernel/tracing/available_filter_functions lists what can be traced")
+}
+
 fn store(message: String, error: &StoreError) -> Failure {
     match error {
         StoreError::NotFound(_) => Failure::new(Kind::NotFound, message),
@@ -245,6 +396,11 @@ pub(crate) fn kernel(message: String, error: KernelError) -> Failure {
             Kind::Failed,
             "declare the map as the program that made it does".to_owned(),
         ),
+        K::Taken => (
+            Kind::Failed,
+            "`bpftool net` and `bpftool link` show what is attached where".to_owned(),
+        ),
+        K::Stale => (Kind::Busy, "try again".to_owned()),
         K::Exists => (
             Kind::Failed,
             "choose another path, or remove what is there".to_owned(),
@@ -294,7 +450,7 @@ fn execution(error: ExecutionError) -> Failure {
         ActionError::Kernel(cause) => kernel(message, cause),
         ActionError::Files(cause) => file(message, &cause.source),
         ActionError::Store(cause) => store(message, &cause),
-        ActionError::Plan(_) => {
+        ActionError::Plan(_) | ActionError::Irreversible { .. } => {
             Failure::new(Kind::Failed, message).hint("this is a fault of bpfman: please report it")
         }
     };

@@ -8,6 +8,7 @@ use super::Action;
 use super::FileAction;
 use super::KernelAction;
 use super::Plan;
+use super::ProgramSource;
 use super::StoreAction;
 
 impl fmt::Display for Action {
@@ -50,12 +51,54 @@ impl fmt::Display for KernelAction {
             }
             Self::PinMap { map, path } => write!(f, "bpffs   pin map {map} at {path}"),
             Self::UnpinMap { map, path } => write!(f, "bpffs   unpin map {map} from {path}"),
+            Self::WriteMapElement { map, path, .. } => {
+                write!(f, "kernel  write an element of map {map} ({path})")
+            }
+            Self::FillStructOps(fill) => write!(
+                f,
+                "kernel  fill struct_ops map {} ({}) with {} program(s)",
+                fill.map,
+                fill.path,
+                fill.programs.len()
+            ),
+            Self::CreateLink(create) => {
+                write!(
+                    f,
+                    "kernel  attach program {} to {}",
+                    create.program, create.target
+                )
+            }
+            Self::ReleaseLink { link } => write!(f, "kernel  let go of link {link}"),
+            Self::PinLink { link, path } => write!(f, "bpffs   pin link {link} at {path}"),
+            Self::UnpinLink { link, path } => write!(f, "bpffs   unpin link {link} from {path}"),
+            Self::DetachLink { link, pin: None } => write!(f, "kernel  detach link {link}"),
+            Self::DetachLink {
+                link,
+                pin: Some(path),
+            } => write!(f, "kernel  detach link {link} and unpin it from {path}"),
+            Self::MakeClsact { interface } => write!(f, "kernel  make clsact of {interface}"),
+            Self::RemoveClsact { interface } => write!(f, "kernel  remove clsact of {interface}"),
+            Self::AddTcFilter { program, filter } => {
+                write!(f, "kernel  attach program {program} as {filter}")
+            }
+            Self::RemoveTcFilter { program, filter } => {
+                write!(f, "kernel  detach program {program} as {filter}")
+            }
             Self::MakePinDirectory { path } => write!(f, "bpffs   make directory {path}"),
             Self::RemoveEmptyPinDirectory { path } => {
                 write!(f, "bpffs   remove directory {path} if empty")
             }
             Self::MountBpffs { path } => write!(f, "bpffs   mount at {path}"),
             Self::UnmountBpffs { path } => write!(f, "bpffs   unmount {path}"),
+        }
+    }
+}
+
+impl fmt::Display for ProgramSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held { program } => program.fmt(f),
+            Self::Pinned { program, path } => write!(f, "{program} ({path})"),
         }
     }
 }
@@ -90,6 +133,9 @@ impl fmt::Display for StoreAction {
             }
             Self::SaveProgram { program } => write!(f, "record program {}", program.id()),
             Self::DeleteProgram { id } => write!(f, "delete program {id}"),
+            Self::RecordLink { link } => write!(f, "record link {}", link.link.id),
+            Self::SaveLink { link } => write!(f, "record link {}", link.id),
+            Self::DeleteLink { id } => write!(f, "delete link {id}"),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! speaks [`KernelAction`]), and the interpreter has one `match` over it. The rejected design is a plan of
 //! closures: nothing of it can be seen before it has run.
 
+mod attach;
 mod display;
 mod kernel;
 mod outcome;
@@ -16,11 +17,24 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 use serde::Serialize;
 
+pub use attach::AttachTarget;
+pub use attach::InterfaceTarget;
+pub use attach::Namespace;
+pub use attach::OrderedPlace;
+pub use attach::ProbeSite;
+pub use attach::ProbeWhen;
+pub use attach::Sampling;
+pub use attach::TcFilter;
+pub use kernel::CreateLink;
+pub use kernel::FillStructOps;
 pub use kernel::GlobalValue;
 pub use kernel::KernelAction;
 pub use kernel::LoadObject;
 pub use kernel::MapSource;
+pub use kernel::MemberProgram;
+pub use kernel::ProgramSource;
 pub use kernel::ProgramToLoad;
+pub use outcome::CreatedLink;
 pub use outcome::InstructionReference;
 pub use outcome::KeptInstructions;
 pub use outcome::LoadedMap;
@@ -30,14 +44,18 @@ pub use outcome::Outcome;
 pub use plan::Plan;
 pub use plan::Step;
 pub use plan::Undo;
+pub use reference::LinkReference;
 pub use reference::MapReference;
 pub use reference::PathTemplate;
 pub use reference::ProgramReference;
 pub use reference::Results;
 pub use reference::UnresolvedReference;
 
+use crate::managed::Link;
+use crate::managed::LinkDraft;
 use crate::managed::Program;
 use crate::managed::ProgramDraft;
+use crate::types::LinkId;
 use crate::types::ProgramId;
 
 /// One effect on one subsystem.
@@ -117,5 +135,20 @@ pub enum StoreAction {
     DeleteProgram {
         /// The program's id.
         id: ProgramId,
+    },
+    /// Records a link that this plan makes.
+    RecordLink {
+        /// Its record, but for what the kernel will say.
+        link: Box<LinkDraft>,
+    },
+    /// Puts a link's record back.
+    SaveLink {
+        /// The record.
+        link: Box<Link>,
+    },
+    /// Removes a link's record.
+    DeleteLink {
+        /// The link's id.
+        id: LinkId,
     },
 }

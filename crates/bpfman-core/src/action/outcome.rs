@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use crate::kernel::ProgramIdentity;
 use crate::types::Base64Bytes;
+use crate::types::KernelLinkId;
+use crate::types::LinkId;
 use crate::types::MapId;
 
 /// What one action did.
@@ -20,6 +22,13 @@ pub enum Outcome {
     Unchanged,
     /// It loaded programs.
     Loaded(LoadedObject),
+    /// It made a link.
+    Linked(CreatedLink),
+    /// It let go of a link that cannot be detached: it ends when nobody else holds it.
+    LetGo {
+        /// The link.
+        link: KernelLinkId,
+    },
 }
 
 /// What a load made.
@@ -29,6 +38,15 @@ pub struct LoadedObject {
     pub programs: Vec<LoadedProgram>,
     /// All maps of the object, in its order.
     pub maps: Vec<LoadedMap>,
+}
+
+/// A link that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreatedLink {
+    /// Its id in our books.
+    pub link: LinkId,
+    /// Its id in the kernel.
+    pub id: KernelLinkId,
 }
 
 /// One loaded program.

@@ -16,8 +16,13 @@ use super::Action;
 pub enum Undo {
     /// This action.
     By(Box<Action>),
-    /// Nothing does, or needs to.
+    /// Nothing needs to.
     Nothing {
+        /// Why.
+        reason: String,
+    },
+    /// Nothing does: when a later step fails, it is said.
+    Impossible {
         /// Why.
         reason: String,
     },
@@ -49,7 +54,17 @@ impl Plan {
         });
     }
 
-    /// Appends a step that nothing undoes, for the reason given.
+    /// Appends a step that cannot be undone, for the reason given.
+    pub fn push_irreversible(&mut self, action: Action, reason: &str) {
+        self.steps.push(Step {
+            action,
+            undo: Undo::Impossible {
+                reason: reason.to_owned(),
+            },
+        });
+    }
+
+    /// Appends a step that needs no undo, for the reason given.
     pub fn push_final(&mut self, action: Action, reason: &str) {
         self.steps.push(Step {
             action,

@@ -8,11 +8,14 @@ use core::fmt;
 use serde::Deserialize;
 use serde::Serialize;
 
+use super::CreatedLink;
 use super::KeptInstructions;
 use super::LoadedMap;
 use super::LoadedProgram;
 use super::Outcome;
 use crate::types::AbsolutePath;
+use crate::types::KernelLinkId;
+use crate::types::LinkId;
 use crate::types::MapId;
 use crate::types::PathError;
 use crate::types::ProgramId;
@@ -40,6 +43,19 @@ pub enum MapReference {
     Loaded {
         /// Its name in the object.
         map: String,
+    },
+}
+
+/// A link: one that is known, or one that a step of this plan makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum LinkReference {
+    /// Its id in the kernel.
+    Known(KernelLinkId),
+    /// The kernel's link of this link of ours, out of the plan.
+    Made {
+        /// Our link.
+        link: LinkId,
     },
 }
 
@@ -92,6 +108,15 @@ impl fmt::Display for MapReference {
     }
 }
 
+impl fmt::Display for LinkReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(id) => id.fmt(f),
+            Self::Made { link } => write!(f, "<kernel id of link {link}>"),
+        }
+    }
+}
+
 impl fmt::Display for PathTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -110,6 +135,9 @@ pub enum UnresolvedReference {
     /// No step made this map.
     #[error("no earlier step makes map `{0}`")]
     Map(String),
+    /// No step made this link.
+    #[error("no earlier step makes link {0}")]
+    Link(LinkId),
     /// The finished text is not a path.
     #[error(transparent)]
     Path(PathError),
@@ -120,14 +148,35 @@ pub enum UnresolvedReference {
 pub struct Results {
     programs: Vec<LoadedProgram>,
     maps: Vec<LoadedMap>,
+    links: Vec<CreatedLink>,
 }
 
 impl Results {
     /// Takes in what a step answered.
     pub fn add(&mut self, outcome: &Outcome) {
-        if let Outcome::Loaded(object) = outcome {
-            self.programs.extend(object.programs.iter().cloned());
-            self.maps.extend(object.maps.iter().cloned());
+        match outcome {
+            Outcome::Done | Outcome::Unchanged | Outcome::LetGo { .. } => {}
+            Outcome::Loaded(object) => {
+                self.programs.extend(object.programs.iter().cloned());
+                self.maps.extend(object.maps.iter().cloned());
+            }
+            Outcome::Linked(link) => self.links.push(*link),
+        }
+    }
+
+    /// The kernel id of a link.
+    ///
+    /// # Errors
+    /// [`UnresolvedReference::Link`] when no step made it.
+    pub fn link(&self, reference: LinkReference) -> Result<KernelLinkId, UnresolvedReference> {
+        match reference {
+            LinkReference::Known(id) => Ok(id),
+            LinkReference::Made { link } => self
+                .links
+                .iter()
+                .find(|made| made.link == link)
+                .map(|made| made.id)
+                .ok_or(UnresolvedReference::Link(link)),
         }
     }
 

@@ -274,12 +274,7 @@ impl Builder<'_> {
         if !self.snapshot.bpffs_mounted
             && (ours || self.maps.iter().any(|(_, place)| pinned(place)))
         {
-            let path = self.layout.bpffs();
-            make_directory(plan, path.clone().into());
-            plan.push(
-                Action::Kernel(KernelAction::MountBpffs { path: path.clone() }),
-                Action::Kernel(KernelAction::UnmountBpffs { path }),
-            );
+            mount_bpffs(plan, self.layout);
         }
         let mut made: Vec<PathTemplate> = Vec::new();
         for (name, place) in &self.maps {
@@ -401,6 +396,16 @@ fn reference(program: &CheckedProgram) -> ProgramReference {
     ProgramReference::Loaded {
         program: program.load.name.clone(),
     }
+}
+
+/// Mounts our bpffs.
+pub(super) fn mount_bpffs(plan: &mut Plan, layout: &RuntimeLayout) {
+    let path = layout.bpffs();
+    make_directory(plan, path.clone().into());
+    plan.push(
+        Action::Kernel(KernelAction::MountBpffs { path: path.clone() }),
+        Action::Kernel(KernelAction::UnmountBpffs { path }),
+    );
 }
 
 fn make_directory(plan: &mut Plan, path: PathTemplate) {

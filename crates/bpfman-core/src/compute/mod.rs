@@ -1,15 +1,37 @@
 //! Decisions: pure functions from facts to plans.
 
+mod attach;
+mod attach_network;
+mod attach_target;
+mod detach;
 mod labels;
 mod load;
 mod reconcile;
 mod refusal;
 mod request;
 mod sharing;
+mod struct_ops;
 #[cfg(test)]
 mod tests;
 mod unload;
+mod usdt;
 
+pub use attach::AttachFacts;
+pub use attach::AttachRefusal;
+pub use attach::AttachSnapshot;
+pub use attach::InterfaceFacts;
+pub use attach::Occupants;
+pub use attach::TC_FILTER;
+pub use attach::USDT_SPECS;
+pub use attach::UsdtFacts;
+pub use attach::kind_for;
+pub use attach::plan_attach;
+pub use attach::position;
+pub use attach_target::check_attach;
+pub use detach::DetachRefusal;
+pub use detach::DetachSnapshot;
+pub use detach::is_ours;
+pub use detach::plan_detach;
 pub use labels::LabelSelector;
 pub use labels::LabelSelectorError;
 pub use load::LoadSnapshot;
@@ -22,6 +44,9 @@ pub use request::CheckedProgram;
 pub use request::check_load;
 pub use sharing::Sharer;
 pub use sharing::map_users;
+pub use struct_ops::StructOpsFacts;
+pub use struct_ops::struct_ops_map;
+pub use struct_ops::with_link;
 pub use unload::UnloadRefusal;
 pub use unload::UnloadSnapshot;
 pub use unload::plan_unload;

@@ -4,7 +4,11 @@ use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use super::DetachRefusal;
+use super::DetachSnapshot;
 use super::Sharer;
+use super::detach::add_detach;
+use super::detach::finish_detach;
 use crate::action::Action;
 use crate::action::FileAction;
 use crate::action::KernelAction;
@@ -31,6 +35,8 @@ pub struct UnloadSnapshot {
     pub pin_root: AbsolutePath,
     /// The other programs that are recorded with its map set or a map of it.
     pub sharing: Vec<Sharer>,
+    /// Its links; they are detached with it.
+    pub links: Vec<DetachSnapshot>,
 }
 
 /// Why an unload is refused.
@@ -44,21 +50,29 @@ pub enum UnloadRefusal {
         /// Its recorded pin.
         path: AbsolutePath,
     },
+    /// One of its links cannot be detached.
+    #[error(transparent)]
+    Link(#[from] DetachRefusal),
 }
 
-/// Plans an unload.
+/// Plans an unload, and the detach of the program's links.
 ///
 /// The order, and why: pins go first and the record after them, so that whatever is interrupted is still
-/// named by its record. The files go last, because nothing brings them back.
+/// named by its record. What nothing brings back comes last: detaching the links, then removing the files.
 ///
 /// # Errors
 /// [`UnloadRefusal::PinIsNotOurs`] when the pin holds another object: identity is id, tag, load time and pin.
+/// [`UnloadRefusal::Link`] when the pin of a link does.
 pub fn plan_unload(
     snapshot: &UnloadSnapshot,
     layout: &RuntimeLayout,
 ) -> Result<Plan, UnloadRefusal> {
     let program = &snapshot.program;
     let mut plan = Plan::default();
+    let mut attached = Vec::new();
+    for link in &snapshot.links {
+        attached.extend(add_detach(&mut plan, link)?);
+    }
     match &snapshot.pin {
         PinState::Program(found) if found.identity == program.identity => {
             unpin_program(&mut plan, program);
@@ -82,6 +96,7 @@ pub fn plan_unload(
             program: Box::new(program.clone()),
         }),
     );
+    finish_detach(&mut plan, attached);
     if let Some(directory) = program.load.object_path.parent() {
         plan.push_final(
             Action::Files(FileAction::RemoveTree {

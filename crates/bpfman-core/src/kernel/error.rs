@@ -30,6 +30,10 @@ pub enum KernelErrorKind {
     MapMismatch,
     /// The kernel has no such program type, hook or function.
     Unsupported,
+    /// Another program is attached where only one can be, or this one is there already.
+    Taken,
+    /// What the attach was decided on has changed meanwhile: decide again.
+    Stale,
     /// No memory or space is left.
     NoSpace,
     /// The helper process failed.

@@ -1,6 +1,7 @@
 //! What the kernel reports about BPF objects. Observed, never made by us.
 
 mod error;
+mod link;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,6 +12,11 @@ use serde::Serialize;
 pub use error::KernelError;
 pub use error::KernelErrorKind;
 pub use error::PermissionFacts;
+pub use link::AttachOrder;
+pub use link::AttachedProgram;
+pub use link::KernelLinkType;
+pub use link::Link;
+pub use link::LinkPlace;
 
 use crate::types::AbsolutePath;
 use crate::types::KernelProgramType;
@@ -106,6 +112,8 @@ pub enum PinState {
     Program(Program),
     /// A map's pin.
     Map(Map),
+    /// A link's pin.
+    Link(Link),
     /// Something else: a directory, a link, a file.
     Other,
 }

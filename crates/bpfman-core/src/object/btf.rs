@@ -1,8 +1,9 @@
-//! The declarations of maps, out of the BPF type format (BTF).
+//! The BPF type format (BTF), and the declarations of maps in it.
 //!
 //! Format: `linux/btf.h` and `Documentation/bpf/btf.rst` of the kernel. What a declaration means:
 //! `bpf_object__init_user_btf_map` and `parse_btf_map_def` of libbpf 1.7. Only the parts that say which
-//! maps there are and whether they are pinned; the rest is for libbpf to check.
+//! maps there are and whether they are pinned, and what the value of a struct_ops map looks like; the
+//! rest is for libbpf to check.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -31,6 +32,9 @@ const PIN_BY_NAME: u32 = 1;
 /// How many modifiers of one type we skip; the same number as MAX_RESOLVE_DEPTH in libbpf's `btf.c`.
 const MAX_DEPTH: usize = 32;
 
+/// A pointer in the memory of a BPF program and, as we read ELF64 only, in that of the kernel.
+pub(super) const POINTER_BYTES: u64 = 8;
+
 /// The section of map declarations.
 const MAPS: &str = ".maps";
 
@@ -47,7 +51,7 @@ pub(super) struct MapDeclaration<'a> {
 /// [`ObjectError::DamagedBtf`] when what leads to the maps cannot be read or is not something libbpf
 /// takes; [`ObjectError::TooMany`] for too many types.
 pub(super) fn map_declarations(bytes: &[u8]) -> Result<Vec<MapDeclaration<'_>>, ObjectError> {
-    let btf = Btf::parse(bytes)?;
+    let btf = Btf::parse(bytes, MAX_OBJECT_ITEMS)?;
     let mut is_maps = btf
         .types
         .iter()
@@ -64,7 +68,7 @@ pub(super) fn map_declarations(bytes: &[u8]) -> Result<Vec<MapDeclaration<'_>>, 
 }
 
 /// All types and their names.
-struct Btf<'a> {
+pub(super) struct Btf<'a> {
     /// Type 1 comes first; type 0 is `void`.
     types: Vec<Type<'a>>,
     strings: &'a [u8],
@@ -72,20 +76,37 @@ struct Btf<'a> {
 
 /// One `struct btf_type` and what follows it.
 #[derive(Clone, Copy)]
-struct Type<'a> {
-    name: u32,
-    kind: Kind,
+pub(super) struct Type<'a> {
+    pub(super) name: u32,
+    pub(super) kind: Kind,
+    /// `BTF_KIND_*`.
+    pub(super) number: u32,
     /// The type it refers to, or its size.
-    target: u32,
+    pub(super) target: u32,
+    /// Whether the offsets of its members hold the widths of bit fields too.
+    has_bit_fields: bool,
     rest: &'a [u8],
 }
 
+/// One member of a structure.
+#[derive(Clone, Copy)]
+pub(super) struct Member<'a> {
+    pub(super) name: &'a str,
+    pub(super) target: u32,
+    /// Where it starts; `None` for what does not start or end with a byte.
+    pub(super) offset: Option<u64>,
+}
+
 /// The kinds that lead to a map, and all others.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
     Pointer,
     Array,
     Structure,
+    /// Numbers, enumerations and unions.
+    Sized,
+    /// `BTF_KIND_FUNC_PROTO`.
+    Prototype,
     /// `typedef`, `const`, `volatile`, `restrict` and type tags: another name for the type they refer to.
     Modifier,
     Variable,
@@ -94,7 +115,11 @@ enum Kind {
 }
 
 impl<'a> Btf<'a> {
-    fn parse(bytes: &'a [u8]) -> Result<Self, ObjectError> {
+    /// Reads at most `limit` types.
+    ///
+    /// # Errors
+    /// [`ObjectError::DamagedBtf`], [`ObjectError::TooMany`].
+    pub(super) fn parse(bytes: &'a [u8], limit: usize) -> Result<Self, ObjectError> {
         let header = bytes.get(..HEADER_BYTES).ok_or(CUT)?;
         if header[..2] != MAGIC.to_ne_bytes() || header[2] != VERSION {
             return Err(damaged("its header is not that of version 1"));
@@ -107,21 +132,28 @@ impl<'a> Btf<'a> {
                 .ok_or(CUT)
         };
         Ok(Self {
-            types: types(part(size(header, 8)?, size(header, 12)?)?)?,
+            types: types(part(size(header, 8)?, size(header, 12)?)?, limit)?,
             strings: part(size(header, 16)?, size(header, 20)?)?,
         })
     }
 
-    fn get(&self, id: u32) -> Result<Type<'a>, ObjectError> {
+    /// A type by its id.
+    ///
+    /// # Errors
+    /// [`ObjectError::DamagedBtf`] when there is none, as for `void`.
+    pub(super) fn get(&self, id: u32) -> Result<Type<'a>, ObjectError> {
         let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
         let found = index.and_then(|index| self.types.get(index));
         found
             .copied()
-            .ok_or(damaged("a map refers to a type that is not there"))
+            .ok_or(damaged("a type that is referred to is not there"))
     }
 
     /// The type behind modifiers, with its id.
-    fn resolve(&self, mut id: u32) -> Result<(u32, Type<'a>), ObjectError> {
+    ///
+    /// # Errors
+    /// [`ObjectError::DamagedBtf`] when there is none.
+    pub(super) fn resolve(&self, mut id: u32) -> Result<(u32, Type<'a>), ObjectError> {
         for _ in 0..MAX_DEPTH {
             let found = self.get(id)?;
             if found.kind != Kind::Modifier {
@@ -129,7 +161,93 @@ impl<'a> Btf<'a> {
             }
             id = found.target;
         }
-        Err(damaged("the type of a map goes round in circles"))
+        Err(damaged("a type goes round in circles"))
+    }
+
+    /// The first structure with a name, and its id.
+    pub(super) fn structure(&self, name: &str) -> Option<(u32, Type<'a>)> {
+        let mut numbered = (1..).zip(&self.types);
+        let found = numbered.find(|(_, found)| {
+            found.kind == Kind::Structure && is_name(self.strings, found.name, name)
+        });
+        found.map(|(id, found)| (id, *found))
+    }
+
+    /// The type of a variable in a section.
+    ///
+    /// # Errors
+    /// [`ObjectError::DamagedBtf`] when the section refers to what is no variable.
+    pub(super) fn variable(&self, section: &str, name: &str) -> Result<Option<u32>, ObjectError> {
+        let mut sections = self.types.iter();
+        let section = sections.find(|found| {
+            found.kind == Kind::DataSection && is_name(self.strings, found.name, section)
+        });
+        let rest = section.map_or(&[][..], |section| section.rest);
+        for entry in rest.chunks_exact(SECTION_VARIABLE_BYTES) {
+            let variable = self.get(word(entry, 0)?)?;
+            if variable.kind != Kind::Variable {
+                return Err(damaged("a section holds something that is no variable"));
+            }
+            if is_name(self.strings, variable.name, name) {
+                return Ok(Some(variable.target));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The name of a type.
+    ///
+    /// # Errors
+    /// [`ObjectError::DamagedBtf`] when it cannot be read.
+    pub(super) fn name(&self, of: Type<'_>) -> Result<&'a str, ObjectError> {
+        name_at(self.strings, of.name).map_err(|_| damaged("the name of a type cannot be read"))
+    }
+
+    /// The members of a structure, in their order.
+    pub(super) fn members(
+        &self,
+        structure: Type<'a>,
+    ) -> impl Iterator<Item = Result<Member<'a>, ObjectError>> {
+        /// With bit fields, the upper byte of an offset is a width; it is 0 for other members.
+        const OFFSET_BITS: u32 = 0x00ff_ffff;
+        let read = move |member: &'a [u8]| {
+            let name = name_at(self.strings, word(member, 0)?);
+            let bits = word(member, 8)?;
+            let bit_field = structure.has_bit_fields && bits > OFFSET_BITS;
+            let whole = !bit_field && bits.is_multiple_of(8);
+            Ok(Member {
+                name: name.map_err(|_| damaged("the name of a member cannot be read"))?,
+                target: word(member, 4)?,
+                offset: whole.then_some(u64::from(bits / 8)),
+            })
+        };
+        structure.rest.chunks_exact(MEMBER_BYTES).map(read)
+    }
+
+    /// How many bytes a type takes; as many as there can be for more than that.
+    ///
+    /// # Errors
+    /// [`ObjectError::DamagedBtf`] for what has no size.
+    pub(super) fn bytes_of(&self, mut id: u32) -> Result<u64, ObjectError> {
+        let mut count: u64 = 1;
+        for _ in 0..MAX_DEPTH {
+            let found = self.get(id)?;
+            match found.kind {
+                Kind::Modifier | Kind::Variable => id = found.target,
+                Kind::Array => {
+                    count = count.saturating_mul(word(found.rest, 8)?.into());
+                    id = word(found.rest, 0)?;
+                }
+                Kind::Pointer => return Ok(count.saturating_mul(POINTER_BYTES)),
+                Kind::Structure | Kind::Sized => {
+                    return Ok(count.saturating_mul(found.target.into()));
+                }
+                Kind::DataSection | Kind::Prototype | Kind::Other => {
+                    return Err(damaged("a member has no size"));
+                }
+            }
+        }
+        Err(damaged("a type goes round in circles"))
     }
 
     fn map_declaration(
@@ -190,21 +308,24 @@ impl<'a> Btf<'a> {
     }
 }
 
-fn types(mut bytes: &[u8]) -> Result<Vec<Type<'_>>, ObjectError> {
+fn types(mut bytes: &[u8], limit: usize) -> Result<Vec<Type<'_>>, ObjectError> {
     let mut types = Vec::new();
     while let Some((head, tail)) = bytes.split_at_checked(TYPE_BYTES) {
-        if types.len() == MAX_OBJECT_ITEMS {
+        if types.len() == limit {
             return Err(ObjectError::TooMany {
                 what: "types",
-                limit: MAX_OBJECT_ITEMS,
+                limit,
             });
         }
-        let (kind, rest) = kind(word(head, 4)?)?;
+        let info = word(head, 4)?;
+        let (kind, rest) = kind(info)?;
         let (rest, tail) = tail.split_at_checked(rest).ok_or(CUT)?;
         types.push(Type {
             name: word(head, 0)?,
             kind,
+            number: number(info),
             target: word(head, 8)?,
+            has_bit_fields: info >> 31 == 1,
             rest,
         });
         bytes = tail;
@@ -216,22 +337,29 @@ fn types(mut bytes: &[u8]) -> Result<Vec<Type<'_>>, ObjectError> {
     }
 }
 
+fn number(info: u32) -> u32 {
+    (info >> 24) & 0x1f
+}
+
 /// What `info` says: the kind (bits 24 to 28, `BTF_KIND_*`), and how many bytes follow the type, which
 /// depends on a count (bits 0 to 15).
 fn kind(info: u32) -> Result<(Kind, usize), ObjectError> {
     let count = (info & 0xffff) as usize;
-    Ok(match (info >> 24) & 0x1f {
+    Ok(match number(info) {
         // INT, DECL_TAG
-        1 | 17 => (Kind::Other, 4),
+        1 => (Kind::Sized, 4),
+        17 => (Kind::Other, 4),
         2 => (Kind::Pointer, 0),
         3 => (Kind::Array, 12),
         4 => (Kind::Structure, MEMBER_BYTES * count),
         // UNION, ENUM64
-        5 | 19 => (Kind::Other, 12 * count),
+        5 | 19 => (Kind::Sized, 12 * count),
         // ENUM, FUNC_PROTO
-        6 | 13 => (Kind::Other, 8 * count),
+        6 => (Kind::Sized, 8 * count),
+        13 => (Kind::Prototype, 8 * count),
         // FWD, FUNC, FLOAT
-        7 | 12 | 16 => (Kind::Other, 0),
+        7 | 12 => (Kind::Other, 0),
+        16 => (Kind::Sized, 0),
         // TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG
         8..=11 | 18 => (Kind::Modifier, 0),
         14 => (Kind::Variable, 4),
@@ -353,23 +481,19 @@ mod tests {
             (
                 0,
                 (ONE, 14, 0, 99, &[1]),
-                "a map refers to a type that is not there",
+                "a type that is referred to is not there",
             ),
             (
                 0,
                 (ONE, 14, 0, 0, &[1]),
-                "a map refers to a type that is not there",
+                "a type that is referred to is not there",
             ),
             (
                 1,
                 (0, 5, 1, 8, &[PINNING, 3, 0]),
                 "a map is not a structure",
             ),
-            (
-                1,
-                (0, 10, 0, 2, &[]),
-                "the type of a map goes round in circles",
-            ),
+            (1, (0, 10, 0, 2, &[]), "a type goes round in circles"),
             (2, (0, 6, 0, 4, &[]), "the pinning of a map is not a number"),
             (
                 3,

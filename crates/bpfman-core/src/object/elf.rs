@@ -65,16 +65,40 @@ pub(super) struct Function<'a> {
 /// # Errors
 /// [`ObjectError`] when libbpf would not open it on this machine, or when it is too large to be looked at.
 pub fn inspect(bytes: &[u8]) -> Result<ObjectFacts, ObjectError> {
-    let image = Image::parse(bytes)?;
-    let roles = image.sections.iter().map(role).collect::<Vec<_>>();
-    refuse_legacy_maps(&image, &roles)?;
-    let functions = functions(&image, &roles)?;
+    let Parts {
+        image,
+        roles,
+        functions,
+    } = parts(bytes)?;
     Ok(ObjectFacts {
         license: license(&image, &roles)?,
         programs: programs(&image, &functions),
         maps: maps(&image, &roles, &functions)?,
         globals: globals(&image, &roles)?,
         data_sections: data_sections(&image, &roles),
+    })
+}
+
+/// An object whose sections are sorted.
+pub(super) struct Parts<'a> {
+    pub(super) image: Image<'a>,
+    pub(super) roles: Vec<Role>,
+    pub(super) functions: Vec<Function<'a>>,
+}
+
+/// Reads what every look at an object begins with.
+///
+/// # Errors
+/// As [`inspect`].
+pub(super) fn parts(bytes: &[u8]) -> Result<Parts<'_>, ObjectError> {
+    let image = Image::parse(bytes)?;
+    let roles = image.sections.iter().map(role).collect::<Vec<_>>();
+    refuse_legacy_maps(&image, &roles)?;
+    let functions = functions(&image, &roles)?;
+    Ok(Parts {
+        image,
+        roles,
+        functions,
     })
 }
 
@@ -135,7 +159,11 @@ fn refuse_legacy_maps(image: &Image<'_>, roles: &[Role]) -> Result<(), ObjectErr
 }
 
 /// The last section of a kind, which is the one that libbpf takes.
-fn last<'i, 'a>(image: &'i Image<'a>, roles: &[Role], role: Role) -> Option<&'i Section<'a>> {
+pub(super) fn last<'i, 'a>(
+    image: &'i Image<'a>,
+    roles: &[Role],
+    role: Role,
+) -> Option<&'i Section<'a>> {
     let index = roles.iter().rposition(|known| *known == role)?;
     image.sections.get(index)
 }

@@ -10,6 +10,7 @@ mod error;
 mod image;
 mod names;
 mod struct_ops;
+mod struct_ops_value;
 #[cfg(test)]
 mod testing;
 
@@ -21,6 +22,11 @@ use serde::Serialize;
 
 pub use elf::inspect;
 pub use error::ObjectError;
+pub use struct_ops_value::MAX_STRUCT_OPS_BYTES;
+pub use struct_ops_value::StructOpsError;
+pub use struct_ops_value::StructOpsMember;
+pub use struct_ops_value::StructOpsValue;
+pub use struct_ops_value::struct_ops_value;
 
 /// The most symbols, sections, programs or maps of one object that we look at.
 pub const MAX_OBJECT_ITEMS: usize = 65_536;

@@ -24,23 +24,39 @@ use super::image::damaged;
 use super::image::too_many;
 
 /// One map, and the functions that its members point to.
-struct Table<'a> {
-    name: &'a str,
+pub(super) struct Table<'a> {
+    pub(super) name: &'a str,
+    /// Where it starts.
+    pub(super) place: Place,
     size: u64,
     programs: Vec<&'a str>,
+    /// The programs by the offset of what points to them.
+    pub(super) pointers: BTreeMap<u64, &'a str>,
 }
 
-/// One map per variable in a `.struct_ops*` section, in the order of the symbol table. Each program is
-/// named once, in the order of the relocations.
+/// The maps; each program is named once, in the order of the relocations.
 ///
 /// # Errors
-/// [`ObjectError::Damaged`] when a relocation is outside of the maps or leads to no program;
-/// [`ObjectError::TooMany`] for too many relocations.
+/// As [`tables`].
 pub(super) fn maps<'a>(
     image: &Image<'a>,
     roles: &[Role],
     functions: &[Function<'a>],
 ) -> Result<Vec<ObjectMap>, ObjectError> {
+    let tables = tables(image, roles, functions)?;
+    Ok(tables.into_iter().map(map).collect())
+}
+
+/// One map per variable in a `.struct_ops*` section, in the order of the symbol table.
+///
+/// # Errors
+/// [`ObjectError::Damaged`] when a relocation is outside of the maps or leads to no program;
+/// [`ObjectError::TooMany`] for too many relocations.
+pub(super) fn tables<'a>(
+    image: &Image<'a>,
+    roles: &[Role],
+    functions: &[Function<'a>],
+) -> Result<Vec<Table<'a>>, ObjectError> {
     let mut tables = Vec::new();
     let mut table_at = BTreeMap::new();
     for symbol in variables(image, roles, Role::StructOps) {
@@ -50,8 +66,10 @@ pub(super) fn maps<'a>(
             .or_insert(tables.len());
         tables.push(Table {
             name: image.symbol_name(&symbol)?,
+            place: (symbol.section, symbol.value),
             size: symbol.size,
             programs: Vec::new(),
+            pointers: BTreeMap::new(),
         });
     }
     let mut function_at = BTreeMap::new();
@@ -72,11 +90,12 @@ pub(super) fn maps<'a>(
                 table.name
             ))
         })?;
+        table.pointers.insert(place.1 - start.1, function.name);
         if known.insert((*index, function.place)) {
             table.programs.push(function.name);
         }
     }
-    Ok(tables.into_iter().map(map).collect())
+    Ok(tables)
 }
 
 fn map(table: Table<'_>) -> ObjectMap {

@@ -187,3 +187,56 @@ fn write_header(bytes: &mut [u8], sections: usize, strings: u32) {
     bytes[60..62].copy_from_slice(&u16::try_from(sections).unwrap().to_ne_bytes());
     bytes[62..64].copy_from_slice(&u16::try_from(strings).unwrap().to_ne_bytes());
 }
+
+/// Types to build, in the order of their ids, which start at 1.
+#[derive(Default)]
+pub(super) struct TestTypes {
+    words: Vec<u32>,
+    strings: Vec<u8>,
+}
+
+impl TestTypes {
+    /// The offset of a name; an empty one is at 0.
+    pub(super) fn name(&mut self, name: &str) -> u32 {
+        if self.strings.is_empty() {
+            self.strings.push(0);
+        }
+        if name.is_empty() {
+            return 0;
+        }
+        let offset = self.strings.len();
+        self.strings.extend(name.as_bytes());
+        self.strings.push(0);
+        u32::try_from(offset).unwrap()
+    }
+
+    /// One type: name, `BTF_KIND_*`, count, target or size, and the words that follow.
+    pub(super) fn add(&mut self, name: &str, kind: u32, count: usize, target: u32, rest: &[u32]) {
+        let name = self.name(name);
+        let info = kind << 24 | u32::try_from(count).unwrap();
+        self.words.extend([name, info, target]);
+        self.words.extend(rest);
+    }
+
+    /// A structure that has bit fields.
+    pub(super) fn add_bit_fields(&mut self, name: &str, count: usize, bytes: u32, rest: &[u32]) {
+        let name = self.name(name);
+        let info = 1 << 31 | 4 << 24 | u32::try_from(count).unwrap();
+        self.words.extend([name, info, bytes]);
+        self.words.extend(rest);
+    }
+
+    /// The bytes of a `.BTF` section.
+    pub(super) fn bytes(mut self) -> Vec<u8> {
+        self.name("");
+        let types = u32::try_from(self.words.len() * 4).unwrap();
+        let strings = u32::try_from(self.strings.len()).unwrap();
+        let mut bytes = 0xeb9f_u16.to_ne_bytes().to_vec();
+        bytes.extend([1, 0]);
+        for word in [24, 0, types, types, strings].iter().chain(&self.words) {
+            bytes.extend(word.to_ne_bytes());
+        }
+        bytes.extend(self.strings);
+        bytes
+    }
+}

@@ -3,6 +3,7 @@
 use alloc::format;
 
 use super::AbsolutePath;
+use super::LinkId;
 
 /// The runtime directory and the names below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +71,18 @@ impl RuntimeLayout {
     #[must_use]
     pub fn shared_maps(&self) -> AbsolutePath {
         self.bpffs().join("shared")
+    }
+
+    /// The directory of the pins of links.
+    #[must_use]
+    pub fn links(&self) -> AbsolutePath {
+        self.bpffs().join("links")
+    }
+
+    /// The pin of a link.
+    #[must_use]
+    pub fn link_pin(&self, link: LinkId) -> AbsolutePath {
+        self.links().join(&format!("{link}"))
     }
 
     /// The pin of a program that was not given another path, as the text around its id.

@@ -61,12 +61,21 @@ pub(super) fn take_warnings() -> Vec<String> {
 
 /// A refusal of a call on one thing.
 pub(super) fn refused(what: &str, error: &io::Error) -> KernelError {
+    refused_for(what, error, &[])
+}
+
+/// A refusal of a call that needs the capabilities which loading programs of these types needs.
+pub(super) fn refused_for(
+    what: &str,
+    error: &io::Error,
+    types: &[KernelProgramType],
+) -> KernelError {
     let errno = error.raw_os_error();
     let kind = errno.map_or(KernelErrorKind::Other, errno_kind);
     let mut refusal = KernelError::new(kind, format!("{what}: {}", errno_text(error)));
     refusal.errno = errno;
     if kind == KernelErrorKind::Permission {
-        let facts = permission_facts(&[]);
+        let facts = permission_facts(types);
         refusal.message = format!("{what}: {}", permission_text(&facts));
         refusal.permission = Some(facts);
     }

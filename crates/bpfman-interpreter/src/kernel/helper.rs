@@ -11,13 +11,18 @@ use std::process::ChildStdout;
 use std::process::Command;
 use std::process::Stdio;
 
+use bpfman_core::action::InterfaceTarget;
 use bpfman_core::action::KernelAction;
 use bpfman_core::action::Outcome;
+use bpfman_core::action::TcFilter;
 use bpfman_core::kernel;
+use bpfman_core::kernel::AttachOrder;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::PinState;
+use bpfman_core::managed::Hook;
 use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
 use serde::Deserialize;
@@ -146,6 +151,26 @@ struct Map {
 }
 
 #[derive(Deserialize)]
+struct Link {
+    link: Option<kernel::Link>,
+}
+
+#[derive(Deserialize)]
+struct Attached {
+    attached: AttachOrder,
+}
+
+#[derive(Deserialize)]
+struct FilterProgram {
+    program: Option<ProgramId>,
+}
+
+#[derive(Deserialize)]
+struct Left {
+    left: Vec<KernelLinkId>,
+}
+
+#[derive(Deserialize)]
 struct Root {
     is_bpffs_root: bool,
 }
@@ -181,6 +206,35 @@ impl KernelReader for HelperKernel {
     fn map(&mut self, id: MapId) -> Result<Option<kernel::Map>, KernelError> {
         let answer: Map = self.ask(&Query::Map { id })?;
         Ok(answer.map)
+    }
+
+    fn link(&mut self, id: KernelLinkId) -> Result<Option<kernel::Link>, KernelError> {
+        Ok(self.ask::<Link>(&Query::Link { id })?.link)
+    }
+
+    fn attached(
+        &mut self,
+        interface: &InterfaceTarget,
+        hook: Hook,
+    ) -> Result<AttachOrder, KernelError> {
+        let interface = interface.clone();
+        let query = Query::Attached { interface, hook };
+        Ok(self.ask::<Attached>(&query)?.attached)
+    }
+
+    fn tc_filter(&mut self, filter: &TcFilter) -> Result<Option<ProgramId>, KernelError> {
+        let filter = filter.clone();
+        Ok(self
+            .ask::<FilterProgram>(&Query::TcFilter { filter })?
+            .program)
+    }
+
+    fn await_links_gone(
+        &mut self,
+        links: &[KernelLinkId],
+    ) -> Result<Vec<KernelLinkId>, KernelError> {
+        let links = links.to_vec();
+        Ok(self.ask::<Left>(&Query::AwaitLinksGone { links })?.left)
     }
 
     fn is_bpffs_root(&mut self, path: &AbsolutePath) -> Result<bool, KernelError> {

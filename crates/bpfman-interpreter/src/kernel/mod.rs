@@ -1,11 +1,16 @@
 //! The kernel: in this process ([`LibbpfKernel`]), or through the `bpfman-kernel` helper ([`HelperKernel`]).
 
 mod errors;
+mod filter;
 mod helper;
 mod info;
+mod link;
 mod load;
+mod namespace;
 mod pins;
+mod probe;
 pub mod protocol;
+mod struct_ops;
 mod sys;
 
 use std::collections::HashMap;
@@ -16,17 +21,26 @@ use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 
+use bpfman_core::action::CreateLink;
+use bpfman_core::action::CreatedLink;
+use bpfman_core::action::InterfaceTarget;
 use bpfman_core::action::KernelAction;
+use bpfman_core::action::LinkReference;
 use bpfman_core::action::LoadObject;
 use bpfman_core::action::MapReference;
 use bpfman_core::action::Outcome;
 use bpfman_core::action::PathTemplate;
 use bpfman_core::action::ProgramReference;
+use bpfman_core::action::ProgramSource;
+use bpfman_core::action::TcFilter;
 use bpfman_core::kernel;
+use bpfman_core::kernel::AttachOrder;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::PinState;
+use bpfman_core::managed::Hook;
 use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
 
@@ -44,6 +58,7 @@ use errors::refused;
 pub struct LibbpfKernel {
     programs: HashMap<ProgramId, OwnedFd>,
     maps: HashMap<MapId, OwnedFd>,
+    links: HashMap<KernelLinkId, OwnedFd>,
 }
 
 impl Default for LibbpfKernel {
@@ -57,6 +72,7 @@ impl Default for LibbpfKernel {
 enum ObjectKind {
     Program,
     Map,
+    Link,
     Other,
 }
 
@@ -66,6 +82,8 @@ fn object_kind(fd: BorrowedFd<'_>) -> ObjectKind {
     match link.ok().as_deref().and_then(std::path::Path::to_str) {
         Some("anon_inode:bpf-prog") => ObjectKind::Program,
         Some("anon_inode:bpf-map") => ObjectKind::Map,
+        // Newer kernels write `bpf_link`, with an underscore.
+        Some("anon_inode:bpf-link" | "anon_inode:bpf_link") => ObjectKind::Link,
         _ => ObjectKind::Other,
     }
 }
@@ -82,6 +100,7 @@ impl LibbpfKernel {
         Self {
             programs: HashMap::new(),
             maps: HashMap::new(),
+            links: HashMap::new(),
         }
     }
 
@@ -129,7 +148,144 @@ impl LibbpfKernel {
     }
 }
 
-/// Opens the pin of a program or map; `None` when nothing is there.
+impl LibbpfKernel {
+    fn with_program<T>(
+        &self,
+        source: &ProgramSource,
+        call: impl FnOnce(BorrowedFd<'_>) -> Result<T, KernelError>,
+    ) -> Result<T, KernelError> {
+        match source {
+            ProgramSource::Held { program } => {
+                let id = known_program(program)?;
+                let held = self.programs.get(&id);
+                call(
+                    held.ok_or_else(|| bad_request(format!("program {id} is not held")))?
+                        .as_fd(),
+                )
+            }
+            ProgramSource::Pinned { program, path } => call(open_program(*program, path)?.as_fd()),
+        }
+    }
+
+    fn create_link(&mut self, create: &CreateLink) -> Result<Outcome, KernelError> {
+        let fd = self.with_program(&create.program, |program| {
+            link::create(program, &create.target)
+        })?;
+        let made = link::info(fd.as_fd()).map_err(|error| refused("the new link", &error))?;
+        self.links.insert(made.id, fd);
+        Ok(Outcome::Linked(CreatedLink {
+            link: create.link,
+            id: made.id,
+        }))
+    }
+
+    fn unpin_link(
+        &mut self,
+        id: KernelLinkId,
+        path: &AbsolutePath,
+    ) -> Result<Outcome, KernelError> {
+        let Some(fd) = open_link(id, path)? else {
+            return Ok(Outcome::Unchanged);
+        };
+        pins::unlink(path)?;
+        self.links.insert(id, fd);
+        Ok(Outcome::Done)
+    }
+}
+
+/// Opens the pin of a link, after checking which it is; `None` when nothing is there.
+fn open_link(id: KernelLinkId, path: &AbsolutePath) -> Result<Option<OwnedFd>, KernelError> {
+    let Some(fd) = open_expected(path, ObjectKind::Link)? else {
+        return Ok(None);
+    };
+    let found = link::info(fd.as_fd()).map_err(|error| refused(path.as_str(), &error))?;
+    if found.id != id {
+        let message = format!("{path} pins link {}, not {id}", found.id);
+        return Err(KernelError::new(KernelErrorKind::NotOurs, message));
+    }
+    Ok(Some(fd))
+}
+
+/// Detaches a link and removes its pin.
+fn detach_link(id: KernelLinkId, pin: Option<&AbsolutePath>) -> Result<Outcome, KernelError> {
+    let opened = match pin {
+        Some(path) => open_link(id, path)?,
+        None => match sys::link_by_id(id.0) {
+            Ok(opened) => Some(opened),
+            Err(error) if vanished(&error) => None,
+            Err(error) => return Err(refused(&format!("link {id}"), &error)),
+        },
+    };
+    let Some(fd) = opened else {
+        return Ok(Outcome::Unchanged);
+    };
+    let kind = link::info(fd.as_fd())
+        .map_err(|error| refused(&format!("link {id}"), &error))?
+        .link_type;
+    let detached = link::detach(fd.as_fd())?;
+    // Who lets go last sees the link's end through, which tells us that its program no longer runs. For a perf event it
+    // takes an RCU grace period, tens of milliseconds for each: there the kernel shall be the last. Its program is off
+    // at once, and only the rest of the event is in the way.
+    let ours = (!kind.ends_slowly()).then_some(fd);
+    if let Some(path) = pin {
+        pins::unlink(path)?;
+    }
+    drop(ours);
+    Ok(match detached {
+        true => Outcome::Done,
+        false => Outcome::LetGo { link: id },
+    })
+}
+
+/// Opens the pin of a program, after checking which it is.
+fn open_program(id: ProgramId, path: &AbsolutePath) -> Result<OwnedFd, KernelError> {
+    let fd = open_expected(path, ObjectKind::Program)?.ok_or_else(|| {
+        let message = format!("program {id} has lost its pin {path}");
+        KernelError::new(KernelErrorKind::NotFound, message)
+    })?;
+    let found =
+        info::program(fd.as_fd(), Detail::Info).map_err(|error| refused(path.as_str(), &error))?;
+    if found.identity.id != id {
+        let message = format!("{path} pins program {}, not {id}", found.identity.id);
+        return Err(KernelError::new(KernelErrorKind::NotOurs, message));
+    }
+    Ok(fd)
+}
+
+/// Opens the pin of a map, after checking which it is.
+fn open_map(id: MapId, path: &AbsolutePath) -> Result<OwnedFd, KernelError> {
+    let fd = open_expected(path, ObjectKind::Map)?.ok_or_else(|| {
+        let message = format!("map {id} has lost its pin {path}");
+        KernelError::new(KernelErrorKind::NotFound, message)
+    })?;
+    let found =
+        info::map(fd.as_fd(), Detail::Info).map_err(|error| refused(path.as_str(), &error))?;
+    if found.id != id {
+        let message = format!("{path} pins map {}, not {id}", found.id);
+        return Err(KernelError::new(KernelErrorKind::NotOurs, message));
+    }
+    Ok(fd)
+}
+
+fn write_element(
+    id: MapId,
+    path: &AbsolutePath,
+    key: &[u8],
+    value: &[u8],
+) -> Result<Outcome, KernelError> {
+    let fd = open_map(id, path)?;
+    sys::write_element(fd.as_fd(), key, value).map_err(|error| refused(path.as_str(), &error))?;
+    Ok(Outcome::Done)
+}
+
+fn known_link(reference: LinkReference) -> Result<KernelLinkId, KernelError> {
+    match reference {
+        LinkReference::Known(id) => Ok(id),
+        LinkReference::Made { .. } => Err(bad_request("a link without a kernel id")),
+    }
+}
+
+/// Opens the pin of a program, map or link; `None` when nothing is there.
 fn open_expected(path: &AbsolutePath, kind: ObjectKind) -> Result<Option<OwnedFd>, KernelError> {
     match fs::symlink_metadata(path.as_str()) {
         Ok(_) => {}
@@ -190,6 +346,31 @@ impl KernelExecutor for LibbpfKernel {
                 pins::pin(fd.as_fd(), literal(path)?)
             }
             KernelAction::UnpinMap { map, path } => self.unpin_map(known_map(map)?, literal(path)?),
+            KernelAction::WriteMapElement {
+                map,
+                path,
+                key,
+                value,
+            } => write_element(*map, path, &key.0, &value.0),
+            KernelAction::FillStructOps(fill) => struct_ops::fill(fill),
+            KernelAction::CreateLink(create) => self.create_link(create),
+            KernelAction::ReleaseLink { link } => {
+                self.links.remove(&known_link(*link)?);
+                Ok(Outcome::Done)
+            }
+            KernelAction::PinLink { link, path } => {
+                let id = known_link(*link)?;
+                let fd = self.links.get(&id).ok_or_else(|| link::unheld(id))?;
+                pins::pin(fd.as_fd(), path)
+            }
+            KernelAction::UnpinLink { link, path } => self.unpin_link(known_link(*link)?, path),
+            KernelAction::DetachLink { link, pin } => detach_link(*link, pin.as_ref()),
+            KernelAction::MakeClsact { interface } => filter::make_clsact(interface),
+            KernelAction::RemoveClsact { interface } => filter::remove_clsact(interface),
+            KernelAction::AddTcFilter { program, filter } => {
+                self.with_program(program, |program| filter::add(program, filter))
+            }
+            KernelAction::RemoveTcFilter { program, filter } => filter::remove(*program, filter),
             KernelAction::MakePinDirectory { path } => pins::make_directory(literal(path)?),
             KernelAction::RemoveEmptyPinDirectory { path } => {
                 pins::remove_empty_directory(literal(path)?)
@@ -202,6 +383,7 @@ impl KernelExecutor for LibbpfKernel {
     fn finish(&mut self) {
         self.programs.clear();
         self.maps.clear();
+        self.links.clear();
     }
 }
 
@@ -233,6 +415,7 @@ impl KernelReader for LibbpfKernel {
                 PinState::Program(info::program(fd.as_fd(), detail).map_err(failed)?)
             }
             ObjectKind::Map => PinState::Map(info::map(fd.as_fd(), detail).map_err(failed)?),
+            ObjectKind::Link => PinState::Link(link::info(fd.as_fd()).map_err(failed)?),
             ObjectKind::Other => PinState::Other,
         })
     }
@@ -257,6 +440,33 @@ impl KernelReader for LibbpfKernel {
             Err(error) if vanished(&error) => Ok(None),
             Err(error) => Err(refused(&format!("map {id}"), &error)),
         }
+    }
+
+    fn link(&mut self, id: KernelLinkId) -> Result<Option<kernel::Link>, KernelError> {
+        match sys::link_by_id(id.0).and_then(|fd| link::info(fd.as_fd())) {
+            Ok(link) => Ok(Some(link)),
+            Err(error) if vanished(&error) => Ok(None),
+            Err(error) => Err(refused(&format!("link {id}"), &error)),
+        }
+    }
+
+    fn attached(
+        &mut self,
+        interface: &InterfaceTarget,
+        hook: Hook,
+    ) -> Result<AttachOrder, KernelError> {
+        link::attached(interface, hook)
+    }
+
+    fn tc_filter(&mut self, filter: &TcFilter) -> Result<Option<ProgramId>, KernelError> {
+        filter::program_of(filter)
+    }
+
+    fn await_links_gone(
+        &mut self,
+        links: &[KernelLinkId],
+    ) -> Result<Vec<KernelLinkId>, KernelError> {
+        link::await_gone(links)
     }
 
     fn is_bpffs_root(&mut self, path: &AbsolutePath) -> Result<bool, KernelError> {

@@ -10,19 +10,23 @@ use std::io::Read;
 use std::io::Write;
 use std::path::Path;
 
+use bpfman_core::action::InterfaceTarget;
 use bpfman_core::action::KernelAction;
 use bpfman_core::action::LoadObject;
 use bpfman_core::action::Outcome;
 use bpfman_core::action::PathTemplate;
 use bpfman_core::action::ProgramReference;
+use bpfman_core::action::TcFilter;
 use bpfman_core::compute::LoadRefusal;
 use bpfman_core::compute::check_load;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
+use bpfman_core::managed::Hook;
 use bpfman_core::managed::LoadSpec;
 use bpfman_core::managed::ProgramRequest;
 use bpfman_core::object::inspect;
 use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
 use serde::Deserialize;
@@ -77,6 +81,28 @@ pub enum Query {
         /// The id.
         id: MapId,
     },
+    /// A link by id.
+    Link {
+        /// The id.
+        id: KernelLinkId,
+    },
+    /// What is attached at a hook of an interface.
+    Attached {
+        /// The interface.
+        interface: InterfaceTarget,
+        /// The hook.
+        hook: Hook,
+    },
+    /// The program of a filter.
+    TcFilter {
+        /// The filter.
+        filter: TcFilter,
+    },
+    /// Waits until links are gone; answers which are left.
+    AwaitLinksGone {
+        /// The links.
+        links: Vec<KernelLinkId>,
+    },
     /// Whether a bpffs is mounted at exactly this directory.
     IsBpffsRoot {
         /// The directory.
@@ -117,12 +143,16 @@ pub enum Request {
 }
 
 /// The ops of [`Query`].
-const QUERIES: [&str; 7] = [
+const QUERIES: [&str; 11] = [
     "load",
     "programs",
     "pin_state",
     "program",
     "map",
+    "link",
+    "attached",
+    "tc_filter",
+    "await_links_gone",
     "is_bpffs_root",
     "finish",
 ];
@@ -236,6 +266,12 @@ fn query_answer(kernel: &mut LibbpfKernel, query: Query) -> Result<Value, Kernel
         Query::PinState { path, detail } => json!({"state": kernel.pin_state(&path, detail)?}),
         Query::Program { id, detail } => json!({"program": kernel.program(id, detail)?}),
         Query::Map { id } => json!({"map": kernel.map(id)?}),
+        Query::Link { id } => json!({"link": kernel.link(id)?}),
+        Query::Attached { interface, hook } => {
+            json!({"attached": kernel.attached(&interface, hook)?})
+        }
+        Query::TcFilter { filter } => json!({"program": kernel.tc_filter(&filter)?}),
+        Query::AwaitLinksGone { links } => json!({"left": kernel.await_links_gone(&links)?}),
         Query::IsBpffsRoot { path } => json!({"is_bpffs_root": kernel.is_bpffs_root(&path)?}),
         Query::Finish => {
             kernel.finish();
@@ -293,7 +329,7 @@ fn load_and_pin(request: &LoadAndPin) -> Result<Value, KernelError> {
     let outcome = kernel.execute(&action)?;
     let loaded = match outcome {
         Outcome::Loaded(object) => object.programs.into_iter().next(),
-        Outcome::Done | Outcome::Unchanged => None,
+        _ => None,
     };
     let loaded = loaded.ok_or_else(|| bad_request("nothing was loaded"))?;
     let id = loaded.identity.id;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
 
 /// Why a store cannot answer.
@@ -10,6 +11,9 @@ pub enum StoreError {
     /// There is no such program.
     #[error("program {0} does not exist")]
     NotFound(ProgramId),
+    /// There is no such link.
+    #[error("link {0} does not exist")]
+    LinkNotFound(LinkId),
     /// The database was written by a newer version; it was not touched.
     #[error("database {path} has schema {found}, newer than the {known} that this version knows", path = path.display())]
     NewerSchema {
@@ -44,6 +48,17 @@ pub enum StoreError {
         /// The time that is too late.
         field: &'static str,
     },
+    /// A link's record does not fit into a store.
+    #[error("link {id} cannot be stored: its {field} is after the year 2262")]
+    LinkUnstorable {
+        /// The link.
+        id: LinkId,
+        /// The time that is too late.
+        field: &'static str,
+    },
+    /// The last id that a link can have was given away; none is used twice.
+    #[error("no link id is left: {} was the last one", u32::MAX)]
+    NoLinkIdLeft,
     /// The disk is full.
     #[error("no space left for database {path}", path = path.display())]
     Full {

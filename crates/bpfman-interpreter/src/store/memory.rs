@@ -2,11 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use bpfman_core::managed::AttachPoint;
+use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
+use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
 
 use super::StoreError;
 use super::StoredTimes;
+use super::link_id_after;
+use super::stored_link_time;
+use crate::interfaces::LinkLister;
+use crate::interfaces::LinkReader;
+use crate::interfaces::LinkWriter;
 use crate::interfaces::ProgramLister;
 use crate::interfaces::ProgramReader;
 use crate::interfaces::ProgramWriter;
@@ -15,6 +23,9 @@ use crate::interfaces::ProgramWriter;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemoryStore {
     programs: BTreeMap<ProgramId, Program>,
+    links: BTreeMap<LinkId, Link>,
+    /// The largest id that a link ever had.
+    last_link: u32,
 }
 
 impl MemoryStore {
@@ -60,17 +71,61 @@ impl ProgramWriter for MemoryStore {
             StoredTimes::of(program)?;
         }
         for program in programs {
-            self.programs.insert(program.id(), program.clone());
+            let former = self.programs.insert(program.id(), program.clone());
+            if former.is_some_and(|former| former.identity != program.identity) {
+                self.drop_links_of(program.id());
+            }
             self.describe_maps(program);
         }
         Ok(())
     }
 
     fn delete(&mut self, id: ProgramId) -> Result<(), StoreError> {
-        self.programs
-            .remove(&id)
-            .map(drop)
-            .ok_or(StoreError::NotFound(id))
+        self.programs.remove(&id).ok_or(StoreError::NotFound(id))?;
+        self.drop_links_of(id);
+        Ok(())
+    }
+}
+
+impl LinkReader for MemoryStore {
+    fn link(&self, id: LinkId) -> Result<Link, StoreError> {
+        let link = self.links.get(&id).cloned();
+        link.ok_or(StoreError::LinkNotFound(id))
+    }
+
+    fn links_of(&self, program: ProgramId) -> Result<Vec<Link>, StoreError> {
+        Ok(self.links_where(|link| link.program == program))
+    }
+
+    fn links_at(&self, point: &AttachPoint) -> Result<Vec<Link>, StoreError> {
+        Ok(self.links_where(|link| link.details.attach_point().as_ref() == Some(point)))
+    }
+
+    fn next_link(&self) -> Result<LinkId, StoreError> {
+        link_id_after(self.last_link)
+    }
+}
+
+impl LinkLister for MemoryStore {
+    fn links(&self) -> Result<Vec<Link>, StoreError> {
+        Ok(self.links_where(|_| true))
+    }
+}
+
+impl LinkWriter for MemoryStore {
+    fn save_link(&mut self, link: &Link) -> Result<(), StoreError> {
+        if !self.programs.contains_key(&link.program) {
+            return Err(StoreError::NotFound(link.program));
+        }
+        stored_link_time(link)?;
+        self.last_link = self.last_link.max(link.id.0);
+        self.links.insert(link.id, link.clone());
+        Ok(())
+    }
+
+    fn delete_link(&mut self, id: LinkId) -> Result<(), StoreError> {
+        let link = self.links.remove(&id);
+        link.map(drop).ok_or(StoreError::LinkNotFound(id))
     }
 }
 
@@ -86,5 +141,15 @@ impl MemoryStore {
                 other.clone_from(map);
             }
         }
+    }
+
+    /// A link is the program's, not the id's: it does not pass on to the next program that gets the id.
+    fn drop_links_of(&mut self, program: ProgramId) {
+        self.links.retain(|_, link| link.program != program);
+    }
+
+    fn links_where(&self, chosen: impl Fn(&Link) -> bool) -> Vec<Link> {
+        let links = self.links.values().filter(|link| chosen(link));
+        links.cloned().collect()
     }
 }

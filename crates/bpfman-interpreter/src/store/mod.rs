@@ -4,7 +4,9 @@ mod error;
 pub mod memory;
 pub mod sqlite;
 
+use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
+use bpfman_core::types::LinkId;
 
 pub use error::StoreError;
 
@@ -31,4 +33,19 @@ impl StoredTimes {
                 .transpose()?,
         })
     }
+}
+
+/// A link's time as every store keeps it, like [`StoredTimes`].
+fn stored_link_time(link: &Link) -> Result<i64, StoreError> {
+    i64::try_from(link.created_at.0).map_err(|_| StoreError::LinkUnstorable {
+        id: link.id,
+        field: "created_at",
+    })
+}
+
+/// The id after the last one that was ever given away.
+fn link_id_after(last: u32) -> Result<LinkId, StoreError> {
+    last.checked_add(1)
+        .map(LinkId)
+        .ok_or(StoreError::NoLinkIdLeft)
 }

@@ -4,14 +4,23 @@
 
 use std::collections::BTreeMap;
 
+use bpfman_core::managed::AttachRequest;
+use bpfman_core::managed::AttachSpec;
+use bpfman_core::managed::InterfaceRequest;
+use bpfman_core::managed::Link;
 use bpfman_core::managed::LoadSpec;
 use bpfman_core::managed::Program;
 use bpfman_core::managed::ProgramRequest;
 use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::Direction;
+use bpfman_core::types::InterfaceName;
+use bpfman_core::types::LinkId;
+use bpfman_core::types::Priority;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::ProgramType;
 use bpfman_core::types::RuntimeLayout;
 use bpfman_core::types::UnixTime;
+use bpfman_core::types::XdpMode;
 use bpfman_manager::Manager;
 use bpfman_manager::ManagerError;
 use bpfman_model::World;
@@ -19,6 +28,9 @@ use bpfman_model::World;
 /// Programs `pass` (XDP) and `count` (kprobe); maps `counters`, and `shared`, which is pinned by name.
 pub(crate) const PROGRAMS: &[u8] =
     include_bytes!("../../../bpfman-core/src/object/fixtures/programs.o");
+
+/// Programs `pass` (XDP), `filter` (TC) and `trace` (a tracepoint's), without maps.
+pub(crate) const LINKS: &[u8] = include_bytes!("../fixtures/links.o");
 
 pub(crate) fn path(text: &str) -> AbsolutePath {
     AbsolutePath::parse(text).unwrap()
@@ -59,6 +71,7 @@ impl Machine {
             runtime: &mut process.runtime,
             kernel: &mut process.kernel,
             files: &mut process.files,
+            targets: &process.targets,
         })
     }
 
@@ -79,6 +92,45 @@ impl Machine {
     /// Loads `count` with the maps of another program.
     pub(crate) fn load_user_of(&self, owner: ProgramId) -> Program {
         self.load(&taking_maps_of(owner)).remove(0)
+    }
+
+    /// Loads a program of [`LINKS`], pinned where it says or on our bpffs.
+    pub(crate) fn load_to_attach(&self, name: &str, pin: Option<&str>) -> Program {
+        let request = ProgramRequest {
+            name: name.to_owned(),
+            program_type: None,
+            attach_function: None,
+        };
+        let spec = LoadSpec {
+            source: path("/home/user/links.o"),
+            programs: vec![request],
+            pin_path: pin.map(path),
+            ..spec(&[])
+        };
+        let loaded = self.manage(|manager| manager.load(&spec, LINKS, UnixTime(1)));
+        loaded.unwrap().remove(0)
+    }
+
+    /// Adds interfaces to the namespace of every process.
+    pub(crate) fn with_interfaces(self, names: &[&str]) -> Self {
+        for interface in names {
+            self.world.add_interface(None, &name(interface)).unwrap();
+        }
+        self
+    }
+
+    pub(crate) fn try_attach(&self, spec: &AttachSpec) -> Result<Link, ManagerError> {
+        self.manage(|manager| manager.attach(spec, UnixTime(2)))
+    }
+
+    /// An attach that must succeed.
+    pub(crate) fn attach(&self, spec: &AttachSpec) -> Link {
+        self.try_attach(spec).unwrap()
+    }
+
+    pub(crate) fn detach(&self, id: LinkId) -> Result<(), ManagerError> {
+        let mut results = self.manage(|manager| manager.detach(&[id])).unwrap();
+        results.remove(0).1
     }
 
     pub(crate) fn unload(&self, id: ProgramId) -> Result<(), ManagerError> {
@@ -117,4 +169,69 @@ pub(crate) fn pinned_at(pin: &str) -> LoadSpec {
         pin_path: Some(path(pin)),
         ..spec(&["pass"])
     }
+}
+
+pub(crate) fn name(text: &str) -> InterfaceName {
+    InterfaceName::parse(text).unwrap()
+}
+
+fn attach_of(program: ProgramId, request: AttachRequest) -> AttachSpec {
+    AttachSpec {
+        program,
+        request,
+        metadata: BTreeMap::from([("of".to_owned(), program.to_string())]),
+    }
+}
+
+fn interface(text: &str) -> InterfaceRequest {
+    InterfaceRequest {
+        name: name(text),
+        netns: None,
+    }
+}
+
+/// An attach to the XDP hook of an interface.
+pub(crate) fn xdp(program: &Program, to: &str) -> AttachSpec {
+    let request = AttachRequest::Xdp {
+        interface: interface(to),
+        priority: Priority::new(50).unwrap(),
+        proceed_on: None,
+        mode: XdpMode::Auto,
+    };
+    attach_of(program.id(), request)
+}
+
+/// An attach to the ingress TC hook of an interface.
+pub(crate) fn tc(program: &Program, to: &str) -> AttachSpec {
+    let request = AttachRequest::Tc {
+        interface: interface(to),
+        direction: Direction::Ingress,
+        priority: Priority::new(50).unwrap(),
+        proceed_on: None,
+    };
+    attach_of(program.id(), request)
+}
+
+/// An attach to the ingress TCX hook of an interface.
+pub(crate) fn tcx(program: &Program, to: &str, priority: u32) -> AttachSpec {
+    tcx_in(program, interface(to), priority)
+}
+
+/// An attach to the ingress TCX hook of an interface of a namespace.
+pub(crate) fn tcx_in(program: &Program, interface: InterfaceRequest, priority: u32) -> AttachSpec {
+    let request = AttachRequest::Tcx {
+        interface,
+        direction: Direction::Ingress,
+        priority: Priority::new(priority.into()).unwrap(),
+    };
+    attach_of(program.id(), request)
+}
+
+/// An attach to the tracepoint `sched/sched_process_exec`.
+pub(crate) fn tracepoint(program: &Program) -> AttachSpec {
+    let request = AttachRequest::Tracepoint {
+        group: "sched".to_owned(),
+        name: "sched_process_exec".to_owned(),
+    };
+    attach_of(program.id(), request)
 }

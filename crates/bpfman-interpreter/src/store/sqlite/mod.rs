@@ -7,7 +7,10 @@
 //! save a fifth of the time of a save, but each process that opens a log alone has to read all of it, and none would
 //! ever find it folded and start it over: it would grow with every command.
 
+mod cells;
 mod fault;
+mod link_rows;
+mod links;
 mod rows;
 mod schema;
 #[cfg(test)]
@@ -31,7 +34,7 @@ use rusqlite::TransactionBehavior;
 use rusqlite::config::DbConfig;
 
 use self::fault::Fault;
-use self::rows::Insert;
+use self::rows::Save;
 use self::rows::map_columns;
 use self::rows::program_columns;
 pub use self::schema::SCHEMA_VERSION;
@@ -40,6 +43,7 @@ use crate::interfaces::ProgramLister;
 use crate::interfaces::ProgramReader;
 use crate::interfaces::ProgramWriter;
 use crate::store::StoreError;
+use crate::store::StoredTimes;
 
 /// How long a connection waits for another one. Writers take turns by the lock file and readers do not wait for
 /// them; what is left is the instant in which another process recovers the log of a killed one or folds it in.
@@ -268,19 +272,34 @@ fn find(
     Ok(move |id: ProgramId| Ok(statement.query_row([id.0], |row| row.get(0)).optional()?))
 }
 
-/// Removes a program and then those of its maps that no other program uses.
-fn remove(transaction: &Transaction<'_>, row_id: i64) -> Result<(), Fault> {
+/// Whether a row holds the record of this very program: the kernel may have given its id to another one since.
+fn is_of(transaction: &Transaction<'_>, row_id: i64, program: &Program) -> Result<bool, Fault> {
+    let times = StoredTimes::of(program)?;
+    let tag = program.identity.tag.to_string();
+    let query = "SELECT tag = ?2 COLLATE NOCASE AND load_time = ?3 FROM programs WHERE id = ?1";
+    Ok(transaction.query_row(query, (row_id, tag, times.load_time), |row| row.get(0))?)
+}
+
+/// Takes its maps from a program and removes those that no other program uses.
+fn release_maps(transaction: &Transaction<'_>, row_id: i64) -> Result<(), Fault> {
     let maps = transaction
         .prepare("SELECT DISTINCT map_id FROM program_maps WHERE program_id = ?1")?
         .query_map([row_id], |row| row.get(0))?
         .collect::<Result<Vec<i64>, _>>()?;
-    transaction.execute("DELETE FROM programs WHERE id = ?1", [row_id])?;
+    transaction.execute("DELETE FROM program_maps WHERE program_id = ?1", [row_id])?;
     let mut forget = transaction.prepare(
         "DELETE FROM maps WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM program_maps WHERE map_id = ?1)",
     )?;
     for map in maps {
         forget.execute([map])?;
     }
+    Ok(())
+}
+
+/// Removes a program, its maps that no other program uses, and by a foreign key its links.
+fn remove(transaction: &Transaction<'_>, row_id: i64) -> Result<(), Fault> {
+    release_maps(transaction, row_id)?;
+    transaction.execute("DELETE FROM programs WHERE id = ?1", [row_id])?;
     Ok(())
 }
 
@@ -310,12 +329,17 @@ impl ProgramWriter for SqliteStore {
     fn save(&mut self, programs: &[Program]) -> Result<(), StoreError> {
         self.in_transaction(|transaction| {
             let mut find = find(transaction)?;
-            let mut insert = Insert::prepare(transaction)?;
+            let mut save = Save::prepare(transaction)?;
             for program in programs {
-                if let Some(row_id) = find(program.id())? {
-                    remove(transaction, row_id)?;
+                match find(program.id())? {
+                    // It keeps its row, and with it its links.
+                    Some(row_id) if is_of(transaction, row_id, program)? => {
+                        release_maps(transaction, row_id)?;
+                    }
+                    Some(row_id) => remove(transaction, row_id)?,
+                    None => {}
                 }
-                insert.run(program)?;
+                save.run(program)?;
             }
             Ok(())
         })

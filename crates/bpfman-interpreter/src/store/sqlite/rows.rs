@@ -1,8 +1,5 @@
 //! Records to rows and back. Every value is checked on its way in: the file may have been edited.
 
-use std::collections::BTreeMap;
-use std::fmt::Display;
-
 use bpfman_core::kernel::ProgramIdentity;
 use bpfman_core::managed::LoadRecord;
 use bpfman_core::managed::ManagedMap;
@@ -18,9 +15,10 @@ use rusqlite::Connection;
 use rusqlite::Row;
 use rusqlite::Statement;
 use rusqlite::params;
-use rusqlite::types::ValueRef;
-use serde::de::DeserializeOwned;
 
+use super::cells::Cells;
+use super::cells::Subject;
+use super::cells::json;
 use super::fault::Fault;
 use crate::store::StoredTimes;
 
@@ -106,112 +104,29 @@ pub(super) fn map(row: &Row<'_>, user: &mut Program) -> Result<(), Fault> {
     Ok(())
 }
 
-/// What a complaint about a cell names.
-#[derive(Clone, Copy)]
-enum Subject {
-    ProgramRow(i64),
-    Program(ProgramId),
-    MapOf(ProgramId),
-}
-
-impl Display for Subject {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::ProgramRow(row) => write!(f, "row {row} of programs"),
-            Self::Program(id) => write!(f, "program {id}"),
-            Self::MapOf(id) => write!(f, "a map of program {id}"),
-        }
-    }
-}
-
-/// One row and how to speak of it.
-struct Cells<'row> {
-    row: &'row Row<'row>,
-    subject: Subject,
-}
-
-impl<'row> Cells<'row> {
-    fn complaint(&self, column: usize, reason: impl Display) -> Fault {
-        let name = self.row.as_ref().column_name(column).unwrap_or("?");
-        Fault::Damaged(format!("{}: {name}: {reason}", self.subject))
-    }
-
-    fn value(&self, column: usize) -> Result<ValueRef<'row>, Fault> {
-        Ok(self.row.get_ref(column)?)
-    }
-
-    fn text(&self, column: usize) -> Result<&'row str, Fault> {
-        let value = self.value(column)?;
-        value
-            .as_str()
-            .map_err(|error| self.complaint(column, error))
-    }
-
-    fn string(&self, column: usize) -> Result<String, Fault> {
-        self.text(column).map(str::to_owned)
-    }
-
-    fn integer<T: TryFrom<i64>>(&self, column: usize) -> Result<T, Fault> {
-        let value = self.value(column)?;
-        let number = value
-            .as_i64()
-            .map_err(|error| self.complaint(column, error))?;
-        T::try_from(number)
-            .map_err(|_| self.complaint(column, format_args!("{number} is out of range")))
-    }
-
-    fn boolean(&self, column: usize) -> Result<bool, Fault> {
-        match self.integer(column)? {
-            0 => Ok(false),
-            1 => Ok(true),
-            number @ 2u32.. => {
-                Err(self.complaint(column, format_args!("{number} is out of range")))
-            }
-        }
-    }
-
-    fn parsed<T, E: Display>(
-        &self,
-        column: usize,
-        parse: impl Fn(&'row str) -> Result<T, E>,
-    ) -> Result<T, Fault> {
-        parse(self.text(column)?).map_err(|error| self.complaint(column, error))
-    }
-
-    fn path(&self, column: usize) -> Result<AbsolutePath, Fault> {
-        self.parsed(column, AbsolutePath::parse)
-    }
-
-    fn json<V: DeserializeOwned>(&self, column: usize) -> Result<BTreeMap<String, V>, Fault> {
-        self.parsed(column, serde_json::from_str)
-    }
-
-    fn optional<T>(
-        &self,
-        column: usize,
-        read: impl Fn(&Self, usize) -> Result<T, Fault>,
-    ) -> Result<Option<T>, Fault> {
-        match self.value(column)? {
-            ValueRef::Null => Ok(None),
-            _ => read(self, column).map(Some),
-        }
-    }
-}
-
 /// The statements of one save, prepared once for all its programs.
-pub(super) struct Insert<'connection> {
+pub(super) struct Save<'connection> {
     program: Statement<'connection>,
     map: Statement<'connection>,
     program_map: Statement<'connection>,
 }
 
-impl<'connection> Insert<'connection> {
+impl<'connection> Save<'connection> {
     pub(super) fn prepare(connection: &'connection Connection) -> Result<Self, Fault> {
         Ok(Self {
             program: connection.prepare(concat!(
                 "INSERT INTO programs (",
                 program_columns!(),
-                ") VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
+                ") VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18) \
+                 ON CONFLICT (kernel_id) DO UPDATE SET tag = excluded.tag, load_time = excluded.load_time, \
+                 name = excluded.name, type = excluded.type, pinned_path = excluded.pinned_path, \
+                 object_path = excluded.object_path, source_path = excluded.source_path, \
+                 global_data = excluded.global_data, attach_function = excluded.attach_function, \
+                 map_owner_id = excluded.map_owner_id, license = excluded.license, \
+                 gpl_compatible = excluded.gpl_compatible, map_directory = excluded.map_directory, \
+                 map_owner = excluded.map_owner, metadata = excluded.metadata, created_at = excluded.created_at, \
+                 updated_at = excluded.updated_at \
+                 RETURNING id"
             ))?,
             // A map that is known already is shared, or the kernel gave its id to another one: the newest word holds.
             map: connection.prepare(
@@ -224,9 +139,9 @@ impl<'connection> Insert<'connection> {
         })
     }
 
-    /// Writes a program that has no row, and its maps.
+    /// Writes a program, into its row if it has one, and its maps; it must have released those it had.
     pub(super) fn run(&mut self, program: &Program) -> Result<(), Fault> {
-        let row_id = self.insert_program(program)?;
+        let row_id = self.save_program(program)?;
         for (position, map) in program.maps.iter().enumerate() {
             let pin_path = map.pin_path.as_ref().map(AbsolutePath::as_str);
             let map_row: i64 = self
@@ -238,10 +153,10 @@ impl<'connection> Insert<'connection> {
         Ok(())
     }
 
-    fn insert_program(&mut self, program: &Program) -> Result<i64, Fault> {
+    fn save_program(&mut self, program: &Program) -> Result<i64, Fault> {
         let times = StoredTimes::of(program)?;
         let load = &program.load;
-        Ok(self.program.insert(params![
+        let values = params![
             program.id().0,
             program.identity.tag.to_string(),
             times.load_time,
@@ -260,10 +175,7 @@ impl<'connection> Insert<'connection> {
             json(&program.metadata)?,
             times.created_at,
             times.updated_at,
-        ])?)
+        ];
+        Ok(self.program.query_one(values, |row| row.get(0))?)
     }
-}
-
-fn json<V: serde::Serialize>(map: &BTreeMap<String, V>) -> Result<String, Fault> {
-    serde_json::to_string(map).map_err(|error| Fault::Other(error.to_string()))
 }

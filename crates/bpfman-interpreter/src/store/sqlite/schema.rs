@@ -6,7 +6,10 @@ use rusqlite::TransactionBehavior;
 use super::fault::Fault;
 
 /// Migration `n` (counted from 1) leads from version `n - 1` to `n`. Never edit one that was released: add the next.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_programs.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_programs.sql"),
+    include_str!("migrations/0002_links.sql"),
+];
 
 /// The schema version that this code writes; `PRAGMA user_version` of the file.
 pub const SCHEMA_VERSION: u32 = MIGRATIONS.len() as u32;

@@ -97,10 +97,19 @@ fn a_name_that_is_no_c_string_is_an_error() {
 }
 
 #[test]
-fn choosing_some_programs_never_walks_a_whole_table() {
+fn choosing_some_records_never_walks_a_whole_table() {
     let place = Place::new();
     let store = SqliteStore::open_writer(&place.database()).unwrap();
-    for query in [BY_ID.programs, BY_ID.maps, SHARING.programs, SHARING.maps] {
+    for query in [
+        BY_ID.programs,
+        BY_ID.maps,
+        SHARING.programs,
+        SHARING.maps,
+        links::BY_ID,
+        links::OF_PROGRAM,
+        links::AT_POINT,
+        links::LAST_ID,
+    ] {
         let mut statement = store
             .connection
             .prepare(&format!("EXPLAIN QUERY PLAN {query}"))
@@ -114,7 +123,7 @@ fn choosing_some_programs_never_walks_a_whole_table() {
             .unwrap()
             .collect::<Result<Vec<String>, _>>()
             .unwrap();
-        for table in ["programs", "maps", "program_maps"] {
+        for table in ["programs", "maps", "program_maps", "links"] {
             let walk = format!("SCAN {table}");
             let walks = |step: &String| *step == walk || step.starts_with(&format!("{walk} "));
             assert!(!steps.iter().any(walks), "{query}: {steps:#?}");

@@ -1,5 +1,7 @@
 //! The JSON and YAML shapes (contract: section 1): every key always there, null when absent.
 
+pub(crate) mod links;
+
 use std::collections::BTreeMap;
 
 use bpfman_core::kernel;
@@ -7,6 +9,7 @@ use bpfman_core::managed::ManagedMap;
 use bpfman_core::managed::Program;
 use bpfman_core::types::Base64Bytes;
 use bpfman_core::types::KernelTime;
+use bpfman_core::types::LinkId;
 use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::UnixTime;
@@ -66,7 +69,7 @@ struct StatusShape<'a> {
     prog_pin: PlaceShape<'a>,
     map_dir: PlaceShape<'a>,
     bytecode: PlaceShape<'a>,
-    links: [(); 0],
+    links: Vec<links::LinkShape<'a>>,
     maps: Vec<MapShape<'a>>,
     map_used_by: &'a [ProgramId],
 }
@@ -134,13 +137,13 @@ pub(crate) struct RowShape<'a> {
     application: Option<&'a str>,
     r#type: String,
     function_name: &'a str,
-    links: [(); 0],
+    links: &'a [LinkId],
     record: Option<RecordShape<'a>>,
     kernel: Option<KernelShape<'a>>,
 }
 
 /// A point in time, RFC 3339 in UTC.
-fn rfc3339(time: UnixTime) -> String {
+pub(crate) fn rfc3339(time: UnixTime) -> String {
     let since = std::time::Duration::from_nanos(time.0);
     humantime::format_rfc3339_nanos(std::time::UNIX_EPOCH + since).to_string()
 }
@@ -272,7 +275,7 @@ pub(crate) fn program(status: &ProgramStatus, boot: UnixTime) -> ProgramShape<'_
                 path: managed.load.object_path.as_str(),
                 present: status.object_present,
             },
-            links: [],
+            links: status.links.iter().map(links::link).collect(),
             maps: maps
                 .map(|(managed, observed)| map(managed, observed.as_ref()))
                 .collect(),
@@ -284,6 +287,7 @@ pub(crate) fn program(status: &ProgramStatus, boot: UnixTime) -> ProgramShape<'_
 pub(crate) fn row<'a>(
     managed: Option<&'a Program>,
     observed: Option<&'a kernel::Program>,
+    links: &'a [LinkId],
     boot: UnixTime,
 ) -> Option<RowShape<'a>> {
     let id = managed
@@ -295,7 +299,7 @@ pub(crate) fn row<'a>(
         application: managed.and_then(application),
         r#type: type_name(managed, observed),
         function_name: function_name(managed, observed),
-        links: [],
+        links,
         record: managed.map(record),
         kernel: observed.map(|program| kernel(program, boot)),
     })

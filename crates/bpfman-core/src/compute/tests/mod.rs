@@ -1,5 +1,7 @@
 //! Plans and refusals, as tables of values: no kernel, no files.
 
+mod links;
+
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -23,7 +25,7 @@ use crate::object::ObjectMapKind;
 use crate::object::ObjectProgram;
 use crate::types::*;
 
-fn path(text: &str) -> AbsolutePath {
+pub(super) fn path(text: &str) -> AbsolutePath {
     AbsolutePath::parse(text).unwrap()
 }
 
@@ -72,7 +74,11 @@ fn snapshot(object: ObjectFacts) -> LoadSnapshot {
     }
 }
 
-fn managed(id: u32, map_owner: Option<u32>, maps: &[(u32, &str, Option<&str>)]) -> Program {
+pub(super) fn managed(
+    id: u32,
+    map_owner: Option<u32>,
+    maps: &[(u32, &str, Option<&str>)],
+) -> Program {
     let map = |(id, name, pin): &(u32, &str, Option<&str>)| ManagedMap {
         id: MapId(*id),
         name: (*name).to_owned(),
@@ -108,7 +114,7 @@ fn managed(id: u32, map_owner: Option<u32>, maps: &[(u32, &str, Option<&str>)]) 
     }
 }
 
-fn observed(identity: ProgramIdentity) -> kernel::Program {
+pub(super) fn observed(identity: ProgramIdentity) -> kernel::Program {
     kernel::Program {
         identity,
         name: "p".to_owned(),
@@ -328,6 +334,7 @@ fn the_maps_of_an_unloaded_program_stay_while_another_uses_them() {
     let pin = "/run/bpfman/fs/maps/1/m";
     let program = managed(1, None, &[(7, "m", Some(pin))]);
     let free = UnloadSnapshot {
+        links: Vec::new(),
         pin: PinState::Program(observed(program.identity)),
         pin_root: path("/run/bpfman/fs"),
         sharing: Vec::new(),
@@ -339,6 +346,7 @@ fn the_maps_of_an_unloaded_program_stay_while_another_uses_them() {
         "{alone:?}"
     );
     let shared = UnloadSnapshot {
+        links: Vec::new(),
         sharing: vec![Sharer::living(managed(2, Some(1), &[(7, "m", Some(pin))]))],
         ..free
     };
@@ -369,6 +377,7 @@ fn who_is_gone_or_uses_other_maps_keeps_no_map_pinned() {
     for (case, sharer) in table {
         assert_eq!(map_users(&program, core::slice::from_ref(&sharer)), []);
         let snapshot = UnloadSnapshot {
+            links: Vec::new(),
             pin: PinState::Program(observed(program.identity)),
             pin_root: path("/run/bpfman/fs"),
             sharing: vec![sharer],
@@ -388,6 +397,7 @@ fn another_program_at_the_pin_is_left_alone() {
     let mut recycled = program.identity;
     recycled.load_time = KernelTime(6);
     let snapshot = UnloadSnapshot {
+        links: Vec::new(),
         pin: PinState::Program(observed(recycled)),
         pin_root: path("/run/bpfman/fs"),
         sharing: Vec::new(),

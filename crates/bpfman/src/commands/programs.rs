@@ -1,41 +1,31 @@
-//! Each command: words in, one operation of the manager, its answer out.
+//! The commands on programs.
 
-use std::path::Component;
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::path::PathBuf;
-use std::time::SystemTime;
 
 use bpfman_core::compute::Sharer;
 use bpfman_core::managed::LoadSpec;
 use bpfman_core::managed::Program;
 use bpfman_core::managed::ProgramRequest;
 use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
-use bpfman_core::types::RuntimeLayout;
-use bpfman_core::types::UnixTime;
 use bpfman_interpreter::executor::ActionError;
 use bpfman_interpreter::executor::ExecutionError;
-use bpfman_interpreter::files::SystemFiles;
 use bpfman_interpreter::files::read_object;
 use bpfman_interpreter::interfaces::Detail;
-use bpfman_interpreter::interfaces::Kernel;
-use bpfman_interpreter::kernel::HelperKernel;
-use bpfman_interpreter::kernel::LibbpfKernel;
-use bpfman_interpreter::runtime::SystemRuntime;
 use bpfman_manager::Listing;
 use bpfman_manager::Manager;
 use bpfman_manager::ManagerError;
 
+use super::batch;
 use crate::args;
-use crate::args::Cli;
-use crate::args::Command;
 use crate::args::DeleteArgs;
 use crate::args::Format;
 use crate::args::GetArgs;
 use crate::args::Global;
 use crate::args::ListArgs;
 use crate::args::LoadOptions;
-use crate::args::ProgramCommand;
 use crate::args::ProgramLoad;
 use crate::args::ShortLoad;
 use crate::args::UnloadArgs;
@@ -44,34 +34,12 @@ use crate::config::DEFAULT_OBJECT_BYTES;
 use crate::output;
 use crate::report;
 use crate::report::Failure;
-use crate::report::Kind;
 use crate::shapes::boot_time;
+use crate::world::absolute;
+use crate::world::now;
+use crate::world::with_manager;
 
-/// Runs one command.
-pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
-    let global = cli.global;
-    let program = match cli.command {
-        Command::Version => {
-            return output::print_text(&format!("bpfman {}\n", env!("CARGO_PKG_VERSION")));
-        }
-        Command::Load(args) => return short_load(&global, args),
-        Command::List(args) => ProgramCommand::List(args),
-        Command::Get(args) => ProgramCommand::Get(args),
-        Command::Unload(args) => ProgramCommand::Unload(args),
-        Command::Program { command } => {
-            command.unwrap_or(ProgramCommand::List(ListArgs::default()))
-        }
-    };
-    match program {
-        ProgramCommand::Load(args) => program_load(&global, args),
-        ProgramCommand::List(args) => list(&global, &args),
-        ProgramCommand::Get(args) => get(&global, &args),
-        ProgramCommand::Unload(args) => unload(&global, &args),
-        ProgramCommand::Delete(args) => delete(&global, &args),
-    }
-}
-
-fn short_load(global: &Global, args: ShortLoad) -> Result<(), Failure> {
+pub(crate) fn short_load(global: &Global, args: ShortLoad) -> Result<(), Failure> {
     let request = ProgramRequest {
         name: args.program,
         program_type: None,
@@ -86,7 +54,7 @@ fn short_load(global: &Global, args: ShortLoad) -> Result<(), Failure> {
     )
 }
 
-fn program_load(global: &Global, mut args: ProgramLoad) -> Result<(), Failure> {
+pub(crate) fn program_load(global: &Global, mut args: ProgramLoad) -> Result<(), Failure> {
     let object = args.object.pop().unwrap_or_default();
     match args.object.first() {
         Some(word) if word.as_os_str() != "file" => Err(Failure::input(format!(
@@ -165,7 +133,7 @@ fn in_format(format: Format, failure: Failure) -> Failure {
     failure
 }
 
-fn list(global: &Global, args: &ListArgs) -> Result<(), Failure> {
+pub(crate) fn list(global: &Global, args: &ListArgs) -> Result<(), Failure> {
     let config = Config::read(global.config.as_deref())?;
     with_manager(global, &config, |manager| {
         let detail = if args.output == Format::Text {
@@ -178,9 +146,11 @@ fn list(global: &Global, args: &ListArgs) -> Result<(), Failure> {
         } else {
             manager.list(detail)?
         };
+        let links = std::mem::take(&mut listing.links);
         listing
             .programs
-            .retain(|(record, _)| wanted(args, record.as_ref()));
+            .retain(|(record, _)| wanted(args, record.as_ref(), &links));
+        listing.links = links;
         if args.quiet {
             output::print_text(&ids(&listing))?;
         } else {
@@ -196,7 +166,11 @@ fn list(global: &Global, args: &ListArgs) -> Result<(), Failure> {
     })
 }
 
-fn wanted(args: &ListArgs, record: Option<&Program>) -> bool {
+fn wanted(
+    args: &ListArgs,
+    record: Option<&Program>,
+    links: &BTreeMap<ProgramId, Vec<LinkId>>,
+) -> bool {
     let metadata = |key: &str| record.and_then(|record| record.metadata.get(key));
     let filtered =
         !args.types.is_empty() || args.application.is_some() || !args.metadata.is_empty();
@@ -216,7 +190,8 @@ fn wanted(args: &ListArgs, record: Option<&Program>) -> bool {
                     .selector
                     .as_ref()
                     .is_none_or(|selector| selector.matches(&record.metadata))
-                && !args.attached
+                && (!args.attached || links.contains_key(&record.id()))
+                && (!args.unattached || !links.contains_key(&record.id()))
         }
     }
 }
@@ -236,7 +211,7 @@ fn ids(listing: &Listing) -> String {
         .collect()
 }
 
-fn get(global: &Global, args: &GetArgs) -> Result<(), Failure> {
+pub(crate) fn get(global: &Global, args: &GetArgs) -> Result<(), Failure> {
     let config = Config::read(global.config.as_deref())?;
     with_manager(global, &config, |manager| {
         let status = manager.get(ProgramId(args.id))?;
@@ -244,7 +219,7 @@ fn get(global: &Global, args: &GetArgs) -> Result<(), Failure> {
     })
 }
 
-fn unload(global: &Global, args: &UnloadArgs) -> Result<(), Failure> {
+pub(crate) fn unload(global: &Global, args: &UnloadArgs) -> Result<(), Failure> {
     let config = Config::read(global.config.as_deref())?;
     with_manager(global, &config, |manager| {
         if args.dry_run {
@@ -257,7 +232,7 @@ fn unload(global: &Global, args: &UnloadArgs) -> Result<(), Failure> {
     })
 }
 
-fn delete(global: &Global, args: &DeleteArgs) -> Result<(), Failure> {
+pub(crate) fn delete(global: &Global, args: &DeleteArgs) -> Result<(), Failure> {
     let config = Config::read(global.config.as_deref())?;
     with_manager(global, &config, |manager| {
         let ids = if args.all {
@@ -274,86 +249,15 @@ fn delete(global: &Global, args: &DeleteArgs) -> Result<(), Failure> {
     })
 }
 
-/// Tries every program; one failure does not keep the others (contract: section 1).
+/// Tries every program.
 fn unload_each(
     manager: &mut Manager<'_>,
     ids: &[ProgramId],
     ignore_missing: bool,
 ) -> Result<(), Failure> {
-    let mut failures: Vec<(ProgramId, Failure)> = Vec::new();
-    for id in ids {
-        match manager.unload(*id) {
-            Err(ManagerError::NoSuchProgram(_)) if ignore_missing => {}
-            Err(error) => failures.push((*id, error.into())),
-            Ok(()) => {}
-        }
-    }
-    match failures.len() {
-        0 => Ok(()),
-        1 if ids.len() == 1 => Err(failures.swap_remove(0).1),
-        failed => {
-            for (id, failure) in &failures {
-                eprintln!("program {id}: {}", failure.message);
-            }
-            Err(Failure::new(
-                Kind::Failed,
-                format!("{failed} of {} programs were not unloaded", ids.len()),
-            ))
-        }
-    }
-}
-
-/// Opens the world and runs one operation in it.
-fn with_manager(
-    global: &Global,
-    config: &Config,
-    operation: impl FnOnce(&mut Manager<'_>) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let layout = RuntimeLayout::new(absolute(&global.runtime_dir)?);
-    let helper = global
-        .kernel_helper
-        .as_ref()
-        .or(config.kernel.helper.as_ref());
-    let mut kernel: Box<dyn Kernel> = match helper {
-        Some(path) => Box::new(
-            HelperKernel::spawn(path)
-                .map_err(|error| report::kernel(error.message.clone(), error))?,
-        ),
-        None => Box::new(LibbpfKernel::new()),
-    };
-    operation(&mut Manager {
-        runtime: &mut SystemRuntime::new(layout.clone(), global.lock_timeout),
-        layout,
-        kernel: &mut *kernel,
-        files: &mut SystemFiles,
-    })
-}
-
-/// The path from the root, without `..`: where a symbolic link is passed, only the system knows what that means.
-fn absolute(path: &Path) -> Result<AbsolutePath, Failure> {
-    let refuse = |error: std::io::Error| Failure::input(format!("{}: {error}", path.display()));
-    let whole = std::path::absolute(path).map_err(refuse)?;
-    let parts: Vec<Component<'_>> = whole.components().collect();
-    let climbs = |part: &Component<'_>| *part == Component::ParentDir;
-    let whole = match parts.iter().rposition(climbs) {
-        None => whole,
-        Some(last) => {
-            let (climbing, rest) = parts.split_at(last + 1);
-            let climbed = climbing.iter().collect::<PathBuf>().canonicalize();
-            climbed
-                .map_err(refuse)?
-                .join(rest.iter().collect::<PathBuf>())
-        }
-    };
-    let text = whole
-        .to_str()
-        .ok_or_else(|| Failure::input(format!("path {} is not UTF-8", path.display())))?;
-    AbsolutePath::parse(text).map_err(|error| Failure::input(error.to_string()))
-}
-
-fn now() -> UnixTime {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    UnixTime(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    let results = ids.iter().map(|id| match manager.unload(*id) {
+        Err(ManagerError::NoSuchProgram(_)) if ignore_missing => (*id, Ok(())),
+        result => (*id, result),
+    });
+    batch("program", "unloaded", results.collect())
 }

@@ -1,10 +1,14 @@
 //! Prints results: tables for people, the shapes for programs.
 
+pub(crate) mod links;
+
 use std::io;
 use std::io::Write;
 
 use bpfman_core::action::Plan;
 use bpfman_core::kernel::KernelError;
+use bpfman_core::managed::Program;
+use bpfman_core::types::LinkId;
 use bpfman_core::types::UnixTime;
 use bpfman_manager::Listing;
 use bpfman_manager::ProgramStatus;
@@ -131,6 +135,8 @@ fn program_text(status: &ProgramStatus, boot: UnixTime) -> Result<String, Failur
         }
         None => row("Kernel", "the kernel no longer has this program"),
     }
+    let links: Vec<LinkId> = status.links.iter().map(|link| link.record.id).collect();
+    row("Links", &link_ids(&links));
     let pin = if status.pin_present { "" } else { " (missing)" };
     row("Pin", &format!("{}{pin}", record.pin_path));
     row("License", record.license.as_deref().unwrap_or("none"));
@@ -164,9 +170,10 @@ pub(crate) fn listing(
         refused: &'a [KernelError],
     }
     if format != Format::Text {
-        let rows = listing.programs.iter();
-        let rows =
-            rows.filter_map(|(record, kernel)| shapes::row(record.as_ref(), kernel.as_ref(), boot));
+        let rows = listing.programs.iter().filter_map(|(record, kernel)| {
+            let links = links_of(listing, record.as_ref());
+            shapes::row(record.as_ref(), kernel.as_ref(), links, boot)
+        });
         return print_shape(
             format,
             &Shape {
@@ -201,12 +208,24 @@ pub(crate) fn listing(
         rows.push_str(&shapes::type_name(record.as_ref(), kernel.as_ref()));
         rows.push('\t');
         rows.push_str(shapes::function_name(record.as_ref(), kernel.as_ref()));
+        rows.push('\t');
+        rows.push_str(&link_ids(links_of(listing, record.as_ref())));
         let gone = kernel.is_none() && listing.refused.is_empty();
-        rows.push_str(if gone {
-            "\tnone (not in the kernel)\n"
-        } else {
-            "\tnone\n"
-        });
+        rows.push_str(if gone { " (not in the kernel)\n" } else { "\n" });
     }
     print_text(&table(&rows)?)
+}
+
+/// The links of a program of ours.
+fn links_of<'a>(listing: &'a Listing, record: Option<&Program>) -> &'a [LinkId] {
+    let links = record.and_then(|record| listing.links.get(&record.id()));
+    links.map_or(&[], Vec::as_slice)
+}
+
+fn link_ids(links: &[LinkId]) -> String {
+    if links.is_empty() {
+        return "none".to_owned();
+    }
+    let ids: Vec<String> = links.iter().map(LinkId::to_string).collect();
+    ids.join(", ")
 }

@@ -1,5 +1,7 @@
 //! The command line. Parsed once, into the words of the core.
 
+mod links;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +14,21 @@ use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
 use clap::ValueEnum;
+
+pub(crate) use links::AttachArgs;
+pub(crate) use links::AttachKind;
+pub(crate) use links::DetachArgs;
+pub(crate) use links::GetLinkArgs;
+pub(crate) use links::InterfaceArgs;
+pub(crate) use links::LinkCommand;
+pub(crate) use links::LinkDeleteArgs;
+pub(crate) use links::LinkListArgs;
+pub(crate) use links::NetfilterArgs;
+pub(crate) use links::PerfEventArgs;
+pub(crate) use links::ProbedFileArgs;
+pub(crate) use links::TcArgs;
+pub(crate) use links::UsdtArgs;
+pub(crate) use links::XdpArgs;
 
 /// Loads, records, lists and unloads BPF programs.
 #[derive(Debug, Parser)]
@@ -72,6 +89,16 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<ProgramCommand>,
     },
+    /// Attach a managed program
+    Attach(AttachArgs),
+    /// Detach links
+    Detach(DetachArgs),
+    /// Attach, detach, list and get links
+    Link {
+        /// What to do with links; `list` by default.
+        #[command(subcommand)]
+        command: Option<LinkCommand>,
+    },
     /// Print the version
     Version,
 }
@@ -104,7 +131,7 @@ pub(crate) enum Format {
 }
 
 /// Where results go.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct Output {
     /// How the result is printed
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]

@@ -1,6 +1,9 @@
 //! The calls into libbpf that `libbpf-rs` has no safe form of. The only unsafe code of the workspace: thin
 //! wrappers, each of which checks what it hands over and decides nothing.
 
+mod link;
+mod tc;
+
 use std::ffi::CString;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -22,6 +25,26 @@ use libbpf_rs::libbpf_sys;
 use libbpf_rs::libbpf_sys::bpf_map_info;
 use libbpf_rs::libbpf_sys::bpf_prog_info;
 use rustix::io::Errno;
+
+pub(super) use link::LinkOptions;
+pub(super) use link::PerfEventRequest;
+pub(super) use link::Place;
+pub(super) use link::attached;
+pub(super) use link::create_link;
+pub(super) use link::detach_link;
+pub(super) use link::enable_perf_event;
+pub(super) use link::link_by_id;
+pub(super) use link::link_info;
+pub(super) use link::next_link_id;
+pub(super) use link::open_perf_event;
+pub(super) use link::open_raw_tracepoint;
+pub(super) use link::xdp_program;
+pub(super) use tc::Filter;
+pub(super) use tc::add_filter;
+pub(super) use tc::filter_program;
+pub(super) use tc::make_clsact;
+pub(super) use tc::remove_clsact;
+pub(super) use tc::remove_filter;
 
 /// The most a verifier log can hold: every kernel accepts this size.
 const LOG_BYTES: usize = (16 << 20) - 1;
@@ -122,6 +145,31 @@ pub(super) fn map_info(fd: BorrowedFd<'_>) -> io::Result<bpf_map_info> {
         libbpf_sys::bpf_map_get_info_by_fd(fd.as_raw_fd(), &raw mut info, &raw mut length)
     })?;
     Ok(info)
+}
+
+/// Writes an element of a map that has one value an element.
+pub(super) fn write_element(fd: BorrowedFd<'_>, key: &[u8], value: &[u8]) -> io::Result<()> {
+    /// The map types whose values the kernel reads once for each processor.
+    const PER_CPU: [u32; 4] = [
+        libbpf_sys::BPF_MAP_TYPE_PERCPU_HASH,
+        libbpf_sys::BPF_MAP_TYPE_PERCPU_ARRAY,
+        libbpf_sys::BPF_MAP_TYPE_LRU_PERCPU_HASH,
+        libbpf_sys::BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
+    ];
+    let info = map_info(fd)?;
+    let fits = info.key_size as usize == key.len() && info.value_size as usize == value.len();
+    if !fits || PER_CPU.contains(&info.type_) {
+        return Err(Errno::INVAL.into());
+    }
+    // SAFETY: the kernel reads as many bytes as the map's key and value have, and both were compared.
+    check(unsafe {
+        libbpf_sys::bpf_map_update_elem(
+            fd.as_raw_fd(),
+            key.as_ptr().cast(),
+            value.as_ptr().cast(),
+            u64::from(libbpf_sys::BPF_ANY),
+        )
+    })
 }
 
 /// A name as the kernel writes it: up to 16 bytes, ended by NUL.

@@ -1,0 +1,411 @@
+//! The plan of an attach.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::attach_target::Attached;
+use super::attach_target::Attachment;
+use super::attach_target::attachment;
+use super::load::mount_bpffs;
+use super::struct_ops::StructOpsFacts;
+use super::struct_ops::fill_struct_ops;
+use super::usdt::write_specs;
+use crate::action::Action;
+use crate::action::AttachTarget;
+use crate::action::CreateLink;
+use crate::action::KernelAction;
+use crate::action::LinkReference;
+use crate::action::Plan;
+use crate::action::ProbeSite;
+use crate::action::ProgramSource;
+use crate::action::StoreAction;
+use crate::action::TcFilter;
+use crate::kernel;
+use crate::kernel::AttachOrder;
+use crate::kernel::PinState;
+use crate::managed::AttachSpec;
+use crate::managed::FilterPlace;
+use crate::managed::Link;
+use crate::managed::LinkDraft;
+use crate::managed::Program;
+use crate::object::StructOpsError;
+use crate::target::UsdtProbe;
+use crate::types::AbsolutePath;
+use crate::types::IfIndex;
+use crate::types::LinkId;
+use crate::types::LinkKind;
+use crate::types::NetnsId;
+use crate::types::ProgramId;
+use crate::types::ProgramType;
+use crate::types::RuntimeLayout;
+use crate::types::UnixTime;
+
+/// What the world looks like before an attach, gathered once.
+#[derive(Clone, Debug)]
+pub struct AttachSnapshot {
+    /// The program's record.
+    pub program: Program,
+    /// What is at its pin.
+    pub pin: PinState,
+    /// The id of the new link.
+    pub link: LinkId,
+    /// Whether our bpffs is mounted.
+    pub bpffs_mounted: bool,
+    /// What the request's words mean here.
+    pub facts: AttachFacts,
+    /// The time of the operation.
+    pub now: UnixTime,
+}
+
+/// What the words of an [`crate::managed::AttachRequest`] mean on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttachFacts {
+    /// There was nothing to look up.
+    Nothing,
+    /// An interface.
+    Interface(InterfaceFacts),
+    /// The id of a tracepoint.
+    Tracepoint(u64),
+    /// Functions of the kernel.
+    Functions(Vec<String>),
+    /// Places of a file.
+    Sites {
+        /// The file as the kernel is told.
+        path: AbsolutePath,
+        /// The places.
+        sites: Vec<ProbeSite>,
+    },
+    /// A probe that a file's author placed.
+    Usdt(UsdtFacts),
+    /// The id of a cgroup.
+    Cgroup(u64),
+    /// A network namespace.
+    Namespace(NetnsId),
+    /// A struct_ops map.
+    StructOps(StructOpsFacts),
+}
+
+/// An interface and what is attached to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceFacts {
+    /// Its namespace.
+    pub nsid: NetnsId,
+    /// Its index there.
+    pub ifindex: IfIndex,
+    /// What the kernel has at the hook.
+    pub attached: Occupants,
+    /// Our links at the hook, and those of hooks that share its order.
+    pub neighbours: Vec<Link>,
+}
+
+/// What the kernel has at a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Occupants {
+    /// Programs in an order; XDP has at most one.
+    Order(AttachOrder),
+    /// The program at [`TC_FILTER`]: the kernel has no TCX.
+    Filter(Option<ProgramId>),
+}
+
+/// Where we put our filter. A preference of 50 is what programs in a chain have by default; under it the handle is 1.
+pub const TC_FILTER: FilterPlace = FilterPlace {
+    preference: 50,
+    handle: 1,
+};
+
+/// A probe that a file's author placed, and where its arguments can be described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsdtFacts {
+    /// The file as the kernel is told.
+    pub path: AbsolutePath,
+    /// The probe.
+    pub probe: UsdtProbe,
+    /// The map [`USDT_SPECS`] of the program, as the kernel knows it; `None` when the program has none.
+    pub specs: Option<kernel::Map>,
+    /// The links of the programs that use the same map.
+    pub neighbours: Vec<Link>,
+}
+
+/// The map that tells a program where the arguments of its probes are (`usdt.bpf.h` of libbpf).
+pub const USDT_SPECS: &str = "__bpf_usdt_specs";
+
+/// Why an attach is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AttachRefusal {
+    /// The program is of a type that cannot be attached so.
+    #[error("program {program} is a {program_type} program; it cannot be attached as {asked}")]
+    WrongKind {
+        /// The program.
+        program: ProgramId,
+        /// Its type.
+        program_type: ProgramType,
+        /// What was asked for.
+        asked: &'static str,
+    },
+    /// The program's pin is gone, or holds something else.
+    #[error("program {program} is no longer at its pin {path}")]
+    ProgramGone {
+        /// The program.
+        program: ProgramId,
+        /// Its recorded pin.
+        path: AbsolutePath,
+    },
+    /// A uprobe without a place.
+    #[error("a uprobe needs a function name or an offset that is not 0")]
+    NothingToProbe,
+    /// A program of a type that leaves the direction open, without one.
+    #[error("a {0} program can be attached either way: say ingress or egress")]
+    DirectionMissing(ProgramType),
+    /// A program of a type that leaves the attach type open.
+    #[error("a {0} program says not what it does: load it as one of {1}")]
+    TypeTooVague(ProgramType, &'static str),
+    /// The program was built without the map that describes arguments.
+    #[error("program {0} has no pinned map `{USDT_SPECS}`, which tells it where arguments are")]
+    NoSpecMap(ProgramId),
+    /// The map that describes arguments has no room, or a layout that we do not know.
+    #[error("map `{USDT_SPECS}` of program {program}: {reason}")]
+    SpecMap {
+        /// The program.
+        program: ProgramId,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No struct_ops map of the program, or none of that name.
+    #[error("no struct_ops map {}uses program {program}", .map.as_ref().map(|map| alloc::format!("`{map}` ")).unwrap_or_default())]
+    NoStructOpsMap {
+        /// The program.
+        program: ProgramId,
+        /// The name that was asked for.
+        map: Option<String>,
+        /// The maps that use the program.
+        available: Vec<String>,
+    },
+    /// Several struct_ops maps use the program, and none was named.
+    #[error("program {program} is used by several struct_ops maps: {}", .maps.join(", "))]
+    SeveralStructOpsMaps {
+        /// The program.
+        program: ProgramId,
+        /// Their names.
+        maps: Vec<String>,
+    },
+    /// The struct_ops map has lost its pin.
+    #[error("map `{map}` of program {program} is no longer at its pin")]
+    StructOpsMapGone {
+        /// The program.
+        program: ProgramId,
+        /// The map.
+        map: String,
+    },
+    /// The struct_ops map was declared for what no link holds.
+    #[error("struct_ops map `{0}` cannot be attached by a link: it is in section `.struct_ops`")]
+    StructOpsWithoutLink(String),
+    /// Another program of the map is gone.
+    #[error(
+        "struct_ops map `{map}` calls program `{program}`, which is not managed or no longer at its pin"
+    )]
+    StructOpsProgramGone {
+        /// The map.
+        map: String,
+        /// The program's function.
+        program: String,
+    },
+    /// What the map is to hold cannot be worked out.
+    #[error("struct_ops map `{map}`: {cause}")]
+    StructOpsValue {
+        /// The map.
+        map: String,
+        /// Why.
+        cause: StructOpsError,
+    },
+    /// Another program is there, and only one can be.
+    #[error("{place} already has program {program}{}; only one program can be there", .link.map(|link| format!(" (link {link})")).unwrap_or_default())]
+    Occupied {
+        /// The hook.
+        place: String,
+        /// The program there.
+        program: ProgramId,
+        /// Our link of it, when it is ours.
+        link: Option<LinkId>,
+    },
+    /// The same program is there already.
+    #[error("program {program} is already attached to {place}{}", .link.map(|link| format!(" as link {link}")).unwrap_or_default())]
+    AttachedAlready {
+        /// The hook.
+        place: String,
+        /// The program.
+        program: ProgramId,
+        /// Our link of it, when it is ours.
+        link: Option<LinkId>,
+    },
+}
+
+/// Plans an attach.
+///
+/// The order, and why: the link is made first, for it is the step most likely to fail, and it dies with the
+/// process until it is pinned. The record comes last: it never names something that is not there.
+///
+/// # Errors
+/// An [`AttachRefusal`] that the snapshot tells.
+pub fn plan_attach(
+    spec: &AttachSpec,
+    snapshot: &AttachSnapshot,
+    layout: &RuntimeLayout,
+) -> Result<Plan, AttachRefusal> {
+    let program = &snapshot.program;
+    let Attachment { target, details } = attachment(spec, program, &snapshot.facts)?;
+    match &snapshot.pin {
+        PinState::Program(found) if found.identity == program.identity => {}
+        _ => {
+            return Err(AttachRefusal::ProgramGone {
+                program: program.id(),
+                path: program.pin_path.clone(),
+            });
+        }
+    }
+    let mut plan = Plan::default();
+    if let AttachFacts::Usdt(facts) = &snapshot.facts {
+        for element in write_specs(program, facts)? {
+            plan.push_final(
+                Action::Kernel(element),
+                "an element that no link refers to is never read",
+            );
+        }
+    }
+    if let AttachFacts::StructOps(facts) = &snapshot.facts {
+        plan.push_final(
+            Action::Kernel(fill_struct_ops(program, facts)?),
+            "a value is written once, and registers nothing without a link",
+        );
+    }
+    let source = ProgramSource::Pinned {
+        program: program.id(),
+        path: program.pin_path.clone(),
+    };
+    let record = Link {
+        id: snapshot.link,
+        program: program.id(),
+        kernel: None,
+        pin_path: None,
+        details,
+        metadata: spec.metadata.clone(),
+        created_at: snapshot.now,
+    };
+    let draft = match target {
+        Attached::ByLink(target) => add_link(&mut plan, source, target, record, snapshot, layout),
+        Attached::ByFilter(filter) => add_filter(&mut plan, source, filter, record),
+    };
+    plan.push_final(
+        Action::Store(StoreAction::RecordLink {
+            link: Box::new(draft),
+        }),
+        "the last step: one transaction, which happens whole or not at all",
+    );
+    Ok(plan)
+}
+
+fn add_link(
+    plan: &mut Plan,
+    program: ProgramSource,
+    target: AttachTarget,
+    record: Link,
+    snapshot: &AttachSnapshot,
+    layout: &RuntimeLayout,
+) -> LinkDraft {
+    if !snapshot.bpffs_mounted {
+        mount_bpffs(plan, layout);
+    }
+    let directory = layout.links();
+    plan.push(
+        Action::Kernel(KernelAction::MakePinDirectory {
+            path: directory.clone().into(),
+        }),
+        Action::Kernel(KernelAction::RemoveEmptyPinDirectory {
+            path: directory.into(),
+        }),
+    );
+    let link = LinkReference::Made { link: record.id };
+    let path = layout.link_pin(record.id);
+    plan.push(
+        Action::Kernel(KernelAction::CreateLink(CreateLink {
+            link: record.id,
+            program,
+            target,
+        })),
+        Action::Kernel(KernelAction::ReleaseLink { link }),
+    );
+    plan.push(
+        Action::Kernel(KernelAction::PinLink {
+            link,
+            path: path.clone(),
+        }),
+        Action::Kernel(KernelAction::UnpinLink {
+            link,
+            path: path.clone(),
+        }),
+    );
+    LinkDraft {
+        link: Link {
+            pin_path: Some(path),
+            ..record
+        },
+        kernel: Some(link),
+    }
+}
+
+fn add_filter(
+    plan: &mut Plan,
+    program: ProgramSource,
+    filter: TcFilter,
+    record: Link,
+) -> LinkDraft {
+    plan.push(
+        Action::Kernel(KernelAction::MakeClsact {
+            interface: filter.interface.clone(),
+        }),
+        Action::Kernel(KernelAction::RemoveClsact {
+            interface: filter.interface.clone(),
+        }),
+    );
+    plan.push(
+        Action::Kernel(KernelAction::AddTcFilter {
+            program,
+            filter: filter.clone(),
+        }),
+        Action::Kernel(KernelAction::RemoveTcFilter {
+            program: record.program,
+            filter,
+        }),
+    );
+    LinkDraft {
+        link: record,
+        kernel: None,
+    }
+}
+
+/// The place of each link among those of its attach point, first is 0.
+#[must_use]
+pub fn position(link: &Link, neighbours: &[Link]) -> Option<usize> {
+    let rank = |link: &Link| (link.details.priority(), link.id);
+    let point = link.details.attach_point()?;
+    let before = neighbours
+        .iter()
+        .filter(|other| other.details.attach_point() == Some(point) && rank(other) < rank(link));
+    Some(before.count())
+}
+
+/// The kind of link that a program of this type gets from a request for `kind`; a return probe is asked for by
+/// the type it was loaded as.
+#[must_use]
+pub fn kind_for(kind: LinkKind, program_type: ProgramType) -> Option<LinkKind> {
+    let on_return = match kind {
+        LinkKind::Kprobe => Some(LinkKind::Kretprobe),
+        LinkKind::Uprobe => Some(LinkKind::Uretprobe),
+        _ => None,
+    };
+    [Some(kind), on_return]
+        .into_iter()
+        .flatten()
+        .find(|kind| kind.takes(program_type))
+}

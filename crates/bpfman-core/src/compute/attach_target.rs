@@ -1,0 +1,470 @@
+//! From what a user asks for and what it means here to what the kernel is told and what the record says.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+
+use super::attach::AttachFacts;
+use super::attach::AttachRefusal;
+use super::attach::UsdtFacts;
+use super::attach::kind_for;
+use super::attach_network::network;
+use super::struct_ops::struct_ops;
+use super::usdt::first_spec;
+use super::usdt::spec_count;
+use crate::action::AttachTarget;
+use crate::action::Namespace;
+use crate::action::ProbeSite;
+use crate::action::ProbeWhen;
+use crate::action::TcFilter;
+use crate::managed::AttachRequest;
+use crate::managed::AttachSpec;
+use crate::managed::LinkDetails;
+use crate::managed::Program;
+use crate::managed::UprobeDetails;
+use crate::types::AbsolutePath;
+use crate::types::Direction;
+use crate::types::LinkKind;
+use crate::types::NetnsId;
+use crate::types::ProgramType;
+
+/// `BPF_CGROUP_INET_INGRESS` and `BPF_CGROUP_INET_EGRESS` of `linux/bpf.h`.
+const CGROUP_INET: [u32; 2] = [0, 1];
+/// What a system call's function is called in this kernel, before its name (`SYSCALL_PREFIX` of `asm/syscall_wrapper.h`).
+const SYSCALL_PREFIX: &str = if cfg!(target_arch = "x86_64") {
+    "__x64_sys_"
+} else if cfg!(target_arch = "aarch64") {
+    "__arm64_sys_"
+} else if cfg!(target_arch = "riscv64") {
+    "__riscv_sys_"
+} else if cfg!(target_arch = "s390x") {
+    "__s390x_sys_"
+} else {
+    "sys_"
+};
+
+/// What the kernel is told, and what the record says.
+pub(super) struct Attachment {
+    pub(super) target: Attached,
+    pub(super) details: LinkDetails,
+}
+
+/// How a program is attached.
+pub(super) enum Attached {
+    ByLink(AttachTarget),
+    ByFilter(TcFilter),
+}
+
+impl From<AttachTarget> for Attached {
+    fn from(target: AttachTarget) -> Self {
+        Self::ByLink(target)
+    }
+}
+
+/// Works out an attachment.
+pub(super) fn attachment(
+    spec: &AttachSpec,
+    program: &Program,
+    facts: &AttachFacts,
+) -> Result<Attachment, AttachRefusal> {
+    let program_type = program.load.program_type;
+    let kind = check_attach(&spec.request, program)?;
+    match (&spec.request, facts) {
+        (request, AttachFacts::Interface(facts)) => network(request, program, facts),
+        (AttachRequest::Bound, _) => Ok(bound(kind, program)),
+        (request, AttachFacts::Cgroup(id)) => cgroup(request, *id, program_type),
+        (request, AttachFacts::Namespace(nsid)) => namespace(request, kind, *nsid),
+        (AttachRequest::Sockmap { map }, _) => sockmap(map, program_type),
+        (request, AttachFacts::Usdt(facts)) => usdt(request, program, facts),
+        (_, AttachFacts::StructOps(facts)) => struct_ops(program, facts),
+        (request, facts) => probe(request, kind, program, facts),
+    }
+}
+
+/// The kind that a request names; for a program bound at load, the kind of its type.
+fn asked_kind(request: &AttachRequest, program_type: ProgramType) -> Option<LinkKind> {
+    const BOUND: [LinkKind; 7] = [
+        LinkKind::TpBtf,
+        LinkKind::Fentry,
+        LinkKind::Fexit,
+        LinkKind::FmodRet,
+        LinkKind::Fsession,
+        LinkKind::Lsm,
+        LinkKind::Freplace,
+    ];
+    const IN_NAMESPACE: [LinkKind; 2] = [LinkKind::SkLookup, LinkKind::FlowDissector];
+    let of_type = |kinds: &[LinkKind]| kinds.iter().copied().find(|kind| kind.takes(program_type));
+    match request {
+        AttachRequest::Xdp { .. } => Some(LinkKind::Xdp),
+        AttachRequest::Tc { .. } => Some(LinkKind::Tc),
+        AttachRequest::Tcx { .. } => Some(LinkKind::Tcx),
+        AttachRequest::Netkit { .. } => Some(LinkKind::Netkit),
+        AttachRequest::Tracepoint { .. } => Some(LinkKind::Tracepoint),
+        AttachRequest::RawTracepoint { .. } => Some(LinkKind::RawTracepoint),
+        AttachRequest::Kprobe { .. } => Some(LinkKind::Kprobe),
+        AttachRequest::KprobeMulti { .. } => Some(LinkKind::KprobeMulti),
+        AttachRequest::Uprobe { .. } => Some(LinkKind::Uprobe),
+        AttachRequest::UprobeMulti { .. } => Some(LinkKind::UprobeMulti),
+        AttachRequest::Usdt { .. } => Some(LinkKind::Usdt),
+        AttachRequest::Bound => of_type(&BOUND),
+        AttachRequest::PerfEvent { .. } => Some(LinkKind::PerfEvent),
+        AttachRequest::Cgroup { .. } => Some(LinkKind::Cgroup),
+        AttachRequest::Namespace { .. } => of_type(&IN_NAMESPACE).or(Some(LinkKind::SkLookup)),
+        AttachRequest::Netfilter { .. } => Some(LinkKind::Netfilter),
+        AttachRequest::Iter { .. } => Some(LinkKind::Iter),
+        AttachRequest::StructOps { .. } => Some(LinkKind::StructOps),
+        AttachRequest::Sockmap { .. } => Some(LinkKind::Sockmap),
+    }
+}
+
+fn bound(kind: LinkKind, program: &Program) -> Attachment {
+    let name = program.load.attach_function.clone().unwrap_or_default();
+    let details = match kind {
+        LinkKind::TpBtf => LinkDetails::TpBtf { name },
+        LinkKind::Fexit => LinkDetails::Fexit { fn_name: name },
+        LinkKind::FmodRet => LinkDetails::FmodRet { fn_name: name },
+        LinkKind::Fsession => LinkDetails::Fsession { fn_name: name },
+        LinkKind::Lsm => LinkDetails::Lsm { hook_name: name },
+        LinkKind::Freplace => LinkDetails::Freplace { fn_name: name },
+        _ => LinkDetails::Fentry { fn_name: name },
+    };
+    Attachment {
+        target: AttachTarget::Bound.into(),
+        details,
+    }
+}
+
+fn cgroup(
+    request: &AttachRequest,
+    cgroup_id: u64,
+    program_type: ProgramType,
+) -> Result<Attachment, AttachRefusal> {
+    let AttachRequest::Cgroup { path, direction } = request else {
+        unreachable!("only a request for a cgroup has the facts of one");
+    };
+    let attach_type = match (program_type.expected_attach_type(), direction) {
+        (Some(known), _) => known,
+        (None, Some(Direction::Ingress)) => CGROUP_INET[0],
+        (None, Some(Direction::Egress)) => CGROUP_INET[1],
+        (None, None) => return Err(AttachRefusal::DirectionMissing(program_type)),
+    };
+    Ok(Attachment {
+        target: AttachTarget::Cgroup {
+            path: path.clone(),
+            attach_type,
+        }
+        .into(),
+        details: LinkDetails::Cgroup {
+            path: path.clone(),
+            cgroup_id,
+            attach_type,
+        },
+    })
+}
+
+fn namespace(
+    request: &AttachRequest,
+    kind: LinkKind,
+    nsid: NetnsId,
+) -> Result<Attachment, AttachRefusal> {
+    let target = |path: &Option<AbsolutePath>| Namespace {
+        path: path.clone(),
+        id: nsid,
+    };
+    Ok(match request {
+        AttachRequest::Namespace { netns } => {
+            let program_type = match kind {
+                LinkKind::FlowDissector => ProgramType::FlowDissector,
+                _ => ProgramType::SkLookup,
+            };
+            let netns = netns.clone();
+            let attach_type = program_type.expected_attach_type();
+            Attachment {
+                target: AttachTarget::Namespace {
+                    netns: target(&netns),
+                    attach_type: attach_type.expect("both types have an attach type in the table"),
+                }
+                .into(),
+                details: match kind {
+                    LinkKind::FlowDissector => LinkDetails::FlowDissector { netns, nsid },
+                    _ => LinkDetails::SkLookup { netns, nsid },
+                },
+            }
+        }
+        AttachRequest::Netfilter {
+            family,
+            hook,
+            priority,
+            defragment,
+            netns,
+        } => Attachment {
+            target: AttachTarget::Netfilter {
+                netns: target(netns),
+                family: *family as u32,
+                hook: *hook as u32,
+                priority: *priority,
+                defragment: *defragment,
+            }
+            .into(),
+            details: LinkDetails::Netfilter {
+                family: *family,
+                hook: *hook,
+                priority: *priority,
+                defragment: *defragment,
+                netns: netns.clone(),
+                nsid,
+            },
+        },
+        _ => unreachable!("only requests for a namespace have the facts of one"),
+    })
+}
+
+fn sockmap(map: &AbsolutePath, program_type: ProgramType) -> Result<Attachment, AttachRefusal> {
+    let attach_type = program_type.expected_attach_type();
+    let attach_type = attach_type.ok_or(AttachRefusal::TypeTooVague(
+        program_type,
+        "sk_skb_stream_parser, sk_skb_stream_verdict, sk_skb_verdict",
+    ))?;
+    Ok(Attachment {
+        target: AttachTarget::Sockmap {
+            map: map.clone(),
+            attach_type,
+        }
+        .into(),
+        details: LinkDetails::Sockmap {
+            map: map.clone(),
+            attach_type,
+        },
+    })
+}
+
+fn when(program_type: ProgramType) -> ProbeWhen {
+    match program_type {
+        ProgramType::KretprobeMulti | ProgramType::UretprobeMulti => ProbeWhen::Return,
+        ProgramType::KprobeSession | ProgramType::UprobeSession => ProbeWhen::Session,
+        _ => ProbeWhen::Entry,
+    }
+}
+
+fn probe(
+    request: &AttachRequest,
+    kind: LinkKind,
+    program: &Program,
+    facts: &AttachFacts,
+) -> Result<Attachment, AttachRefusal> {
+    let program_type = program.load.program_type;
+    Ok(match (request, facts) {
+        (AttachRequest::Tracepoint { group, name }, AttachFacts::Tracepoint(id)) => Attachment {
+            target: AttachTarget::Tracepoint { id: *id }.into(),
+            details: LinkDetails::Tracepoint {
+                group: group.clone(),
+                name: name.clone(),
+            },
+        },
+        (AttachRequest::RawTracepoint { name }, _) => Attachment {
+            target: AttachTarget::RawTracepoint { name: name.clone() }.into(),
+            details: LinkDetails::RawTracepoint { name: name.clone() },
+        },
+        (AttachRequest::Kprobe { function, offset }, _) => {
+            kprobe(kind, function, *offset, program_type)
+        }
+        (AttachRequest::KprobeMulti { .. }, AttachFacts::Functions(functions)) => Attachment {
+            target: AttachTarget::KprobeMulti {
+                functions: functions.clone(),
+                when: when(program_type),
+            }
+            .into(),
+            details: LinkDetails::KprobeMulti {
+                functions: functions.clone(),
+                when: when(program_type),
+            },
+        },
+        (request, AttachFacts::Sites { path, sites }) => {
+            file_probe(request, kind, program_type, path, sites)?
+        }
+        (
+            AttachRequest::PerfEvent {
+                event,
+                sampling,
+                cpu,
+                pid,
+            },
+            _,
+        ) => Attachment {
+            target: AttachTarget::PerfEvent {
+                event_type: event.event_type,
+                config: event.config,
+                sampling: *sampling,
+                cpu: *cpu,
+                pid: *pid,
+            }
+            .into(),
+            details: LinkDetails::PerfEvent {
+                event: event.name.to_owned(),
+                sampling: *sampling,
+                cpu: *cpu,
+                pid: *pid,
+            },
+        },
+        (AttachRequest::Iter { map }, _) => Attachment {
+            target: AttachTarget::Iter { map: map.clone() }.into(),
+            details: LinkDetails::Iter {
+                target: program.load.attach_function.clone().unwrap_or_default(),
+                map: map.clone(),
+            },
+        },
+        _ => unreachable!("every request comes with the facts it asks for"),
+    })
+}
+
+fn kprobe(kind: LinkKind, function: &str, offset: u64, program_type: ProgramType) -> Attachment {
+    let of_syscall = matches!(
+        program_type,
+        ProgramType::Ksyscall | ProgramType::Kretsyscall
+    );
+    let in_kernel = match of_syscall {
+        true => format!("{SYSCALL_PREFIX}{function}"),
+        false => function.to_owned(),
+    };
+    let fn_name = function.to_owned();
+    let retprobe = kind == LinkKind::Kretprobe;
+    Attachment {
+        target: AttachTarget::Kprobe {
+            function: in_kernel,
+            offset,
+            on_return: retprobe,
+        }
+        .into(),
+        details: match retprobe {
+            true => LinkDetails::Kretprobe {
+                fn_name,
+                offset,
+                retprobe,
+            },
+            false => LinkDetails::Kprobe {
+                fn_name,
+                offset,
+                retprobe,
+            },
+        },
+    }
+}
+
+fn file_probe(
+    request: &AttachRequest,
+    kind: LinkKind,
+    program_type: ProgramType,
+    path: &AbsolutePath,
+    sites: &[ProbeSite],
+) -> Result<Attachment, AttachRefusal> {
+    let several = |pid: Option<u32>, when| AttachTarget::UprobeMulti {
+        path: path.clone(),
+        sites: sites.to_vec(),
+        pid,
+        when,
+    };
+    Ok(match request {
+        AttachRequest::Uprobe {
+            file,
+            function,
+            offset,
+        } => {
+            let site = *sites.first().ok_or(AttachRefusal::NothingToProbe)?;
+            let retprobe = kind == LinkKind::Uretprobe;
+            let details = UprobeDetails {
+                target: file.target.clone(),
+                fn_name: function.clone(),
+                offset: *offset,
+                pid: file.pid,
+                retprobe,
+                container_pid: file.container_pid,
+            };
+            Attachment {
+                target: AttachTarget::Uprobe {
+                    path: path.clone(),
+                    site,
+                    pid: file.pid,
+                    on_return: retprobe,
+                }
+                .into(),
+                details: match retprobe {
+                    true => LinkDetails::Uretprobe(details),
+                    false => LinkDetails::Uprobe(details),
+                },
+            }
+        }
+        AttachRequest::UprobeMulti { file, functions } => Attachment {
+            target: several(file.pid, when(program_type)).into(),
+            details: LinkDetails::UprobeMulti {
+                target: file.target.clone(),
+                functions: functions.clone(),
+                pid: file.pid,
+                container_pid: file.container_pid,
+                when: when(program_type),
+            },
+        },
+        _ => unreachable!("only requests for a file have the facts of one"),
+    })
+}
+
+fn usdt(
+    request: &AttachRequest,
+    program: &Program,
+    facts: &UsdtFacts,
+) -> Result<Attachment, AttachRefusal> {
+    let AttachRequest::Usdt {
+        file,
+        provider,
+        name,
+    } = request
+    else {
+        unreachable!("only a request for a static probe has the facts of one");
+    };
+    let first_spec = first_spec(program, facts)?;
+    let probe = facts.probe.clone().with_first_spec(first_spec);
+    Ok(Attachment {
+        target: AttachTarget::UprobeMulti {
+            path: facts.path.clone(),
+            sites: probe.sites,
+            pid: file.pid,
+            when: ProbeWhen::Entry,
+        }
+        .into(),
+        details: LinkDetails::Usdt {
+            target: file.target.clone(),
+            provider: provider.clone(),
+            name: name.clone(),
+            pid: file.pid,
+            container_pid: file.container_pid,
+            first_spec,
+            specs: spec_count(facts),
+        },
+    })
+}
+
+/// Checks what can be checked before anything is looked up; answers the kind of the new link.
+///
+/// # Errors
+/// [`AttachRefusal::WrongKind`], [`AttachRefusal::NothingToProbe`].
+pub fn check_attach(request: &AttachRequest, program: &Program) -> Result<LinkKind, AttachRefusal> {
+    let program_type = program.load.program_type;
+    let asked = asked_kind(request, program_type);
+    let kind = asked.and_then(|kind| kind_for(kind, program_type));
+    let kind = kind.ok_or(AttachRefusal::WrongKind {
+        program: program.id(),
+        program_type,
+        asked: asked.map_or("a program bound at load", LinkKind::name),
+    })?;
+    match request {
+        AttachRequest::Uprobe {
+            function: None,
+            offset: 0,
+            ..
+        } => Err(AttachRefusal::NothingToProbe),
+        AttachRequest::UprobeMulti { functions, .. } | AttachRequest::KprobeMulti { functions }
+            if functions.is_empty() =>
+        {
+            Err(AttachRefusal::NothingToProbe)
+        }
+        _ => Ok(kind),
+    }
+}

@@ -1,0 +1,169 @@
+//! The plan of a detach.
+
+use alloc::boxed::Box;
+
+use crate::action::Action;
+use crate::action::KernelAction;
+use crate::action::Plan;
+use crate::action::ProgramSource;
+use crate::action::StoreAction;
+use crate::action::TcFilter;
+use crate::kernel;
+use crate::kernel::LinkPlace;
+use crate::kernel::PinState;
+use crate::managed::Link;
+use crate::managed::LinkDetails;
+use crate::types::AbsolutePath;
+use crate::types::KernelLinkId;
+use crate::types::LinkId;
+
+/// What the world looks like before a detach, gathered once.
+#[derive(Clone, Debug)]
+pub struct DetachSnapshot {
+    /// The record.
+    pub link: Link,
+    /// What is at its pin; `None` where it has none.
+    pub pin: Option<PinState>,
+    /// What the kernel has under the link's id when the pin does not hold it.
+    pub unpinned: Option<kernel::Link>,
+    /// The pin of the program, to attach it again by a filter.
+    pub program_pin: AbsolutePath,
+}
+
+/// Why a detach is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DetachRefusal {
+    /// Something else is at the link's pin.
+    #[error("the pin {path} of link {id} now holds something else; it is left alone")]
+    PinIsNotOurs {
+        /// The link.
+        id: LinkId,
+        /// Its recorded pin.
+        path: AbsolutePath,
+    },
+    /// Its pin is gone, somebody else holds it, and links of its type cannot be detached then.
+    #[error(
+        "link {id} has lost its pin and somebody else holds kernel link {kernel}, which stays attached until they let go"
+    )]
+    HeldElsewhere {
+        /// The link.
+        id: LinkId,
+        /// The kernel's link.
+        kernel: KernelLinkId,
+    },
+}
+
+/// Plans a detach.
+///
+/// The order, and why: the record goes first, for it can be put back, and a detached link cannot. A filter can be put
+/// back too.
+///
+/// # Errors
+/// [`DetachRefusal::PinIsNotOurs`] when the pin holds another object, [`DetachRefusal::HeldElsewhere`] when it is gone
+/// and nothing we can do detaches the link.
+pub fn plan_detach(snapshot: &DetachSnapshot) -> Result<Plan, DetachRefusal> {
+    let mut plan = Plan::default();
+    let attached = add_detach(&mut plan, snapshot)?;
+    finish_detach(&mut plan, attached);
+    Ok(plan)
+}
+
+/// A kernel link that is to be detached.
+pub(super) struct AttachedLink {
+    link: KernelLinkId,
+    pin: Option<AbsolutePath>,
+}
+
+/// Appends the steps of a detach that can be undone; answers the link that is still to be detached.
+pub(super) fn add_detach(
+    plan: &mut Plan,
+    snapshot: &DetachSnapshot,
+) -> Result<Option<AttachedLink>, DetachRefusal> {
+    let link = &snapshot.link;
+    let at_pin = link.pin_path.as_ref().zip(snapshot.pin.as_ref());
+    let attached = match at_pin {
+        Some((path, PinState::Link(found))) if is_ours(link, found) => Some(AttachedLink {
+            link: found.id,
+            pin: Some(path.clone()),
+        }),
+        // Removed by hand: the link lives on when somebody else holds it.
+        None | Some((_, PinState::Free { .. })) => unpinned(snapshot)?,
+        Some((path, _)) => {
+            return Err(DetachRefusal::PinIsNotOurs {
+                id: link.id,
+                path: path.clone(),
+            });
+        }
+    };
+    if let Some(filter) = link.details.tc_filter() {
+        remove_filter(plan, snapshot, filter);
+    }
+    plan.push(
+        Action::Store(StoreAction::DeleteLink { id: link.id }),
+        Action::Store(StoreAction::SaveLink {
+            link: Box::new(link.clone()),
+        }),
+    );
+    Ok(attached)
+}
+
+fn unpinned(snapshot: &DetachSnapshot) -> Result<Option<AttachedLink>, DetachRefusal> {
+    let link = &snapshot.link;
+    match snapshot
+        .unpinned
+        .as_ref()
+        .filter(|found| is_ours(link, found))
+    {
+        None => Ok(None),
+        Some(found) if found.link_type.can_be_detached() => Ok(Some(AttachedLink {
+            link: found.id,
+            pin: None,
+        })),
+        Some(found) => Err(DetachRefusal::HeldElsewhere {
+            id: link.id,
+            kernel: found.id,
+        }),
+    }
+}
+
+/// A filter is there or not, without anything to hold it by; the queueing discipline stays, for to take it away would
+/// also take the filters that others have put there meanwhile.
+fn remove_filter(plan: &mut Plan, snapshot: &DetachSnapshot, filter: TcFilter) {
+    let program = snapshot.link.program;
+    plan.push(
+        Action::Kernel(KernelAction::RemoveTcFilter {
+            program,
+            filter: filter.clone(),
+        }),
+        Action::Kernel(KernelAction::AddTcFilter {
+            program: ProgramSource::Pinned {
+                program,
+                path: snapshot.program_pin.clone(),
+            },
+            filter,
+        }),
+    );
+}
+
+/// Appends the steps that nothing undoes.
+pub(super) fn finish_detach(plan: &mut Plan, links: impl IntoIterator<Item = AttachedLink>) {
+    for AttachedLink { link, pin } in links {
+        plan.push_irreversible(
+            Action::Kernel(KernelAction::DetachLink { link, pin }),
+            "a detached link does not come back",
+        );
+    }
+}
+
+/// Whether the kernel's link is that of a record. Links have neither tag nor load time: their id and what they hold must
+/// agree, the program or, for struct_ops, the map.
+#[must_use]
+pub fn is_ours(link: &Link, found: &kernel::Link) -> bool {
+    let holds = match (&link.details, &found.place) {
+        (LinkDetails::StructOps { map_id, .. }, LinkPlace::Map { map }) => {
+            map.is_none_or(|map| map == *map_id)
+        }
+        _ => link.program == found.program,
+    };
+    link.kernel == Some(found.id) && holds
+}

@@ -1,0 +1,514 @@
+//! Attaching and detaching.
+
+use super::*;
+use crate::action::Plan;
+use crate::action::ProbeSite;
+use crate::kernel::AttachOrder;
+use crate::kernel::AttachedProgram;
+use crate::kernel::KernelLinkType;
+use crate::kernel::LinkPlace;
+use crate::managed::AttachRequest;
+use crate::managed::AttachSpec;
+use crate::managed::InterfaceRequest;
+use crate::managed::Link;
+use crate::managed::LinkDetails;
+use crate::managed::LinkInterface;
+use crate::managed::ProbedFile;
+use crate::target::UsdtProbe;
+use crate::target::UsdtSpec;
+
+/// `enum bpf_link_type` of `linux/bpf.h`.
+const PERF_EVENT: KernelLinkType = KernelLinkType(7);
+const TCX: KernelLinkType = KernelLinkType(11);
+
+fn program(program_type: ProgramType) -> Program {
+    let mut program = managed(5, None, &[]);
+    program.load.program_type = program_type;
+    program
+}
+
+fn interface() -> InterfaceRequest {
+    InterfaceRequest {
+        name: InterfaceName::parse("eth0").unwrap(),
+        netns: None,
+    }
+}
+
+fn priority(number: i64) -> Priority {
+    Priority::new(number).unwrap()
+}
+
+fn tcx(number: i64) -> AttachRequest {
+    AttachRequest::Tcx {
+        interface: interface(),
+        direction: Direction::Ingress,
+        priority: priority(number),
+    }
+}
+
+fn tc() -> AttachRequest {
+    AttachRequest::Tc {
+        interface: interface(),
+        direction: Direction::Ingress,
+        priority: priority(1),
+        proceed_on: None,
+    }
+}
+
+fn at() -> LinkInterface {
+    LinkInterface {
+        interface: interface().name,
+        ifindex: IfIndex(2),
+        netns: None,
+        nsid: NetnsId(7),
+    }
+}
+
+fn link(id: u32, program: u32, kernel: Option<u32>, details: LinkDetails) -> Link {
+    Link {
+        id: LinkId(id),
+        program: ProgramId(program),
+        kernel: kernel.map(KernelLinkId),
+        pin_path: kernel.map(|_| layout().link_pin(LinkId(id))),
+        details,
+        metadata: BTreeMap::new(),
+        created_at: UnixTime(1),
+    }
+}
+
+fn tcx_link(id: u32, kernel: u32, number: i64) -> Link {
+    let details = LinkDetails::Tcx {
+        at: at(),
+        direction: Direction::Ingress,
+        priority: priority(number),
+    };
+    link(id, 100 + id, Some(kernel), details)
+}
+
+fn tc_link(id: u32, kernel: Option<u32>, filter: bool) -> Link {
+    let details = LinkDetails::Tc {
+        at: at(),
+        direction: Direction::Ingress,
+        priority: priority(0),
+        proceed_on: Vec::new(),
+        filter: filter.then_some(TC_FILTER),
+    };
+    link(id, 5, kernel, details)
+}
+
+/// The kernel's order: (program, link) pairs, a link of 0 is none.
+fn order(members: &[(u32, u32)]) -> AttachOrder {
+    let member = |(program, link): &(u32, u32)| AttachedProgram {
+        program: ProgramId(*program),
+        link: (*link != 0).then_some(KernelLinkId(*link)),
+    };
+    AttachOrder {
+        revision: 9,
+        members: members.iter().map(member).collect(),
+    }
+}
+
+fn at_interface(attached: Occupants, neighbours: Vec<Link>) -> AttachFacts {
+    AttachFacts::Interface(InterfaceFacts {
+        nsid: NetnsId(7),
+        ifindex: IfIndex(2),
+        attached,
+        neighbours,
+    })
+}
+
+fn attach(
+    program: Program,
+    request: AttachRequest,
+    facts: AttachFacts,
+) -> Result<Plan, AttachRefusal> {
+    let spec = AttachSpec {
+        program: program.id(),
+        request,
+        metadata: BTreeMap::new(),
+    };
+    let snapshot = AttachSnapshot {
+        pin: PinState::Program(observed(program.identity)),
+        program,
+        link: LinkId(3),
+        bpffs_mounted: true,
+        facts,
+        now: UnixTime(1),
+    };
+    plan_attach(&spec, &snapshot, &layout())
+}
+
+fn lines(plan: &Plan) -> Vec<String> {
+    plan.to_string().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_link_is_made_pinned_and_recorded_in_this_order() {
+    let request = AttachRequest::Tracepoint {
+        group: "sched".to_owned(),
+        name: "sched_switch".to_owned(),
+    };
+    let plan = attach(
+        program(ProgramType::Tracepoint),
+        request,
+        AttachFacts::Tracepoint(77),
+    )
+    .unwrap();
+    let expected = [
+        "bpffs   make directory /run/bpfman/fs/links",
+        "kernel  attach program 5 (/run/bpfman/fs/prog_5) to tracepoint 77",
+        "bpffs   pin link <kernel id of link 3> at /run/bpfman/fs/links/3",
+        "store   record link 3",
+    ];
+    assert_eq!(lines(&plan), expected);
+    let text = serde_json::to_string(&plan).unwrap();
+    assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
+}
+
+#[test]
+fn a_kernel_without_tcx_gets_a_filter() {
+    let facts = at_interface(Occupants::Filter(None), Vec::new());
+    let plan = attach(program(ProgramType::Tc), tc(), facts).unwrap();
+    let expected = [
+        "kernel  make clsact of interface 2",
+        "kernel  attach program 5 (/run/bpfman/fs/prog_5) as filter 50/0x1 ingress of interface 2",
+        "store   record link 3",
+    ];
+    assert_eq!(lines(&plan), expected);
+    let occupied = at_interface(Occupants::Filter(Some(ProgramId(8))), Vec::new());
+    let refusal = attach(program(ProgramType::Tc), tc(), occupied).unwrap_err();
+    assert!(
+        refusal.to_string().contains("already has program 8;"),
+        "{refusal}"
+    );
+}
+
+/// The kernel's order, our new priority, and the link to stand before.
+type Case = (&'static [(u32, u32)], i64, Option<u32>);
+
+#[test]
+fn tcx_stands_before_the_first_larger_priority_that_is_alive() {
+    let ours = || {
+        vec![
+            tcx_link(1, 11, 10),
+            tcx_link(2, 12, 20),
+            tcx_link(4, 14, 20),
+        ]
+    };
+    let table: [Case; 7] = [
+        (&[(101, 11), (102, 12), (104, 14)], 5, Some(11)),
+        (&[(101, 11), (102, 12), (104, 14)], 10, Some(12)),
+        (&[(101, 11), (102, 12), (104, 14)], 20, None),
+        // What the kernel no longer has is no anchor.
+        (&[(101, 11), (104, 14)], 10, Some(14)),
+        (&[], 5, None),
+        // Others keep their places.
+        (&[(900, 90), (101, 11), (901, 0), (102, 12)], 15, Some(12)),
+        (&[(900, 90)], 5, None),
+    ];
+    for (members, number, before) in table {
+        let facts = at_interface(Occupants::Order(order(members)), ours());
+        let plan = attach(program(ProgramType::Tcx), tcx(number), facts).unwrap();
+        let place = before.map_or(", last".to_owned(), |link| {
+            alloc::format!(", before link {link}")
+        });
+        let line = lines(&plan).remove(1);
+        assert!(line.ends_with(&place), "{members:?} {number}: {line}");
+    }
+}
+
+#[test]
+fn tcx_stands_before_the_program_of_tc() {
+    let facts = at_interface(
+        Occupants::Order(order(&[(5, 20)])),
+        vec![tc_link(2, Some(20), false)],
+    );
+    let mut other = program(ProgramType::Tcx);
+    other.identity.id = ProgramId(6);
+    let plan = attach(other, tcx(1_000), facts).unwrap();
+    assert!(lines(&plan)[1].ends_with(", before link 20"), "{plan}");
+}
+
+#[test]
+fn the_same_program_twice_and_a_second_one_alone_are_refused() {
+    let twice = at_interface(
+        Occupants::Order(order(&[(5, 11)])),
+        vec![tcx_link(1, 11, 10)],
+    );
+    let refusal = attach(program(ProgramType::Tcx), tcx(1), twice).unwrap_err();
+    assert!(
+        refusal
+            .to_string()
+            .ends_with("attached to tcx ingress of eth0 as link 1"),
+        "{refusal}"
+    );
+    let xdp = AttachRequest::Xdp {
+        interface: interface(),
+        priority: priority(1),
+        proceed_on: None,
+        mode: XdpMode::Auto,
+    };
+    let foreign = at_interface(Occupants::Order(order(&[(8, 0)])), Vec::new());
+    let refusal = attach(program(ProgramType::Xdp), xdp, foreign).unwrap_err();
+    assert!(
+        refusal
+            .to_string()
+            .contains("xdp of eth0 already has program 8;"),
+        "{refusal}"
+    );
+    // A record of an interface that is gone does not keep the one that has its number now.
+    let stale = at_interface(
+        Occupants::Order(order(&[])),
+        vec![tc_link(2, Some(20), false)],
+    );
+    attach(program(ProgramType::Tc), tc(), stale).unwrap();
+}
+
+#[test]
+fn only_kinds_that_fit_the_type_are_attached() {
+    let none = || AttachFacts::Nothing;
+    let kprobe = |function: &str| AttachRequest::Kprobe {
+        function: function.to_owned(),
+        offset: 0,
+    };
+    let table = [
+        (ProgramType::Kprobe, kprobe("f"), Ok(" to f+0")),
+        (
+            ProgramType::Kretprobe,
+            kprobe("f"),
+            Ok(" to the return of f+0"),
+        ),
+        (
+            ProgramType::Uprobe,
+            kprobe("f"),
+            Err("is a uprobe program; it cannot be attached as kprobe"),
+        ),
+        (
+            ProgramType::Lsm,
+            AttachRequest::Bound,
+            Ok(" to what it was loaded for"),
+        ),
+        (
+            ProgramType::Xdp,
+            AttachRequest::Bound,
+            Err("is a xdp program; it cannot be attached as"),
+        ),
+        (
+            ProgramType::CgroupSkb,
+            AttachRequest::Cgroup {
+                path: path("/c"),
+                direction: None,
+            },
+            Err("say ingress or egress"),
+        ),
+    ];
+    for (program_type, request, expected) in table {
+        let facts = match request {
+            AttachRequest::Cgroup { .. } => AttachFacts::Cgroup(1),
+            _ => none(),
+        };
+        match (attach(program(program_type), request, facts), expected) {
+            (Ok(plan), Ok(end)) => assert!(lines(&plan)[1].ends_with(end), "{plan}"),
+            (Err(refusal), Err(words)) => {
+                assert!(refusal.to_string().contains(words), "{refusal}");
+            }
+            (answer, _) => panic!("{program_type}: {answer:?}"),
+        }
+    }
+}
+
+fn usdt_facts(neighbours: Vec<Link>, max_entries: u32) -> AttachFacts {
+    let spec = UsdtSpec {
+        arguments: Vec::new(),
+    };
+    let site = |cookie| ProbeSite {
+        offset: 64,
+        counter_offset: 0,
+        cookie,
+    };
+    AttachFacts::Usdt(UsdtFacts {
+        path: path("/bin/probed"),
+        probe: UsdtProbe {
+            sites: vec![site(0), site(1)],
+            specs: vec![spec.clone(), spec],
+        },
+        specs: Some(kernel::Map {
+            id: MapId(40),
+            name: USDT_SPECS.to_owned(),
+            map_type: kernel::MapType(2),
+            key_size: 4,
+            value_size: 208,
+            max_entries,
+            flags: 0,
+            btf_id: 0,
+            map_extra: 0,
+            memlock: None,
+            frozen: false,
+        }),
+        neighbours,
+    })
+}
+
+fn usdt_link(id: u32, first_spec: u32, specs: u32) -> Link {
+    let details = LinkDetails::Usdt {
+        target: "/bin/probed".to_owned(),
+        provider: "p".to_owned(),
+        name: "n".to_owned(),
+        pid: None,
+        container_pid: None,
+        first_spec,
+        specs,
+    };
+    link(id, 5, Some(id), details)
+}
+
+#[test]
+fn static_probes_take_elements_that_no_other_link_refers_to() {
+    let request = || AttachRequest::Usdt {
+        file: ProbedFile {
+            target: "/bin/probed".to_owned(),
+            pid: None,
+            container_pid: None,
+        },
+        provider: "p".to_owned(),
+        name: "n".to_owned(),
+    };
+    let probed = || {
+        let mut program = managed(
+            5,
+            None,
+            &[(40, USDT_SPECS, Some("/run/bpfman/fs/maps/5/specs"))],
+        );
+        program.load.program_type = ProgramType::Usdt;
+        program
+    };
+    // What is taken, and the first of the two elements taken next.
+    let table: [(&[(u32, u32)], u32); 4] = [
+        (&[], 0),
+        (&[(0, 2)], 2),
+        (&[(2, 3)], 0),
+        (&[(0, 1), (2, 2)], 4),
+    ];
+    for (taken, first) in table {
+        let neighbours = (1..)
+            .zip(taken)
+            .map(|(id, (start, count))| usdt_link(id, *start, *count));
+        let facts = usdt_facts(neighbours.collect(), 256);
+        let plan = attach(probed(), request(), facts).unwrap();
+        let text = serde_json::to_string(&plan).unwrap();
+        assert!(
+            text.contains(&alloc::format!("\"first_spec\":{first},\"specs\":2")),
+            "{text}"
+        );
+        assert!(
+            text.contains(&alloc::format!("\"cookie\":{}", first + 1)),
+            "{text}"
+        );
+        assert_eq!(
+            lines(&plan)
+                .iter()
+                .filter(|line| line.contains("write an element"))
+                .count(),
+            2
+        );
+    }
+    let full = usdt_facts(vec![usdt_link(1, 0, 3)], 4);
+    let refusal = attach(probed(), request(), full).unwrap_err();
+    assert!(
+        refusal
+            .to_string()
+            .contains("no room for 2 more of 4 elements"),
+        "{refusal}"
+    );
+    let none = attach(
+        program(ProgramType::Usdt),
+        request(),
+        usdt_facts(Vec::new(), 4),
+    )
+    .unwrap_err();
+    assert_eq!(none, AttachRefusal::NoSpecMap(ProgramId(5)));
+}
+
+fn kernel_link(id: u32, program: u32, link_type: KernelLinkType) -> kernel::Link {
+    kernel::Link {
+        id: KernelLinkId(id),
+        program: ProgramId(program),
+        link_type,
+        place: LinkPlace::Unsaid,
+    }
+}
+
+fn detach(
+    link: Link,
+    pin: Option<PinState>,
+    unpinned: Option<kernel::Link>,
+) -> Result<Plan, DetachRefusal> {
+    plan_detach(&DetachSnapshot {
+        link,
+        pin,
+        unpinned,
+        program_pin: path("/run/bpfman/fs/prog_5"),
+    })
+}
+
+#[test]
+fn the_record_goes_before_what_nothing_brings_back() {
+    let ours = PinState::Link(kernel_link(11, 101, TCX));
+    let plan = detach(tcx_link(1, 11, 10), Some(ours), None).unwrap();
+    let expected = [
+        "store   delete link 1",
+        "kernel  detach link 11 and unpin it from /run/bpfman/fs/links/1",
+    ];
+    assert_eq!(lines(&plan), expected);
+    let plan = detach(tc_link(2, None, true), None, None).unwrap();
+    let expected = [
+        "kernel  detach program 5 as filter 50/0x1 ingress of interface 2",
+        "store   delete link 2",
+    ];
+    assert_eq!(lines(&plan), expected);
+}
+
+#[test]
+fn a_link_without_its_pin_is_detached_where_its_type_can_be() {
+    let free = || {
+        Some(PinState::Free {
+            ancestor: path("/run"),
+            on_bpffs: true,
+        })
+    };
+    let gone = detach(tcx_link(1, 11, 10), free(), None).unwrap();
+    assert_eq!(lines(&gone), ["store   delete link 1"]);
+    let alive = detach(tcx_link(1, 11, 10), free(), Some(kernel_link(11, 101, TCX))).unwrap();
+    assert_eq!(lines(&alive)[1], "kernel  detach link 11");
+    let held = detach(
+        tcx_link(1, 11, 10),
+        free(),
+        Some(kernel_link(11, 101, PERF_EVENT)),
+    );
+    assert!(
+        matches!(held, Err(DetachRefusal::HeldElsewhere { .. })),
+        "{held:?}"
+    );
+    // The kernel gave the id to a link of another program.
+    let recycled = detach(tcx_link(1, 11, 10), free(), Some(kernel_link(11, 102, TCX))).unwrap();
+    assert_eq!(lines(&recycled), ["store   delete link 1"]);
+    let foreign = PinState::Link(kernel_link(12, 101, TCX));
+    let refused = detach(tcx_link(1, 11, 10), Some(foreign), None);
+    assert!(
+        matches!(refused, Err(DetachRefusal::PinIsNotOurs { .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn positions_follow_priorities_and_then_arrival() {
+    let links = vec![
+        tcx_link(1, 11, 20),
+        tcx_link(2, 12, 10),
+        tcx_link(3, 13, 20),
+        tc_link(4, None, true),
+    ];
+    let places: Vec<_> = links.iter().map(|link| position(link, &links)).collect();
+    assert_eq!(places, [Some(1), Some(0), Some(2), Some(0)]);
+    assert_eq!(position(&usdt_link(5, 0, 1), &links), None);
+}

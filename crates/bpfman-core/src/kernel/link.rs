@@ -1,0 +1,126 @@
+//! What the kernel reports about links and about what is attached where.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::types::IfIndex;
+use crate::types::KernelLinkId;
+use crate::types::MapId;
+use crate::types::NetnsId;
+use crate::types::ProgramId;
+
+/// A link type as the kernel numbers it: `enum bpf_link_type` of `linux/bpf.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KernelLinkType(pub u32);
+
+/// Indexed by `enum bpf_link_type`.
+const LINK_TYPE_NAMES: [&str; 15] = [
+    "unspecified",
+    "raw_tracepoint",
+    "tracing",
+    "cgroup",
+    "iter",
+    "netns",
+    "xdp",
+    "perf_event",
+    "kprobe_multi",
+    "struct_ops",
+    "netfilter",
+    "tcx",
+    "uprobe_multi",
+    "netkit",
+    "sockmap",
+];
+
+impl KernelLinkType {
+    /// Whether a link of this type can be detached while others hold it (`detach` of `bpf_link_ops`). The others
+    /// stay attached until the last one lets go.
+    #[must_use]
+    pub fn can_be_detached(self) -> bool {
+        matches!(self.0, 3 | 5 | 6 | 9 | 10 | 11 | 13 | 14)
+    }
+
+    /// Whether the last holder of a link of this type waits for an RCU grace period: perf events.
+    #[must_use]
+    pub fn ends_slowly(self) -> bool {
+        self.0 == 7
+    }
+}
+
+impl fmt::Display for KernelLinkType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match LINK_TYPE_NAMES.get(self.0 as usize) {
+            Some(name) => f.write_str(name),
+            None => write!(f, "unknown({})", self.0),
+        }
+    }
+}
+
+/// One link as `bpf_link_info` (`linux/bpf.h`) describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Its id while it lives.
+    pub id: KernelLinkId,
+    /// The program it holds; a link may be given another. 0 for a struct_ops link, whose map holds several.
+    pub program: ProgramId,
+    /// Its type.
+    pub link_type: KernelLinkType,
+    /// Where it is attached, as far as the kernel says.
+    pub place: LinkPlace,
+}
+
+/// Where a link is attached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "place", rename_all = "snake_case")]
+pub enum LinkPlace {
+    /// To an interface.
+    Interface {
+        /// Its index; `None` once the interface is gone and the link does nothing.
+        ifindex: Option<IfIndex>,
+    },
+    /// To a cgroup.
+    Cgroup {
+        /// The cgroup's id; 0 once it is gone.
+        cgroup: u64,
+    },
+    /// To a network namespace.
+    Namespace {
+        /// Its inode; 0 once it is gone.
+        netns: NetnsId,
+    },
+    /// It registers the struct_ops map.
+    Map {
+        /// The map; `None` once it is detached and the link does nothing.
+        map: Option<MapId>,
+    },
+    /// To something with a name: a raw tracepoint.
+    Named {
+        /// The name.
+        name: String,
+    },
+    /// The kernel does not say.
+    Unsaid,
+}
+
+/// The programs at an attach point that the kernel keeps in order (tcx, netkit).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachOrder {
+    /// Changes with every change of the order; an attach that names an older one is refused.
+    pub revision: u64,
+    /// First to last.
+    pub members: Vec<AttachedProgram>,
+}
+
+/// One program at an attach point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachedProgram {
+    /// The program.
+    pub program: ProgramId,
+    /// Its link; `None` when it was attached without one.
+    pub link: Option<KernelLinkId>,
+}

@@ -1,0 +1,166 @@
+//! The kinds of links, and which program types each takes.
+
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use core::fmt;
+
+use serde::Deserialize;
+use serde::Deserializer;
+use serde::Serialize;
+use serde::Serializer;
+use serde::de::Error;
+
+use super::ProgramType;
+
+macro_rules! link_kinds {
+    ($($(#[$doc:meta])* $variant:ident $name:literal [$($program:pat_param)|+])*) => {
+        /// A kind of link.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum LinkKind {
+            $($(#[$doc])* #[doc = concat!("`", $name, "`.")] $variant,)*
+        }
+
+        impl LinkKind {
+            /// Every kind, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name on the command line and in JSON.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// Whether a program of this type can have a link of this kind.
+            #[must_use]
+            pub fn takes(self, program_type: ProgramType) -> bool {
+                use ProgramType as T;
+                match self {
+                    $(Self::$variant => matches!(program_type, $($program)|+),)*
+                }
+            }
+        }
+    };
+}
+
+link_kinds! {
+    Xdp "xdp" [T::Xdp]
+    Tc "tc" [T::Tc | T::Tcx]
+    Tcx "tcx" [T::Tc | T::Tcx]
+    Netkit "netkit" [T::NetkitPrimary | T::NetkitPeer]
+    Tracepoint "tracepoint" [T::Tracepoint]
+    RawTracepoint "raw_tracepoint" [T::RawTracepoint | T::RawTracepointWritable]
+    TpBtf "tp_btf" [T::TpBtf]
+    Kprobe "kprobe" [T::Kprobe | T::Ksyscall]
+    Kretprobe "kretprobe" [T::Kretprobe | T::Kretsyscall]
+    KprobeMulti "kprobe_multi" [T::KprobeMulti | T::KretprobeMulti | T::KprobeSession]
+    Uprobe "uprobe" [T::Uprobe]
+    Uretprobe "uretprobe" [T::Uretprobe]
+    UprobeMulti "uprobe_multi" [T::UprobeMulti | T::UretprobeMulti | T::UprobeSession]
+    Usdt "usdt" [T::Usdt]
+    Fentry "fentry" [T::Fentry]
+    Fexit "fexit" [T::Fexit]
+    FmodRet "fmod_ret" [T::FmodRet]
+    Fsession "fsession" [T::Fsession]
+    Lsm "lsm" [T::Lsm]
+    Freplace "freplace" [T::Freplace]
+    PerfEvent "perf_event" [T::PerfEvent]
+    Cgroup "cgroup" [
+        T::CgroupSkb | T::CgroupSkbIngress | T::CgroupSkbEgress | T::CgroupSockCreate | T::CgroupSockRelease
+        | T::CgroupPostBind4 | T::CgroupPostBind6 | T::CgroupBind4 | T::CgroupBind6 | T::CgroupConnect4
+        | T::CgroupConnect6 | T::CgroupConnectUnix | T::CgroupSendmsg4 | T::CgroupSendmsg6 | T::CgroupSendmsgUnix
+        | T::CgroupRecvmsg4 | T::CgroupRecvmsg6 | T::CgroupRecvmsgUnix | T::CgroupGetpeername4
+        | T::CgroupGetpeername6 | T::CgroupGetpeernameUnix | T::CgroupGetsockname4 | T::CgroupGetsockname6
+        | T::CgroupGetsocknameUnix | T::CgroupSysctl | T::CgroupGetsockopt | T::CgroupSetsockopt
+        | T::CgroupDevice | T::LsmCgroup | T::SockOps
+    ]
+    SkLookup "sk_lookup" [T::SkLookup]
+    FlowDissector "flow_dissector" [T::FlowDissector]
+    Netfilter "netfilter" [T::Netfilter]
+    Iter "iter" [T::Iter]
+    StructOps "struct_ops" [T::StructOps]
+    Sockmap "sockmap" [
+        T::SkMsg | T::SkSkb | T::SkSkbStreamParser | T::SkSkbStreamVerdict | T::SkSkbVerdict
+    ]
+}
+
+/// A kind that is not in the table.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown link kind `{0}`")]
+pub struct UnknownLinkKind(pub String);
+
+impl LinkKind {
+    /// Reads a kind.
+    ///
+    /// # Errors
+    /// [`UnknownLinkKind`] for a text that is no name of the table.
+    pub fn parse(text: &str) -> Result<Self, UnknownLinkKind> {
+        let found = Self::ALL.iter().find(|kind| kind.name() == text);
+        found
+            .copied()
+            .ok_or_else(|| UnknownLinkKind(text.to_owned()))
+    }
+}
+
+impl fmt::Display for LinkKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for LinkKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for LinkKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    /// The types that no link holds: others name them, call them or run them once.
+    const WITHOUT_LINKS: &[ProgramType] = &[
+        ProgramType::XdpDevmap,
+        ProgramType::XdpCpumap,
+        ProgramType::TcAction,
+        ProgramType::SocketFilter,
+        ProgramType::SkReuseport,
+        ProgramType::SkReuseportMigrate,
+        ProgramType::Syscall,
+        ProgramType::LircMode2,
+        ProgramType::LwtIn,
+        ProgramType::LwtOut,
+        ProgramType::LwtXmit,
+        ProgramType::LwtSeg6local,
+    ];
+
+    #[test]
+    fn every_program_type_has_a_link_kind_or_is_known_to_have_none() {
+        for program_type in ProgramType::ALL {
+            let kinds: Vec<_> = LinkKind::ALL
+                .iter()
+                .filter(|kind| kind.takes(*program_type))
+                .collect();
+            let none = WITHOUT_LINKS.contains(program_type);
+            assert_eq!(kinds.is_empty(), none, "{program_type}: {kinds:?}");
+        }
+    }
+
+    #[test]
+    fn a_kind_is_read_back_from_its_name() {
+        for kind in LinkKind::ALL {
+            assert_eq!(LinkKind::parse(kind.name()), Ok(*kind));
+        }
+        assert!(LinkKind::parse("nosuch").is_err());
+    }
+}

@@ -1,0 +1,203 @@
+//! What a user names, in the kernel's terms: interfaces, tracepoints, functions, files and cgroups.
+//!
+//! [`SystemTargets`] only reads. What it answers goes into a plan, so that the plan says what it will do; whatever
+//! does not exist is refused here, with the names that may have been meant.
+
+mod cgroup;
+mod error;
+mod functions;
+mod layouts;
+mod libraries;
+mod network;
+mod probes;
+mod roots;
+mod tracefs;
+
+use bpfman_core::action::ProbeSite;
+use bpfman_core::managed::ProbedFile;
+use bpfman_core::target::UsdtProbe;
+use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::IfIndex;
+use bpfman_core::types::InterfaceName;
+use bpfman_core::types::NetnsId;
+
+pub use error::TargetError;
+pub use functions::FunctionVerdict;
+pub use functions::MAX_FUNCTIONS;
+pub use roots::ResolvedFile;
+
+/// Finds what programs are attached to.
+pub trait Targets {
+    /// The network namespace of a file; the caller's own without one.
+    ///
+    /// # Errors
+    /// [`TargetError`] when the file is none, or cannot be read.
+    fn namespace(&self, path: Option<&AbsolutePath>) -> Result<NetnsId, TargetError>;
+
+    /// An interface of a namespace.
+    ///
+    /// # Errors
+    /// [`TargetError::UnknownInterface`], or what [`Targets::namespace`] refuses.
+    fn interface(
+        &self,
+        netns: Option<&AbsolutePath>,
+        name: &InterfaceName,
+    ) -> Result<(NetnsId, IfIndex), TargetError>;
+
+    /// The id of a tracepoint.
+    ///
+    /// # Errors
+    /// [`TargetError::UnknownTracepoint`], or why tracefs cannot be read.
+    fn tracepoint(&self, group: &str, name: &str) -> Result<u64, TargetError>;
+
+    /// Explains a raw tracepoint that the kernel refused. One that has no event of its own is not listed anywhere,
+    /// so this is no check before attaching.
+    ///
+    /// # Errors
+    /// [`TargetError::UnknownRawTracepoint`] when no event of this name is listed, or why there is no list.
+    fn raw_tracepoint(&self, name: &str) -> Result<(), TargetError>;
+
+    /// Explains a function of the kernel that the kernel refused to probe.
+    ///
+    /// # Errors
+    /// [`TargetError::System`] when `/proc/kallsyms` cannot be read.
+    fn kernel_function(&self, name: &str) -> Result<FunctionVerdict, TargetError>;
+
+    /// The traceable functions of the kernel that a pattern with `*` or `?` describes, sorted.
+    ///
+    /// # Errors
+    /// [`TargetError`] when there is none, there are more than [`MAX_FUNCTIONS`], or the list cannot be read.
+    fn kernel_functions(&self, pattern: &str) -> Result<Vec<String>, TargetError>;
+
+    /// The file that is to be probed.
+    ///
+    /// # Errors
+    /// [`TargetError`] when file, library or process is not there.
+    fn probed_file(&self, file: &ProbedFile) -> Result<ResolvedFile, TargetError>;
+
+    /// An instruction: `offset` bytes into a function, or into the file.
+    ///
+    /// # Errors
+    /// [`TargetError`] when there is no such function, or the offset is beyond the file.
+    fn uprobe(
+        &self,
+        file: &ResolvedFile,
+        function: Option<&str>,
+        offset: u64,
+    ) -> Result<ProbeSite, TargetError>;
+
+    /// The first instructions of several functions, in their order.
+    ///
+    /// # Errors
+    /// [`TargetError`] for the first function that is not there.
+    fn uprobe_multi(
+        &self,
+        file: &ResolvedFile,
+        functions: &[String],
+    ) -> Result<Vec<ProbeSite>, TargetError>;
+
+    /// A probe that the file's author placed. The cookies count its specs from 0.
+    ///
+    /// # Errors
+    /// [`TargetError`] when there is no such probe, or its arguments cannot be read by a program.
+    fn usdt(
+        &self,
+        file: &ResolvedFile,
+        provider: &str,
+        name: &str,
+    ) -> Result<UsdtProbe, TargetError>;
+
+    /// The id of a cgroup.
+    ///
+    /// # Errors
+    /// [`TargetError::NotACgroup`], or why it cannot be looked at.
+    fn cgroup(&self, path: &AbsolutePath) -> Result<u64, TargetError>;
+
+    /// The bytes of an object file that was kept when it was loaded.
+    ///
+    /// # Errors
+    /// [`TargetError::System`] when it cannot be read.
+    fn kept_object(&self, path: &AbsolutePath) -> Result<Vec<u8>, TargetError>;
+
+    /// The types of the kernel itself (BTF).
+    ///
+    /// # Errors
+    /// [`TargetError::System`] when the kernel does not publish them.
+    fn kernel_types(&self) -> Result<Vec<u8>, TargetError>;
+}
+
+/// The targets of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemTargets;
+
+impl Targets for SystemTargets {
+    fn namespace(&self, path: Option<&AbsolutePath>) -> Result<NetnsId, TargetError> {
+        network::namespace(path)
+    }
+
+    fn interface(
+        &self,
+        netns: Option<&AbsolutePath>,
+        name: &InterfaceName,
+    ) -> Result<(NetnsId, IfIndex), TargetError> {
+        network::interface(netns, name)
+    }
+
+    fn tracepoint(&self, group: &str, name: &str) -> Result<u64, TargetError> {
+        tracefs::tracepoint(group, name)
+    }
+
+    fn raw_tracepoint(&self, name: &str) -> Result<(), TargetError> {
+        tracefs::raw_tracepoint(name)
+    }
+
+    fn kernel_function(&self, name: &str) -> Result<FunctionVerdict, TargetError> {
+        functions::verdict(name)
+    }
+
+    fn kernel_functions(&self, pattern: &str) -> Result<Vec<String>, TargetError> {
+        functions::matching(pattern)
+    }
+
+    fn probed_file(&self, file: &ProbedFile) -> Result<ResolvedFile, TargetError> {
+        libraries::probed_file(file)
+    }
+
+    fn uprobe(
+        &self,
+        file: &ResolvedFile,
+        function: Option<&str>,
+        offset: u64,
+    ) -> Result<ProbeSite, TargetError> {
+        probes::uprobe(file, function, offset)
+    }
+
+    fn uprobe_multi(
+        &self,
+        file: &ResolvedFile,
+        functions: &[String],
+    ) -> Result<Vec<ProbeSite>, TargetError> {
+        probes::uprobe_multi(file, functions)
+    }
+
+    fn usdt(
+        &self,
+        file: &ResolvedFile,
+        provider: &str,
+        name: &str,
+    ) -> Result<UsdtProbe, TargetError> {
+        probes::usdt(file, provider, name)
+    }
+
+    fn cgroup(&self, path: &AbsolutePath) -> Result<u64, TargetError> {
+        cgroup::id(path)
+    }
+
+    fn kept_object(&self, path: &AbsolutePath) -> Result<Vec<u8>, TargetError> {
+        layouts::kept_object(path)
+    }
+
+    fn kernel_types(&self) -> Result<Vec<u8>, TargetError> {
+        layouts::kernel_types()
+    }
+}

@@ -1,0 +1,122 @@
+//! Network namespaces and their interfaces.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::thread;
+
+use bpfman_core::target::suggest;
+use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::IfIndex;
+use bpfman_core::types::InterfaceName;
+use bpfman_core::types::NetnsId;
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::net::AddressFamily;
+use rustix::net::SocketFlags;
+use rustix::net::SocketType;
+use rustix::net::netdevice;
+use rustix::thread::LinkNameSpaceType;
+use rustix::thread::move_into_link_name_space;
+
+use super::TargetError;
+
+/// NSFS_MAGIC of `linux/magic.h`.
+const NSFS_MAGIC: u64 = 0x6e73_6673;
+/// Not `/proc/self`: that is the main thread, which may be in another namespace.
+const OWN_NAMESPACE: &str = "/proc/thread-self/ns/net";
+const OWN_INTERFACES: &str = "/proc/thread-self/net/dev";
+
+pub(super) fn namespace(path: Option<&AbsolutePath>) -> Result<NetnsId, TargetError> {
+    within(path, Ok)
+}
+
+pub(super) fn interface(
+    netns: Option<&AbsolutePath>,
+    name: &InterfaceName,
+) -> Result<(NetnsId, IfIndex), TargetError> {
+    within(netns, |id| match index_here(name) {
+        Ok(Some(index)) => Ok((id, index)),
+        Ok(None) => Err(TargetError::UnknownInterface {
+            name: name.clone(),
+            netns: netns.cloned(),
+            similar: similar_here(name),
+        }),
+        Err(source) => Err(TargetError::system(format!("interface {name}"), source)),
+    })
+}
+
+/// Calls `look` inside a namespace. A thread of its own enters it, and ends there: nothing can be left behind in it.
+fn within<T: Send>(
+    path: Option<&AbsolutePath>,
+    look: impl FnOnce(NetnsId) -> Result<T, TargetError> + Send,
+) -> Result<T, TargetError> {
+    let Some(path) = path else {
+        let own = fs::metadata(OWN_NAMESPACE);
+        let own = own.map_err(|source| TargetError::system(OWN_NAMESPACE, source))?;
+        return look(NetnsId(own.ino()));
+    };
+    let (id, namespace) = open(path)?;
+    let enter = || {
+        let entered =
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network));
+        match entered {
+            Ok(()) => look(id),
+            // It is a namespace of another type.
+            Err(Errno::INVAL) => Err(TargetError::NotANamespace { path: path.clone() }),
+            Err(source) => Err(TargetError::system(format!("namespace {path}"), source)),
+        }
+    };
+    let failed = |source| TargetError::system(format!("namespace {path}"), source);
+    thread::scope(|scope| {
+        let thread = thread::Builder::new()
+            .spawn_scoped(scope, enter)
+            .map_err(failed)?;
+        match thread.join() {
+            Ok(answer) => answer,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// Opens a namespace's file. What else is at the path, a pipe or a device, is looked at without opening it.
+fn open(path: &AbsolutePath) -> Result<(NetnsId, OwnedFd), TargetError> {
+    let failed = |source: Errno| TargetError::system(format!("namespace {path}"), source);
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let found = rustix::fs::open(path.as_str(), flags, Mode::empty()).map_err(failed)?;
+    let system = rustix::fs::fstatfs(&found).map_err(failed)?;
+    if system.f_type.cast_unsigned() != NSFS_MAGIC {
+        return Err(TargetError::NotANamespace { path: path.clone() });
+    }
+    let inode = rustix::fs::fstat(&found).map_err(failed)?.st_ino;
+    let itself = format!("/proc/self/fd/{}", found.as_raw_fd());
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(itself, flags, Mode::empty()).map_err(failed)?;
+    Ok((NetnsId(inode), opened))
+}
+
+fn index_here(name: &InterfaceName) -> io::Result<Option<IfIndex>> {
+    // A socket belongs to the namespace of the thread that makes it; of which family it is does not matter.
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    match netdevice::name_to_index(&socket, name.as_str()) {
+        Ok(index) => Ok(Some(IfIndex(index))),
+        Err(Errno::NODEV) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn similar_here(name: &InterfaceName) -> Vec<String> {
+    let table = fs::read_to_string(OWN_INTERFACES).unwrap_or_default();
+    let names = table.lines().skip(2);
+    let names = names.filter_map(|line| Some(line.split_once(':')?.0.trim()));
+    suggest(name.as_str(), names)
+}

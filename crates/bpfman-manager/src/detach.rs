@@ -1,0 +1,141 @@
+//! Detach.
+
+use std::collections::BTreeMap;
+
+use bpfman_core::action::Plan;
+use bpfman_core::compute::DetachSnapshot;
+use bpfman_core::compute::plan_detach;
+use bpfman_core::kernel;
+use bpfman_core::kernel::PinState;
+use bpfman_core::managed::Link;
+use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::KernelLinkId;
+use bpfman_core::types::LinkId;
+use bpfman_interpreter::executor::Executor;
+use bpfman_interpreter::interfaces::Detail;
+use bpfman_interpreter::interfaces::LinkReader;
+use bpfman_interpreter::runtime::ReaderStore;
+use bpfman_interpreter::runtime::WriterStore;
+
+use crate::Manager;
+use crate::ManagerError;
+
+/// What became of one link of a batch.
+pub type Detached = (LinkId, Result<(), ManagerError>);
+
+impl Manager<'_> {
+    /// Detaches links, each for itself: one failure does not keep the others. Returns when none is attached any more;
+    /// what the kernel ends later is waited for together, for some kinds take tens of milliseconds.
+    ///
+    /// # Errors
+    /// When the writer cannot begin. What went wrong with a link is with its id.
+    pub fn detach(&mut self, ids: &[LinkId]) -> Result<Vec<Detached>, ManagerError> {
+        // Nothing is made for links that nobody recorded.
+        if self.runtime.reader()?.is_none() {
+            let missing = |id: &LinkId| (*id, Err(ManagerError::NoSuchLink(*id)));
+            return Ok(ids.iter().map(missing).collect());
+        }
+        let (mut store, _lock) = self.runtime.writer()?;
+        let mut ending: BTreeMap<KernelLinkId, LinkId> = BTreeMap::new();
+        let mut results: Vec<Detached> = Vec::new();
+        for id in ids {
+            let done = self.detach_one(*id, &mut *store);
+            let done = done.map(|links| ending.extend(links.into_iter().map(|link| (link, *id))));
+            results.push((*id, done));
+        }
+        let waited: Vec<KernelLinkId> = ending.keys().copied().collect();
+        for left in self.left_after(&waited)? {
+            let late = results
+                .iter_mut()
+                .find(|(id, _)| Some(id) == ending.get(&left));
+            if let Some((_, result)) = late {
+                *result = Err(ManagerError::StillAttached(left));
+            }
+        }
+        Ok(results)
+    }
+
+    /// Waits for the end of links; answers which somebody else keeps.
+    pub(crate) fn left_after(
+        &mut self,
+        links: &[KernelLinkId],
+    ) -> Result<Vec<KernelLinkId>, ManagerError> {
+        match links {
+            [] => Ok(Vec::new()),
+            links => Ok(self.kernel.await_links_gone(links)?),
+        }
+    }
+
+    /// The plan of a detach, without any effect.
+    ///
+    /// # Errors
+    /// As for each link of [`Self::detach`], as far as a plan can tell.
+    pub fn plan_detach(&mut self, id: LinkId) -> Result<Plan, ManagerError> {
+        let store = self.runtime.reader()?.ok_or(ManagerError::NoSuchLink(id))?;
+        self.detach_plan(id, &*store)
+    }
+
+    fn detach_one(
+        &mut self,
+        id: LinkId,
+        store: &mut dyn WriterStore,
+    ) -> Result<Vec<KernelLinkId>, ManagerError> {
+        let plan = self.detach_plan(id, store)?;
+        let mut executor = Executor {
+            kernel: &mut *self.kernel,
+            files: &mut *self.files,
+            store,
+            object: &[],
+        };
+        Ok(executor.run(&plan)?.let_go)
+    }
+
+    fn detach_plan<S: ReaderStore + ?Sized>(
+        &mut self,
+        id: LinkId,
+        store: &S,
+    ) -> Result<Plan, ManagerError> {
+        let link = store.link(id)?;
+        let program_pin = store.get(link.program)?.pin_path;
+        let snapshot = self.detach_snapshot(link, program_pin, store)?;
+        Ok(plan_detach(&snapshot)?)
+    }
+
+    /// What there is of a link. The kernel is asked by id only when the pin does not answer.
+    pub(crate) fn detach_snapshot<S: LinkReader + ?Sized>(
+        &mut self,
+        link: Link,
+        program_pin: AbsolutePath,
+        store: &S,
+    ) -> Result<DetachSnapshot, ManagerError> {
+        let pin = match &link.pin_path {
+            Some(path) => Some(self.kernel.pin_state(path, Detail::Info)?),
+            None => None,
+        };
+        let unpinned = match &pin {
+            Some(PinState::Free { .. }) | None => self.unpinned(&link, store)?,
+            _ => None,
+        };
+        Ok(DetachSnapshot {
+            link,
+            pin,
+            unpinned,
+            program_pin,
+        })
+    }
+
+    /// A link without a pin. One whose pin was removed a moment ago may be about to end.
+    fn unpinned<S: LinkReader + ?Sized>(
+        &mut self,
+        link: &Link,
+        store: &S,
+    ) -> Result<Option<kernel::Link>, ManagerError> {
+        match self.kernel_link(link, store)? {
+            Some(found) if !found.link_type.can_be_detached() => {
+                self.kernel.await_links_gone(&[found.id])?;
+                self.kernel_link(link, store)
+            }
+            found => Ok(found),
+        }
+    }
+}

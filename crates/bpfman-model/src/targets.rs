@@ -1,0 +1,212 @@
+//! What a user names, in the simulated kernel's terms.
+
+use std::io;
+
+use bpfman_core::action::ProbeSite;
+use bpfman_core::managed::ProbedFile;
+use bpfman_core::target::FunctionError;
+use bpfman_core::target::UsdtError;
+use bpfman_core::target::UsdtProbe;
+use bpfman_core::target::matches_pattern;
+use bpfman_core::target::suggest;
+use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::IfIndex;
+use bpfman_core::types::InterfaceName;
+use bpfman_core::types::NetnsId;
+use bpfman_interpreter::targets::FunctionVerdict;
+use bpfman_interpreter::targets::ResolvedFile;
+use bpfman_interpreter::targets::TargetError;
+use bpfman_interpreter::targets::Targets;
+
+use crate::Content;
+use crate::state::Shared;
+use crate::tree::Node;
+
+/// The targets of a simulated machine.
+#[derive(Debug)]
+pub struct SimulatedTargets {
+    state: Shared,
+}
+
+impl SimulatedTargets {
+    pub(crate) fn new(state: Shared) -> Self {
+        Self { state }
+    }
+}
+
+fn missing_file(path: &str) -> TargetError {
+    TargetError::NoSuchFile {
+        path: path.to_owned(),
+        container_pid: None,
+    }
+}
+
+impl Targets for SimulatedTargets {
+    fn namespace(&self, path: Option<&AbsolutePath>) -> Result<NetnsId, TargetError> {
+        let found = self.state.borrow().network.namespace(path);
+        found.map_err(|errno| TargetError::System {
+            what: path.map_or_else(String::new, |path| format!("namespace {path}")),
+            source: io::Error::from_raw_os_error(errno as i32),
+        })
+    }
+
+    fn interface(
+        &self,
+        netns: Option<&AbsolutePath>,
+        name: &InterfaceName,
+    ) -> Result<(NetnsId, IfIndex), TargetError> {
+        let nsid = self.namespace(netns)?;
+        let network = &self.state.borrow().network;
+        let index = network.interface(nsid, name);
+        let index = index.ok_or_else(|| TargetError::UnknownInterface {
+            name: name.clone(),
+            netns: netns.cloned(),
+            similar: suggest(name.as_str(), network.interface_names(nsid)),
+        })?;
+        Ok((nsid, index))
+    }
+
+    fn tracepoint(&self, group: &str, name: &str) -> Result<u64, TargetError> {
+        let tracepoints = &self.state.borrow().catalogue.tracepoints;
+        let found = tracepoints.get(&(group.to_owned(), name.to_owned()));
+        let of_group = tracepoints.keys().filter(|(of, _)| of == group);
+        found
+            .copied()
+            .ok_or_else(|| TargetError::UnknownTracepoint {
+                group: group.to_owned(),
+                name: name.to_owned(),
+                similar: suggest(name, of_group.map(|(_, name)| name.as_str())),
+            })
+    }
+
+    fn raw_tracepoint(&self, name: &str) -> Result<(), TargetError> {
+        let known = &self.state.borrow().catalogue.raw_tracepoints;
+        if known.contains(name) {
+            return Ok(());
+        }
+        Err(TargetError::UnknownRawTracepoint {
+            name: name.to_owned(),
+            similar: suggest(name, known.iter().map(String::as_str)),
+        })
+    }
+
+    fn kernel_function(&self, name: &str) -> Result<FunctionVerdict, TargetError> {
+        let functions = &self.state.borrow().catalogue.functions;
+        Ok(match functions.get(name) {
+            Some(true) => FunctionVerdict::Traceable,
+            Some(false) => FunctionVerdict::NotTraceable,
+            None => FunctionVerdict::Unknown {
+                similar: suggest(name, functions.keys().map(String::as_str)),
+            },
+        })
+    }
+
+    fn kernel_functions(&self, pattern: &str) -> Result<Vec<String>, TargetError> {
+        let functions = &self.state.borrow().catalogue.functions;
+        let traceable = functions.iter().filter(|(_, traceable)| **traceable);
+        let names = traceable.map(|(name, _)| name);
+        let found: Vec<String> = names
+            .filter(|name| matches_pattern(pattern, name))
+            .cloned()
+            .collect();
+        if found.is_empty() {
+            let pattern = pattern.to_owned();
+            return Err(TargetError::NoFunctionMatches { pattern });
+        }
+        Ok(found)
+    }
+
+    fn probed_file(&self, file: &ProbedFile) -> Result<ResolvedFile, TargetError> {
+        let target = file.target.as_str();
+        let path = AbsolutePath::parse(target);
+        let path = path.map_err(|_| TargetError::NeitherPathNorLibrary {
+            target: target.to_owned(),
+        })?;
+        match self.state.borrow().tree.lookup(&path) {
+            Ok(Node::File(_)) => Ok(ResolvedFile {
+                shown: path.clone(),
+                path,
+            }),
+            Ok(_) => Err(TargetError::NotAFile { path }),
+            Err(_) => Err(missing_file(target)),
+        }
+    }
+
+    fn uprobe(
+        &self,
+        file: &ResolvedFile,
+        function: Option<&str>,
+        offset: u64,
+    ) -> Result<ProbeSite, TargetError> {
+        let start = match function {
+            None => 0,
+            Some(name) => {
+                let functions = &self.state.borrow().catalogue.file_functions;
+                let found = functions
+                    .get(&(file.path.clone(), name.to_owned()))
+                    .copied();
+                let names = functions.keys().filter(|(path, _)| *path == file.path);
+                found.ok_or_else(|| TargetError::Function {
+                    path: file.shown.clone(),
+                    function: name.to_owned(),
+                    source: FunctionError::Unknown,
+                    similar: suggest(name, names.map(|(_, name)| name.as_str())),
+                })?
+            }
+        };
+        Ok(ProbeSite {
+            offset: start + offset,
+            counter_offset: 0,
+            cookie: 0,
+        })
+    }
+
+    fn uprobe_multi(
+        &self,
+        file: &ResolvedFile,
+        functions: &[String],
+    ) -> Result<Vec<ProbeSite>, TargetError> {
+        let site = |name: &String| self.uprobe(file, Some(name), 0);
+        functions.iter().map(site).collect()
+    }
+
+    fn usdt(
+        &self,
+        file: &ResolvedFile,
+        provider: &str,
+        name: &str,
+    ) -> Result<UsdtProbe, TargetError> {
+        let probes = &self.state.borrow().catalogue.probes;
+        let key = (file.path.clone(), provider.to_owned(), name.to_owned());
+        let found = probes.get(&key).cloned();
+        found.ok_or_else(|| TargetError::Probe {
+            path: file.shown.clone(),
+            probe: format!("{provider}:{name}"),
+            source: UsdtError::Unknown,
+            similar: Vec::new(),
+        })
+    }
+
+    fn cgroup(&self, path: &AbsolutePath) -> Result<u64, TargetError> {
+        let found = self.state.borrow().catalogue.cgroups.get(path).copied();
+        found.ok_or_else(|| TargetError::NotACgroup {
+            path: path.clone(),
+            version_1: false,
+        })
+    }
+
+    fn kept_object(&self, path: &AbsolutePath) -> Result<Vec<u8>, TargetError> {
+        match self.state.borrow().tree.lookup(path) {
+            Ok(Node::File(Content(bytes))) => Ok(bytes.to_vec()),
+            _ => Err(missing_file(path.as_str())),
+        }
+    }
+
+    /// This kernel does not publish its types.
+    fn kernel_types(&self) -> Result<Vec<u8>, TargetError> {
+        Err(TargetError::System {
+            what: "the kernel's types".to_owned(),
+            source: io::ErrorKind::NotFound.into(),
+        })
+    }
+}

@@ -1,0 +1,295 @@
+//! The commands on links.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use bpfman_core::managed::AttachRequest;
+use bpfman_core::managed::AttachSpec;
+use bpfman_core::managed::InterfaceRequest;
+use bpfman_core::managed::Link;
+use bpfman_core::managed::ProbedFile;
+use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::LinkId;
+use bpfman_core::types::ProgramId;
+use bpfman_manager::LinkListing;
+use bpfman_manager::Manager;
+use bpfman_manager::ManagerError;
+
+use super::batch;
+use crate::args::AttachArgs;
+use crate::args::AttachKind;
+use crate::args::DetachArgs;
+use crate::args::GetLinkArgs;
+use crate::args::Global;
+use crate::args::InterfaceArgs;
+use crate::args::LinkDeleteArgs;
+use crate::args::LinkListArgs;
+use crate::args::NetfilterArgs;
+use crate::args::PerfEventArgs;
+use crate::args::ProbedFileArgs;
+use crate::args::TcArgs;
+use crate::args::UsdtArgs;
+use crate::args::XdpArgs;
+use crate::config::Config;
+use crate::output;
+use crate::report::Failure;
+use crate::world::absolute;
+use crate::world::now;
+use crate::world::with_manager;
+
+/// Where `ip netns` keeps the namespaces that it gave names.
+const NAMED_NAMESPACES: &str = "/run/netns";
+
+pub(crate) fn attach(global: &Global, args: &AttachArgs) -> Result<(), Failure> {
+    let config = Config::read(global.config.as_deref())?;
+    let (program, options) = args.kind.common();
+    let spec = AttachSpec {
+        program: ProgramId(program),
+        request: request(&args.kind)?,
+        metadata: options.metadata.iter().cloned().collect(),
+    };
+    let format = options.output.output;
+    with_manager(global, &config, |manager| {
+        if options.dry_run {
+            return output::plan(format, &manager.plan_attach(&spec, now())?);
+        }
+        let link = manager.attach(&spec, now())?;
+        show(manager, format, link.id)
+    })
+}
+
+fn show(manager: &mut Manager<'_>, format: crate::args::Format, id: LinkId) -> Result<(), Failure> {
+    let status = manager.get_link(id)?;
+    output::links::link(format, &status)
+}
+
+fn request(kind: &AttachKind) -> Result<AttachRequest, Failure> {
+    use AttachKind as K;
+    Ok(match kind {
+        K::Xdp(args) => xdp(args)?,
+        K::Tc(args) => tc(args)?,
+        K::Tcx(args) => AttachRequest::Tcx {
+            interface: interface(&args.interface)?,
+            direction: args.direction.into(),
+            priority: args.priority,
+        },
+        K::Netkit(args) => AttachRequest::Netkit {
+            interface: interface(&args.interface)?,
+            priority: args.priority,
+        },
+        K::Tracepoint(args) => AttachRequest::Tracepoint {
+            group: args.tracepoint.0.clone(),
+            name: args.tracepoint.1.clone(),
+        },
+        K::RawTracepoint(args) => AttachRequest::RawTracepoint {
+            name: args.name.clone(),
+        },
+        K::Kprobe(args) => AttachRequest::Kprobe {
+            function: args.function.clone(),
+            offset: args.offset,
+        },
+        K::KprobeMulti(args) => AttachRequest::KprobeMulti {
+            functions: args.functions.clone(),
+        },
+        K::Uprobe(args) => AttachRequest::Uprobe {
+            file: args.file.file(),
+            function: args.function.clone(),
+            offset: args.offset,
+        },
+        K::UprobeMulti(args) => AttachRequest::UprobeMulti {
+            file: args.file.file(),
+            functions: args.functions.clone(),
+        },
+        K::Usdt(args) => usdt(args),
+        K::Fentry(_)
+        | K::Fexit(_)
+        | K::FmodRet(_)
+        | K::Fsession(_)
+        | K::Lsm(_)
+        | K::TpBtf(_)
+        | K::Freplace(_) => AttachRequest::Bound,
+        K::PerfEvent(args) => perf_event(args),
+        K::Cgroup(args) => AttachRequest::Cgroup {
+            path: absolute(&args.path)?,
+            direction: args.direction.map(Into::into),
+        },
+        K::SkLookup(args) | K::FlowDissector(args) => AttachRequest::Namespace {
+            netns: namespace(args.netns.as_deref())?,
+        },
+        K::Netfilter(args) => netfilter(args)?,
+        K::Iter(args) => AttachRequest::Iter {
+            map: args.map.as_deref().map(absolute).transpose()?,
+        },
+        K::StructOps(args) => AttachRequest::StructOps {
+            map: args.map.clone(),
+        },
+        K::Sockmap(args) => AttachRequest::Sockmap {
+            map: absolute(&args.map)?,
+        },
+    })
+}
+
+fn xdp(args: &XdpArgs) -> Result<AttachRequest, Failure> {
+    Ok(AttachRequest::Xdp {
+        interface: interface(&args.interface)?,
+        priority: args.priority,
+        proceed_on: args.proceed_on()?,
+        mode: args.mode.into(),
+    })
+}
+
+fn tc(args: &TcArgs) -> Result<AttachRequest, Failure> {
+    Ok(AttachRequest::Tc {
+        interface: interface(&args.interface)?,
+        direction: args.direction.into(),
+        priority: args.priority,
+        proceed_on: args.proceed_on()?,
+    })
+}
+
+fn usdt(args: &UsdtArgs) -> AttachRequest {
+    AttachRequest::Usdt {
+        file: args.file.file(),
+        provider: args.probe.0.clone(),
+        name: args.probe.1.clone(),
+    }
+}
+
+fn perf_event(args: &PerfEventArgs) -> AttachRequest {
+    AttachRequest::PerfEvent {
+        event: args.event,
+        sampling: args.sampling(),
+        cpu: args.cpu,
+        pid: args.pid,
+    }
+}
+
+fn netfilter(args: &NetfilterArgs) -> Result<AttachRequest, Failure> {
+    Ok(AttachRequest::Netfilter {
+        family: args.family.into(),
+        hook: args.hook.into(),
+        priority: args.priority,
+        defragment: args.defragment,
+        netns: namespace(args.netns.as_deref())?,
+    })
+}
+
+/// A namespace by its file, or by the name that `ip netns` knows; an empty text is the process's own.
+fn namespace(text: Option<&str>) -> Result<Option<AbsolutePath>, Failure> {
+    match text {
+        None | Some("") => Ok(None),
+        Some(path) if path.contains('/') => absolute(Path::new(path)).map(Some),
+        Some(name) => absolute(&PathBuf::from(NAMED_NAMESPACES).join(name)).map(Some),
+    }
+}
+
+fn interface(args: &InterfaceArgs) -> Result<InterfaceRequest, Failure> {
+    Ok(InterfaceRequest {
+        name: args.interface.clone(),
+        netns: namespace(args.netns.as_deref())?,
+    })
+}
+
+impl ProbedFileArgs {
+    fn file(&self) -> ProbedFile {
+        ProbedFile {
+            target: self.target.clone(),
+            pid: self.pid,
+            container_pid: self.container_pid,
+        }
+    }
+}
+
+pub(crate) fn detach(global: &Global, args: &DetachArgs) -> Result<(), Failure> {
+    let config = Config::read(global.config.as_deref())?;
+    let ids: Vec<LinkId> = args.ids.iter().copied().map(LinkId).collect();
+    with_manager(global, &config, |manager| {
+        if args.dry_run {
+            return ids
+                .iter()
+                .try_for_each(|id| output::plan(args.output.output, &manager.plan_detach(*id)?));
+        }
+        detach_each(manager, &ids, args.ignore_missing)
+    })
+}
+
+fn detach_each(
+    manager: &mut Manager<'_>,
+    ids: &[LinkId],
+    ignore_missing: bool,
+) -> Result<(), Failure> {
+    let results = manager
+        .detach(ids)?
+        .into_iter()
+        .map(|(id, result)| match result {
+            Err(ManagerError::NoSuchLink(_)) if ignore_missing => (id, Ok(())),
+            result => (id, result),
+        });
+    batch("link", "detached", results.collect())
+}
+
+pub(crate) fn get(global: &Global, args: &GetLinkArgs) -> Result<(), Failure> {
+    let config = Config::read(global.config.as_deref())?;
+    with_manager(global, &config, |manager| {
+        show(manager, args.output.output, LinkId(args.id))
+    })
+}
+
+pub(crate) fn list(global: &Global, args: &LinkListArgs) -> Result<(), Failure> {
+    let config = Config::read(global.config.as_deref())?;
+    with_manager(global, &config, |manager| {
+        let mut listing = manager.list_links()?;
+        listing.links.retain(|(link, _)| wanted(args, link));
+        if args.quiet {
+            return output::print_text(&ids(&listing));
+        }
+        output::links::listing(args.output.output, &listing)
+    })
+}
+
+fn wanted(args: &LinkListArgs, link: &Link) -> bool {
+    let metadata = |key: &str| link.metadata.get(key);
+    args.program_id
+        .is_none_or(|id| link.program == ProgramId(id))
+        && (args.kinds.is_empty() || args.kinds.contains(&link.kind()))
+        && args
+            .metadata
+            .iter()
+            .all(|(key, value)| metadata(key) == Some(value))
+}
+
+fn ids(listing: &LinkListing) -> String {
+    let line = |(link, _): &(Link, Option<usize>)| format!("{}\n", link.id);
+    listing.links.iter().map(line).collect()
+}
+
+pub(crate) fn delete(global: &Global, args: &LinkDeleteArgs) -> Result<(), Failure> {
+    let config = Config::read(global.config.as_deref())?;
+    let ids: Vec<LinkId> = args.ids.iter().copied().map(LinkId).collect();
+    with_manager(global, &config, |manager| {
+        let programs = match args.recursive {
+            true => programs_of(manager, &ids)?,
+            false => Vec::new(),
+        };
+        detach_each(manager, &ids, false)?;
+        let left = manager.list_links()?;
+        let linked =
+            |program: &ProgramId| left.links.iter().any(|(link, _)| link.program == *program);
+        let unload = programs.into_iter().filter(|program| !linked(program));
+        let results = unload.map(|program| (program, manager.unload(program)));
+        batch("program", "unloaded", results.collect())
+    })
+}
+
+/// The programs of links, each once.
+fn programs_of(manager: &mut Manager<'_>, ids: &[LinkId]) -> Result<Vec<ProgramId>, Failure> {
+    let listing = manager.list_links()?;
+    let of_links = listing
+        .links
+        .iter()
+        .filter(|(link, _)| ids.contains(&link.id));
+    let mut programs: Vec<ProgramId> = of_links.map(|(link, _)| link.program).collect();
+    programs.sort_unstable();
+    programs.dedup();
+    Ok(programs)
+}

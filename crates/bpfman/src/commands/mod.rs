@@ -1,0 +1,77 @@
+//! Each command: words in, one operation of the manager, its answer out.
+
+mod links;
+mod programs;
+
+use std::fmt::Display;
+
+use bpfman_manager::ManagerError;
+
+use crate::args::Cli;
+use crate::args::Command;
+use crate::args::LinkCommand;
+use crate::args::LinkListArgs;
+use crate::args::ListArgs;
+use crate::args::ProgramCommand;
+use crate::output;
+use crate::report::Failure;
+use crate::report::Kind;
+
+/// Runs one command.
+pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+    let global = cli.global;
+    match cli.command {
+        Command::Version => output::print_text(&format!("bpfman {}\n", env!("CARGO_PKG_VERSION"))),
+        Command::Load(args) => programs::short_load(&global, args),
+        Command::List(args) => programs::list(&global, &args),
+        Command::Get(args) => programs::get(&global, &args),
+        Command::Unload(args) => programs::unload(&global, &args),
+        Command::Attach(args) => links::attach(&global, &args),
+        Command::Detach(args) => links::detach(&global, &args),
+        Command::Program { command } => {
+            let command = command.unwrap_or(ProgramCommand::List(ListArgs::default()));
+            match command {
+                ProgramCommand::Load(args) => programs::program_load(&global, args),
+                ProgramCommand::List(args) => programs::list(&global, &args),
+                ProgramCommand::Get(args) => programs::get(&global, &args),
+                ProgramCommand::Unload(args) => programs::unload(&global, &args),
+                ProgramCommand::Delete(args) => programs::delete(&global, &args),
+            }
+        }
+        Command::Link { command } => {
+            let command = command.unwrap_or(LinkCommand::List(LinkListArgs::default()));
+            match command {
+                LinkCommand::Attach(args) => links::attach(&global, &args),
+                LinkCommand::Detach(args) => links::detach(&global, &args),
+                LinkCommand::List(args) => links::list(&global, &args),
+                LinkCommand::Get(args) => links::get(&global, &args),
+                LinkCommand::Delete(args) => links::delete(&global, &args),
+            }
+        }
+    }
+}
+
+/// Reports a batch, every item of which was tried (contract: section 1): one failure of one item as it is, others
+/// a line each and a summary.
+fn batch<Id: Display>(
+    noun: &str,
+    done: &str,
+    results: Vec<(Id, Result<(), ManagerError>)>,
+) -> Result<(), Failure> {
+    let tried = results.len();
+    let failures = results
+        .into_iter()
+        .filter_map(|(id, result)| result.err().map(|error| (id, Failure::from(error))));
+    let mut failures: Vec<(Id, Failure)> = failures.collect();
+    match failures.len() {
+        0 => Ok(()),
+        1 if tried == 1 => Err(failures.swap_remove(0).1),
+        failed => {
+            for (id, failure) in &failures {
+                eprintln!("{noun} {id}: {}", failure.message);
+            }
+            let message = format!("{failed} of {tried} {noun}s were not {done}");
+            Err(Failure::new(Kind::Failed, message))
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Prints links.
+
+use bpfman_manager::LinkListing;
+use bpfman_manager::LinkStatus;
+use serde::Serialize;
+
+use super::print_shape;
+use super::print_text;
+use super::table;
+use crate::args::Format;
+use crate::report::Failure;
+use crate::shapes;
+use crate::shapes::links;
+
+/// One link.
+pub(crate) fn link(format: Format, status: &LinkStatus) -> Result<(), Failure> {
+    match format {
+        Format::Text => print_text(&link_text(status)?),
+        _ => print_shape(format, &links::link(status)),
+    }
+}
+
+fn link_text(status: &LinkStatus) -> Result<String, Failure> {
+    let record = &status.record;
+    let mut rows = String::new();
+    let mut row = |name: &str, value: &str| rows.push_str(&format!("{name}:\t{value}\n"));
+    row("Link ID", &record.id.to_string());
+    row("Kind", record.kind().name());
+    row("Program ID", &record.program.to_string());
+    row("Attached to", &links::attachment(&record.details));
+    if let Some(position) = status.position {
+        row("Position", &position.to_string());
+    }
+    let kernel = match (&status.kernel, record.kernel) {
+        (Some(kernel), _) => format!("{} ({})", kernel.id, kernel.link_type),
+        (None, Some(id)) => format!("{id} (the kernel no longer has it)"),
+        (None, None) if status.attached => "none (a filter)".to_owned(),
+        (None, None) => "none (the filter is gone)".to_owned(),
+    };
+    row("Kernel link", &kernel);
+    if let Some(path) = &record.pin_path {
+        let missing = if status.pin_present { "" } else { " (missing)" };
+        row("Pin", &format!("{path}{missing}"));
+    }
+    for (key, value) in &record.metadata {
+        row("Metadata", &format!("{key}={value}"));
+    }
+    row("Attached at", &shapes::rfc3339(record.created_at));
+    table(&rows)
+}
+
+/// A listing.
+pub(crate) fn listing(format: Format, listing: &LinkListing) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        links: Vec<links::LinkRecordShape<'a>>,
+    }
+    if format != Format::Text {
+        let records = listing.links.iter();
+        let links = records.map(|(link, position)| links::record(link, *position));
+        return print_shape(
+            format,
+            &Shape {
+                links: links.collect(),
+            },
+        );
+    }
+    let program = |link: &bpfman_core::managed::Link| listing.programs.get(&link.program);
+    let application = |link| program(link).and_then(shapes::application);
+    let applications = listing
+        .links
+        .iter()
+        .any(|(link, _)| application(link).is_some());
+    let mut rows = String::from("LINK ID\tKERNEL LINK ID\tKIND\tPROGRAM ID");
+    rows.push_str(if applications { "\tAPPLICATION" } else { "" });
+    rows.push_str("\tFUNCTION NAME\tATTACHMENT\n");
+    for (link, _) in &listing.links {
+        let kernel = link
+            .kernel
+            .map_or_else(|| "none".to_owned(), |id| id.to_string());
+        rows.push_str(&format!(
+            "{}\t{kernel}\t{}\t{}",
+            link.id,
+            link.kind(),
+            link.program
+        ));
+        if applications {
+            rows.push('\t');
+            rows.push_str(application(link).unwrap_or(""));
+        }
+        let function = program(link).map_or("", |program| &program.load.program_name);
+        let attachment = links::attachment(&link.details);
+        rows.push_str(&format!("\t{function}\t{attachment}\n"));
+    }
+    print_text(&table(&rows)?)
+}
