@@ -179,7 +179,8 @@ fn the_commands_of_the_readme_work() {
     let block = readme.split("```").nth(1).unwrap();
     let mut commands = block.split("\n$ bpfman ").skip(1);
     let mut run = |number: &str| -> (String, String) {
-        let (command, shown) = commands.next().unwrap().split_once('\n').unwrap();
+        let command = commands.next().unwrap();
+        let (command, shown) = command.split_once('\n').unwrap_or((command, ""));
         let args = command
             .replace("target/bpf/trace_exec.bpf.o", &object("trace_exec.bpf.o"))
             .replace("/sys/fs/bpf", world.pins().to_str().unwrap())
@@ -213,6 +214,13 @@ fn the_commands_of_the_readme_work() {
     let pin = world.pin("demo/trace_exec");
     let seen = bpftool(&["prog", "show", "pinned", &pin]).unwrap();
     assert_eq!(seen["id"].to_string(), number);
+    let (attached, shown) = run(number);
+    assert_eq!(labels(&attached), labels(&shown));
+    let link = world.runtime().join("fs/links/1");
+    let seen = bpftool(&["link", "show", "pinned", link.to_str().unwrap()]).unwrap();
+    assert_eq!(seen["prog_id"].to_string(), number);
+    assert_eq!(run(number).0, "");
+    assert!(!link.exists());
     assert_eq!(run(number).0, "");
     assert!(!Path::new(&pin).exists() && world.ids(&[]).is_empty());
 }

@@ -1,6 +1,11 @@
 //! A private world for one test: a runtime directory and a bpffs of its own, gone when the test ends.
 #![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used)]
 
+pub mod cgroup;
+pub mod kernel;
+pub mod net;
+pub mod probed;
+
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -22,11 +27,11 @@ pub enum Via {
 /// What the places hold that an operation may change.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Places {
-    /// Kernel programs our pins hold: pin -> (id, tag).
+    /// Kernel programs and links our pins hold: pin -> id, and tag or program.
     pub kernel: BTreeMap<PathBuf, (u64, String)>,
     pub bpffs: BTreeSet<PathBuf>,
     pub files: BTreeMap<PathBuf, u64>,
-    pub rows: Option<(Vec<String>, Vec<String>)>,
+    pub rows: Option<[Vec<String>; 3]>,
 }
 
 pub struct World {
@@ -161,13 +166,20 @@ impl World {
             self.runtime().join("fs/maps"),
             self.runtime().join("fs/shared"),
         ];
+        let links = self.runtime().join("fs/links");
         let kernel = bpffs
             .iter()
             .filter(|path| path.is_file() && !maps.iter().any(|map| path.starts_with(map)))
             .map(|path| {
-                let shown = bpftool(&["prog", "show", "pinned", path.to_str().unwrap()]).unwrap();
-                let tag = shown["tag"].as_str().unwrap().to_owned();
-                (path.clone(), (shown["id"].as_u64().unwrap(), tag))
+                let (kind, detail) = match path.starts_with(&links) {
+                    true => ("link", "prog_id"),
+                    false => ("prog", "tag"),
+                };
+                let shown = bpftool(&[kind, "show", "pinned", path.to_str().unwrap()]).unwrap();
+                (
+                    path.clone(),
+                    (shown["id"].as_u64().unwrap(), shown[detail].to_string()),
+                )
             })
             .collect();
         let files = below(&self.runtime())
@@ -188,7 +200,7 @@ impl World {
         }
     }
 
-    fn rows(&self) -> Option<(Vec<String>, Vec<String>)> {
+    fn rows(&self) -> Option<[Vec<String>; 3]> {
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
         let store = rusqlite::Connection::open_with_flags(self.database(), flags).ok()?;
         let read = |sql: &str| -> Option<Vec<String>> {
@@ -196,10 +208,13 @@ impl World {
             let rows = statement.query_map([], |row| row.get(0)).ok()?;
             rows.collect::<Result<_, _>>().ok()
         };
-        Some((
+        Some([
             read("SELECT kernel_id || ' ' || tag || ' ' || pinned_path FROM programs ORDER BY 1")?,
             read("SELECT kernel_id || ' ' || name FROM maps ORDER BY 1")?,
-        ))
+            read(
+                "SELECT id || ' ' || ifnull(kernel_id, '-') || ' ' || details FROM links ORDER BY 1",
+            )?,
+        ])
     }
 }
 
@@ -286,6 +301,14 @@ pub fn below(root: &Path) -> Vec<PathBuf> {
 pub fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", stderr(&output));
+}
+
+/// Where a program is that a shell finds by its name.
+pub fn find_program(name: &str) -> String {
+    let mut find = Command::new("sh");
+    let output = find.args(["-c", "command -v \"$0\"", name]).output();
+    let path = String::from_utf8(output.unwrap().stdout).unwrap();
+    path.trim_end().to_owned()
 }
 
 /// Makes of each function a test in process and one through the helper.

@@ -1,0 +1,484 @@
+//! Links: what is printed, refused and survived. Kernel, bpffs, files and rows are compared each time.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use common::Via;
+use common::World;
+use common::assert_gone;
+use common::bpftool;
+use common::id;
+use common::net::Net;
+use common::object;
+use common::run;
+use common::stderr;
+use serde_json::Value;
+
+both_ways!(
+    a_tracepoint_is_attached_listed_and_detached,
+    a_program_of_another_kind_is_refused,
+    a_second_xdp_program_is_refused_and_the_first_runs_on,
+    an_unknown_interface_is_refused_with_names_that_exist,
+    a_link_whose_pin_was_removed_is_detached,
+    unloading_a_program_detaches_its_links,
+);
+
+/// Loads one program of an object; its id.
+fn load(world: &World, object_name: &str, program: &str) -> String {
+    id(&world.load(object_name, program, &[])[0]).to_string()
+}
+
+fn tracepoint(world: &World) -> String {
+    load(world, "types.bpf.o", "tracepoint:t_tracepoint")
+}
+
+fn attach(world: &World, args: &[&str]) -> Value {
+    world.json(&[&["link", "attach"], args].concat())
+}
+
+fn link_id(link: &Value) -> String {
+    link["record"]["id"].as_u64().unwrap().to_string()
+}
+
+fn kernel_id(link: &Value) -> u64 {
+    link["record"]["kernel_link_id"].as_u64().unwrap()
+}
+
+fn keys(value: &Value) -> BTreeSet<&str> {
+    value
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect()
+}
+
+fn a_tracepoint_is_attached_listed_and_detached(world: &World) {
+    let program = tracepoint(world);
+    let link = attach(
+        world,
+        &["tracepoint", &program, "sched/sched_switch", "-m", "a=b"],
+    );
+    assert_eq!(keys(&link), ["record", "status"].into());
+    let record = [
+        "id",
+        "program_id",
+        "kernel_link_id",
+        "kind",
+        "pin_path",
+        "details",
+        "created_at",
+        "metadata",
+    ];
+    assert_eq!(keys(&link["record"]), record.into());
+    assert_eq!(
+        keys(&link["status"]),
+        ["kernel", "kernel_seen", "pin_present"].into()
+    );
+    assert_eq!(keys(&link["record"]["details"]), ["group", "name"].into());
+    assert_eq!(link["record"]["metadata"]["a"], "b");
+    let seen = bpftool(&["link", "show", "id", &kernel_id(&link).to_string()]).unwrap();
+    assert_eq!(seen["prog_id"].to_string(), program);
+    assert_eq!(world.json(&["link", "get", &link_id(&link)]), link);
+    let list = world.json(&["link", "list"]);
+    assert_eq!(list["links"][0], link["record"]);
+    assert_eq!(
+        world.json(&["list"])["programs"][0]["links"][0],
+        link["record"]["id"]
+    );
+    assert_eq!(world.json(&["get", &program])["status"]["links"][0], link);
+    let text = world.ok(&["link"]);
+    assert!(
+        text.contains("t_tracepoint") && text.contains("sched/sched_switch"),
+        "{text}"
+    );
+    assert_eq!(world.ids(&["--attached"]).len(), 1);
+    assert!(world.ids(&["--unattached"]).is_empty());
+    world.ok(&["detach", &link_id(&link)]);
+    assert_gone("link", kernel_id(&link));
+    assert_eq!(
+        world.json(&["link", "list"])["links"],
+        Value::Array(Vec::new())
+    );
+    let again = attach(world, &["tracepoint", &program, "sched/sched_switch"]);
+    assert_ne!(link_id(&again), link_id(&link), "an id was used twice");
+}
+
+#[test]
+fn details_have_the_keys_of_the_contract() {
+    let world = World::new(Via::InProcess);
+    let net = Net::new();
+    let (near, traffic) = (net.near.as_str(), "traffic.bpf.o");
+    let place = [
+        "interface",
+        "ifindex",
+        "priority",
+        "position",
+        "netns",
+        "nsid",
+    ];
+    let chain = ["proceed_on", "dispatcher_id", "revision"];
+    let xdp = load(&world, traffic, "xdp:xdp_1");
+    let link = attach(&world, &["xdp", &xdp, "veth0", "-p", "5", "-n", near]);
+    let details = &link["record"]["details"];
+    let expected: BTreeSet<&str> = place.into_iter().chain(chain).collect();
+    assert!(keys(details).is_superset(&expected), "{details}");
+    assert_eq!(details["proceed_on"], serde_json::json!([2, 31]));
+    assert_eq!(details["priority"], 5);
+    assert_eq!(details["netns"], format!("/run/netns/{near}"));
+    let tc = load(&world, traffic, "tc:tc_3");
+    let on = [
+        "tc",
+        &tc,
+        "veth0",
+        "egress",
+        "-p",
+        "0",
+        "--proceed-on",
+        "ok,shot",
+        "-n",
+        near,
+    ];
+    let link = attach(&world, &on);
+    let details = &link["record"]["details"];
+    assert!(keys(details).is_superset(&expected), "{details}");
+    assert_eq!(details["direction"], "egress");
+    assert_eq!(details["proceed_on"], serde_json::json!([0, 2]));
+}
+
+fn a_program_of_another_kind_is_refused(world: &World) {
+    let program = load(world, "types.bpf.o", "uprobe:t_uprobe");
+    let xdp = ["attach", "xdp", &program, "lo", "-p", "1"];
+    world.refused(&xdp, 2, &["is a uprobe program", "bpfman attach uprobe"]);
+    let filter = load(world, "types.bpf.o", "socket_filter:t_socket_filter");
+    let fentry = ["attach", "fentry", &filter];
+    world.refused(&fentry, 2, &["is a socket_filter program", "has no link"]);
+}
+
+fn a_second_xdp_program_is_refused_and_the_first_runs_on(world: &World) {
+    let net = Net::new();
+    let first = load(world, "traffic.bpf.o", "xdp:xdp_1");
+    let second = load(world, "traffic.bpf.o", "xdp:xdp_2");
+    let link = attach(world, &["xdp", &first, "veth0", "-p", "1", "-n", &net.near]);
+    let again = [
+        "attach", "xdp", &second, "veth0", "-p", "1", "-n", &net.near,
+    ];
+    let words = [format!(
+        "already has program {first} (link {})",
+        link_id(&link)
+    )];
+    world.refused(&again, 1, &[&words[0], "bpfman detach"]);
+    let seen = bpftool(&["link", "show", "id", &kernel_id(&link).to_string()]).unwrap();
+    assert_eq!(seen["prog_id"].to_string(), first);
+}
+
+#[test]
+fn an_xdp_program_of_somebody_else_is_named_and_left_alone() {
+    let world = World::new(Via::InProcess);
+    let net = Net::new();
+    let pin = world.pin("foreign");
+    run(Command::new("bpftool").args([
+        "prog",
+        "load",
+        &object("xdp_pass.bpf.o"),
+        &pin,
+        "type",
+        "xdp",
+    ]));
+    let attach = [
+        "bpftool", "net", "attach", "xdp", "pinned", &pin, "dev", "veth0",
+    ];
+    run(Command::new("ip")
+        .args(["netns", "exec", &net.near])
+        .args(attach));
+    let program = load(&world, "traffic.bpf.o", "xdp:xdp_1");
+    let attach = [
+        "attach", "xdp", &program, "veth0", "-p", "1", "-n", &net.near,
+    ];
+    world.refused(&attach, 1, &["already has program", "not ours"]);
+}
+
+#[test]
+fn the_same_program_twice_at_one_tcx_hook_is_refused() {
+    let world = World::new(Via::InProcess);
+    let net = Net::new();
+    let program = load(&world, "traffic.bpf.o", "tcx:tcx_4");
+    let words = [
+        "tcx", &program, "veth0", "ingress", "-p", "1", "-n", &net.near,
+    ];
+    let output = world.bpfman(&[&["attach"], &words[..]].concat());
+    if !output.status.success() {
+        return bpfman_testing::skip(&stderr(&output));
+    }
+    let message = "already attached to tcx ingress of veth0 as link 1";
+    world.refused(&[&["attach"], &words[..]].concat(), 1, &[message]);
+}
+
+#[test]
+fn priorities_and_verdicts_that_do_not_exist_are_refused() {
+    let world = World::new(Via::InProcess);
+    let program = load(&world, "traffic.bpf.o", "xdp:xdp_1");
+    let usage = |args: &[&str], words: &[&str]| {
+        let before = world.places();
+        let output = world.bpfman(&[&["attach", "xdp", &program, "lo"], args].concat());
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        for word in words {
+            assert!(
+                stderr(&output).contains(word),
+                "no `{word}` in {}",
+                stderr(&output)
+            );
+        }
+        assert_eq!(before, world.places());
+    };
+    usage(
+        &["-p", "-1"],
+        &["priority -1 is not between 0 and 2147483647"],
+    );
+    usage(&[], &["--priority"]);
+    usage(
+        &["-p", "1", "--proceed-on", "pass,shot"],
+        &["no verdict is called `shot`", "aborted"],
+    );
+}
+
+fn an_unknown_interface_is_refused_with_names_that_exist(world: &World) {
+    let net = Net::new();
+    let program = load(world, "traffic.bpf.o", "xdp:xdp_1");
+    let attach = [
+        "attach", "xdp", &program, "veth", "-p", "1", "-n", &net.near,
+    ];
+    world.refused(
+        &attach,
+        3,
+        &["interface veth does not exist", "did you mean veth0?"],
+    );
+    let nowhere = [
+        "attach",
+        "xdp",
+        &program,
+        "veth0",
+        "-p",
+        "1",
+        "-n",
+        "/run/netns/no-such",
+    ];
+    world.refused(&nowhere, 3, &["/run/netns/no-such"]);
+    let file = [
+        "attach",
+        "xdp",
+        &program,
+        "veth0",
+        "-p",
+        "1",
+        "-n",
+        "/etc/hostname",
+    ];
+    world.refused(&file, 2, &["is not a network namespace"]);
+}
+
+#[test]
+fn a_tracepoint_that_does_not_exist_is_refused_with_names_that_do() {
+    let world = World::new(Via::InProcess);
+    let program = tracepoint(&world);
+    let attach = ["attach", "tracepoint", &program, "sched/sched_swich"];
+    world.refused(
+        &attach,
+        3,
+        &["sched/sched_swich does not exist", "sched/sched_switch"],
+    );
+    world.refused(
+        &["attach", "tracepoint", "999999999", "a/b"],
+        3,
+        &["program 999999999 does not exist"],
+    );
+}
+
+fn a_link_whose_pin_was_removed_is_detached(world: &World) {
+    let program = tracepoint(world);
+    let link = attach(world, &["tracepoint", &program, "sched/sched_switch"]);
+    std::fs::remove_file(link["record"]["pin_path"].as_str().unwrap()).unwrap();
+    assert_gone("link", kernel_id(&link));
+    let status = &world.json(&["link", "get", &link_id(&link)])["status"];
+    assert_eq!(
+        *status,
+        serde_json::json!({"kernel": null, "kernel_seen": false, "pin_present": false})
+    );
+    world.ok(&["detach", &link_id(&link)]);
+    assert_eq!(
+        world.json(&["link", "list"])["links"],
+        Value::Array(Vec::new())
+    );
+}
+
+#[test]
+fn a_pin_that_holds_another_link_is_left_alone() {
+    let world = World::new(Via::InProcess);
+    let program = tracepoint(&world);
+    let first = attach(&world, &["tracepoint", &program, "sched/sched_switch"]);
+    let second = attach(&world, &["tracepoint", &program, "sched/sched_wakeup"]);
+    let pin = |link: &Value| link["record"]["pin_path"].as_str().unwrap().to_owned();
+    std::fs::remove_file(pin(&first)).unwrap();
+    std::fs::rename(pin(&second), pin(&first)).unwrap();
+    world.refused(
+        &["detach", &link_id(&first)],
+        1,
+        &["now holds something else", "left alone"],
+    );
+    // The other one has lost its pin, and a link of its type cannot be detached while somebody else holds it.
+    let moved = world.runtime().join("fs/links/moved");
+    std::fs::rename(pin(&first), &moved).unwrap();
+    world.refused(
+        &["detach", &link_id(&second)],
+        1,
+        &["has lost its pin", "stays attached"],
+    );
+    std::fs::remove_file(&moved).unwrap();
+    world.ok(&["detach", &link_id(&second)]);
+    assert_gone("link", kernel_id(&second));
+}
+
+#[test]
+fn a_link_of_an_interface_that_went_away_is_detached() {
+    let world = World::new(Via::InProcess);
+    let net = Net::new();
+    let program = load(&world, "traffic.bpf.o", "xdp:xdp_1");
+    let link = attach(
+        &world,
+        &["xdp", &program, "veth0", "-p", "1", "-n", &net.near],
+    );
+    net.delete_interface();
+    let status = world.json(&["link", "get", &link_id(&link)])["status"].clone();
+    assert_eq!(status["kernel"]["place"]["ifindex"], Value::Null);
+    world.ok(&["detach", &link_id(&link)]);
+    assert_gone("link", kernel_id(&link));
+    world.ok(&["unload", &program]);
+}
+
+#[test]
+fn a_namespace_that_went_away_blocks_nothing() {
+    let world = World::new(Via::InProcess);
+    let net = Net::new();
+    let xdp = load(&world, "traffic.bpf.o", "xdp:xdp_1");
+    let tc = load(&world, "traffic.bpf.o", "tc:tc_3");
+    let link = attach(&world, &["xdp", &xdp, "veth0", "-p", "1", "-n", &net.near]);
+    attach(
+        &world,
+        &["tc", &tc, "veth0", "ingress", "-p", "1", "-n", &net.near],
+    );
+    net.delete_near();
+    world.ok(&["link", "list"]);
+    world.ok(&["link", "get", &link_id(&link)]);
+    world.ok(&["detach", &link_id(&link)]);
+    world.ok(&["unload", &xdp, &tc]);
+    assert!(world.ids(&[]).is_empty());
+    assert_gone("prog", tc.parse().unwrap());
+}
+
+fn unloading_a_program_detaches_its_links(world: &World) {
+    let program = tracepoint(world);
+    let places = ["sched/sched_switch", "sched/sched_wakeup"];
+    let links = places.map(|place| attach(world, &["tracepoint", &program, place]));
+    let plan = world.ok(&["unload", &program, "--dry-run"]);
+    assert_eq!(plan.matches("detach link").count(), 2, "{plan}");
+    world.ok(&["unload", &program]);
+    for link in &links {
+        assert_gone("link", kernel_id(link));
+    }
+    assert_eq!(
+        world.json(&["link", "list"])["links"],
+        Value::Array(Vec::new())
+    );
+    assert!(!world.runtime().join("fs/links/1").exists());
+}
+
+#[test]
+fn one_failing_detach_does_not_keep_the_others() {
+    let world = World::new(Via::InProcess);
+    let program = tracepoint(&world);
+    let link = attach(&world, &["tracepoint", &program, "sched/sched_switch"]);
+    let output = world.bpfman(&["detach", "98", &link_id(&link), "99"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    for line in [
+        "link 98: link 98 does not exist",
+        "link 99: link 99",
+        "2 of 3 links were not detached",
+    ] {
+        assert!(text.contains(line), "no `{line}` in {text}");
+    }
+    assert_gone("link", kernel_id(&link));
+    world.ok(&["detach", "98", "--ignore-missing"]);
+    world.refused(&["detach", "98"], 3, &["link 98 does not exist"]);
+}
+
+#[test]
+fn deleting_a_link_with_r_unloads_the_program_that_has_no_other() {
+    let world = World::new(Via::InProcess);
+    let program = tracepoint(&world);
+    let places = ["sched/sched_switch", "sched/sched_wakeup"];
+    let links = places.map(|place| link_id(&attach(&world, &["tracepoint", &program, place])));
+    world.ok(&["link", "delete", &links[0], "-r"]);
+    assert_eq!(world.ids(&[]).len(), 1);
+    world.ok(&["link", "delete", &links[1], "-r"]);
+    assert!(world.ids(&[]).is_empty());
+}
+
+#[test]
+fn a_dry_run_prints_the_plan_and_changes_nothing() {
+    let world = World::new(Via::InProcess);
+    let program = tracepoint(&world);
+    let link = link_id(&attach(
+        &world,
+        &["tracepoint", &program, "sched/sched_switch"],
+    ));
+    let before = world.places();
+    let plan = world.ok(&[
+        "attach",
+        "tracepoint",
+        &program,
+        "sched/sched_switch",
+        "--dry-run",
+    ]);
+    assert!(
+        plan.contains("pin link") && plan.contains("record link 2"),
+        "{plan}"
+    );
+    let plan = world.ok(&["detach", &link, "--dry-run"]);
+    assert!(plan.contains("detach link"), "{plan}");
+    assert_eq!(before, world.places());
+}
+
+#[test]
+fn a_refused_permission_half_way_leaves_nothing() {
+    let world = World::new(Via::InProcess);
+    let program = tracepoint(&world);
+    // Enough to open the pin and to look around, not enough to attach.
+    let wrap = [
+        "setpriv",
+        "--bounding-set=-perfmon,-sys_admin",
+        "--inh-caps=-all",
+    ];
+    let attach = ["attach", "tracepoint", &program, "sched/sched_switch"];
+    world.refused_in(&wrap, &attach, 4, &["not permitted", "CAP_PERFMON"]);
+}
+
+#[test]
+fn links_are_filtered_by_program_kind_and_metadata() {
+    let world = World::new(Via::InProcess);
+    let (first, second) = (tracepoint(&world), tracepoint(&world));
+    let switch = "sched/sched_switch";
+    let one = link_id(&attach(
+        &world,
+        &["tracepoint", &first, switch, "-m", "a=b"],
+    ));
+    let two = link_id(&attach(&world, &["tracepoint", &second, switch]));
+    let quiet = |filters: &[&str]| world.ok(&[&["link", "list", "-q"], filters].concat());
+    assert_eq!(quiet(&[]), format!("{one}\n{two}\n"));
+    assert_eq!(quiet(&["--program-id", &second]), format!("{two}\n"));
+    assert_eq!(quiet(&["-m", "a=b"]), format!("{one}\n"));
+    assert_eq!(quiet(&["--kind", "xdp,tc"]), "");
+}
