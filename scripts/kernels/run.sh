@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Runs a command in a virtual machine with one of the fetched kernels, and exits as it did.
+# Runs a command in a virtual machine with one of the fetched kernels, and exits as it did; with 124 when it took too
+# long, with 125 when the guest died.
 #   run.sh [-t SECONDS] KERNEL COMMAND...
 # The guest sees this machine's files, but what it writes is gone with it, except in target/kernels/KERNEL/out
 # (/run/host inside). There are console (the kernel's messages), output (the command's) and status.
@@ -44,9 +45,13 @@ timeout --foreground --kill-after=10 "$limit" \
     </dev/null >"$out/qemu" 2>&1 && ended=0 || ended=$?
 
 if [[ -e $out/status ]]; then exit "$(<"$out/status")"; fi
+code=125
 case $ended in
-    124 | 137) echo "run: $kernel did not finish in $limit s and was stopped" >&2 ;;
+    124 | 137)
+        echo "run: $kernel did not finish in $limit s and was stopped" >&2
+        code=124
+        ;;
     *) echo "run: $kernel ended by itself before its command did (qemu: $ended)" >&2 ;;
 esac
 tail -n 30 "$out/qemu" "$out/console" >&2 || true
-exit 125
+exit "$code"
