@@ -16,6 +16,7 @@ BPFMAN_RUNTIME_DIR=$(mktemp -d /run/bpfman-bench.XXXXXX)
 export BPFMAN_RUNTIME_DIR
 pin=/sys/fs/bpf/${BPFMAN_RUNTIME_DIR##*/}
 pin=${pin//./-} # bpffs takes no dots in names
+netns=${pin##*/}
 
 unload_all() {
     local id
@@ -27,6 +28,7 @@ unload_all() {
 cleanup() {
     unload_all || true
     rm -f "$pin"
+    if [[ -e /run/netns/$netns ]]; then ip netns del "$netns"; fi
     if mountpoint -q "$BPFMAN_RUNTIME_DIR/fs"; then umount "$BPFMAN_RUNTIME_DIR/fs"; fi
     if mountpoint -q "$BPFMAN_RUNTIME_DIR"; then umount "$BPFMAN_RUNTIME_DIR"; fi
     rmdir "$BPFMAN_RUNTIME_DIR"
@@ -36,11 +38,17 @@ trap cleanup EXIT
 mount -t tmpfs -o mode=0700 bpfman-bench "$BPFMAN_RUNTIME_DIR"
 
 cc -O2 -Wall -o "$work/minimal" bench/minimal.c -lbpf
+cc -O2 -Wall -o "$work/attach" bench/attach.c -lbpf
 cc -O2 -Wall -o "$work/measure" bench/measure.c
 
 # measure NAME COMMAND...: adds one line, nanoseconds and KiB, to NAME's record.
 measure() {
     "$work/measure" "${@:2}" >>"$work/$1.times"
+}
+
+# measure_inside NAME COMMAND...: the same in the network namespace.
+measure_inside() {
+    ip netns exec "$netns" "$work/measure" "${@:2}" >>"$work/$1.times"
 }
 
 # median NAME: the median wall time in milliseconds.
@@ -72,6 +80,36 @@ for ((i = 0; i < N; i++)); do
     unload_all
 done
 
+ip netns add "$netns"
+ip -n "$netns" link add veth0 type veth peer name veth1
+ifindex=$(ip -n "$netns" -o link show veth0 | cut -d : -f 1)
+tracepoint=syscalls/sys_enter_kill
+id_file=/sys/kernel/tracing/events/$tracepoint/id
+bpfman load "$object" --program trace_exec >/dev/null
+traced=$(bpfman list -q)
+bpfman load target/bpf/types.bpf.o --program t_tcx >/dev/null
+controlled=$(bpfman list -q --type tcx)
+pins=$BPFMAN_RUNTIME_DIR/fs
+for ((i = 0; i < N; i++)); do
+    measure c_tracepoint "$work/attach" "$pins/prog_$traced" "$pin" tracepoint "$id_file"
+    rm "$pin"
+    measure tracepoint bpfman attach tracepoint "$traced" "$tracepoint"
+    measure detach_one bpfman detach "$(bpfman link list -q)"
+    measure_inside c_tcx "$work/attach" "$pins/prog_$controlled" "$pins/bench" tcx "$ifindex"
+    rm "$pins/bench"
+    measure_inside tcx bpfman attach tcx "$controlled" veth0 ingress -p 1
+    bpfman detach "$(bpfman link list -q)"
+done
+mapfile -t events < <(cd /sys/kernel/tracing/events && ls -d syscalls/sys_enter_k* syscalls/sys_enter_s* | head -n 8)
+for ((i = 0; i < N / 4; i++)); do
+    for event in "${events[@]}"; do
+        bpfman attach tracepoint "$traced" "$event" >/dev/null
+    done
+    mapfile -t links < <(bpfman link list -q)
+    measure detach_eight bpfman detach "${links[@]}"
+done
+unload_all
+
 for ((i = 0; i < PROGRAMS; i++)); do
     bpfman load "$object" --program trace_exec >/dev/null
 done
@@ -92,5 +130,8 @@ echo "| What | bpfman | Baseline | Ratio | Limit | Within |"
 echo "|---|---|---|---|---|---|"
 row "\`bpfman load\` against minimal libbpf load and pin" "$(median load)" "$(median minimal)" ms 2.5
 row "\`bpfman list\` against \`bpftool prog list\`, $PROGRAMS programs" "$(median list)" "$(median bpftool)" ms 1.0
+row "\`bpfman attach tracepoint\` against the same calls in C" "$(median tracepoint)" "$(median c_tracepoint)" ms 3.0
+row "\`bpfman attach tcx\` against the same call in C" "$(median tcx)" "$(median c_tcx)" ms 3.0
+row "\`bpfman detach\` of eight tracepoints against one" "$(median detach_eight)" "$(median detach_one)" ms 2.0
 size "Peak RSS of \`bpfman load\`, highest of $N" $((rss * 1024)) 12
 size "Release binary" "$(stat -c %s "$binary")" 8
