@@ -14,6 +14,7 @@ ensure() {
 ensure bpf /sys/fs/bpf
 ensure tracefs /sys/kernel/tracing
 ensure securityfs /sys/kernel/security
+ensure debugfs /sys/kernel/debug
 # With the first version of cgroups in its place, the second is mounted beside them.
 if ! findmnt -nt cgroup2 >/dev/null; then
     dir=/sys/fs/cgroup

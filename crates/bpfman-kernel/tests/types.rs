@@ -64,10 +64,9 @@ fn missing(name: &str) -> Option<(&'static str, String)> {
         _ if name.starts_with("xdp_frags") => ("unsupported", kernel_knows("xdp_has_frags")),
         _ if name.ends_with("_unix") => ("unsupported", kernel_knows("BPF_CGROUP_UNIX_CONNECT")),
         // What may sleep is a list inside the verifier, and programs that do not are taken.
-        "lsm_s" => ("verifier", kernel(5, 11)),
-        "fentry_s" | "fexit_s" | "fmod_ret_s" => ("verifier", kernel(6, 3)),
-        "usdt_s" => ("verifier", kernel(6, 0)),
-        _ if name.starts_with('u') && name.ends_with("_s") => ("verifier", kernel(6, 0)),
+        "lsm_s" => ("unsupported", kernel(5, 11)),
+        "fentry_s" | "fexit_s" | "fmod_ret_s" => ("unsupported", kernel(6, 3)),
+        _ if name.starts_with('u') && name.ends_with("_s") => ("unsupported", kernel(6, 0)),
         _ => return None,
     };
     has.err().map(|reason| (kind, reason))

@@ -699,6 +699,7 @@ fn a_path_outside_a_bpffs_or_with_a_dot_is_refused_alike() {
 
 #[test]
 fn loads_are_answered_alike() {
+    bpfman_testing::requires!(bpfman_testing::kernel_knows("BPF_F_LINK"));
     let answers = in_both_worlds(|s| {
         s.load("maps.bpf.o", &["first", "second"]);
         s.load("maps.bpf.o", &["second"]);
@@ -816,6 +817,7 @@ const INGRESS: Hook = Hook::Tcx(Direction::Ingress);
 
 #[test]
 fn links_are_made_pinned_and_let_go_of_alike() {
+    bpfman_testing::requires!(bpfman_testing::kernel_knows("BPF_TCX_INGRESS"));
     let answers = in_both_worlds(|s| {
         let program = s.load_one("tc_count.bpf.o", "tc_count");
         let other = s.load_one("tc_count.bpf.o", "tc_count");
@@ -865,6 +867,7 @@ fn links_are_made_pinned_and_let_go_of_alike() {
 
 #[test]
 fn a_pinned_link_that_is_detached_by_its_id_stays_without_a_place() {
+    bpfman_testing::requires!(bpfman_testing::kernel_knows("BPF_TCX_INGRESS"));
     in_both_worlds(|s| {
         let program = s.load_one("tc_count.bpf.o", "tc_count");
         let at = tcx(&s.interface(), None, 0);
@@ -885,6 +888,7 @@ fn a_pinned_link_that_is_detached_by_its_id_stays_without_a_place() {
 
 #[test]
 fn a_program_is_attached_from_its_pin_alike() {
+    bpfman_testing::requires!(bpfman_testing::kernel_knows("BPF_TCX_INGRESS"));
     in_both_worlds(|s| {
         let program = s.load_one("tc_count.bpf.o", "tc_count");
         let other = s.load_one("tc_count.bpf.o", "tc_count");
@@ -916,6 +920,7 @@ fn a_program_is_attached_from_its_pin_alike() {
 
 #[test]
 fn xdp_takes_one_program_an_interface_alike() {
+    bpfman_testing::requires!(bpfman_testing::kernel_knows("BPF_TCX_INGRESS"));
     let answers = in_both_worlds(|s| {
         let first = s.load_one("xdp_pass.bpf.o", "xdp_pass");
         let second = s.load_one("xdp_pass.bpf.o", "xdp_pass");
@@ -953,6 +958,7 @@ fn xdp_takes_one_program_an_interface_alike() {
 
 #[test]
 fn the_order_of_tcx_is_kept_alike() {
+    bpfman_testing::requires!(bpfman_testing::kernel_knows("BPF_TCX_INGRESS"));
     let answers = in_both_worlds(|s| {
         let programs = [0; 4].map(|_| s.load_one("tc_count.bpf.o", "tc_count"));
         let interface = s.interface();
@@ -994,6 +1000,7 @@ fn the_order_of_tcx_is_kept_alike() {
 
 #[test]
 fn links_of_a_deleted_interface_are_detached_alike() {
+    bpfman_testing::requires!(bpfman_testing::kernel_knows("BPF_TCX_INGRESS"));
     let answers = in_both_worlds(|s| {
         let filter = s.load_one("tc_count.bpf.o", "tc_count");
         let program = s.load_one("xdp_pass.bpf.o", "xdp_pass");
@@ -1019,6 +1026,7 @@ fn links_of_a_deleted_interface_are_detached_alike() {
 
 #[test]
 fn a_namespace_that_was_replaced_is_refused_alike() {
+    bpfman_testing::requires!(bpfman_testing::kernel_knows("BPF_TCX_INGRESS"));
     let answers = in_both_worlds(|s| {
         let filter = s.load_one("tc_count.bpf.o", "tc_count");
         let interface = s.interface();

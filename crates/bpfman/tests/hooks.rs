@@ -296,11 +296,10 @@ fn a_flow_dissector_looks_at_the_packets_of_its_namespace(world: &World) -> Poss
     Ok(())
 }
 
-/// Joins the two namespaces with a netkit pair, `nk0` in the near one.
+/// Joins the two namespaces with a netkit pair, `primary0` in the near one. The kernel names its peer: older tools than
+/// the devices cannot.
 fn add_netkit(net: &Net) -> Possible {
-    let add = [
-        "link", "add", "nk0", "type", "netkit", "peer", "name", "nk1",
-    ];
+    let add = ["link", "add", "primary0", "type", "netkit"];
     let made = Command::new("ip")
         .args(["-n", &net.near])
         .args(add)
@@ -309,10 +308,10 @@ fn add_netkit(net: &Net) -> Possible {
     if !made.status.success() {
         return Err(format!("no netkit devices: {}", stderr(&made).trim()));
     }
-    ip(&["-n", &net.near, "link", "set", "nk1", "netns", &net.far]);
+    ip(&["-n", &net.near, "link", "set", "nk0", "netns", &net.far]);
     for (namespace, device, address) in [
-        (&net.near, "nk0", "10.8.0.1/24"),
-        (&net.far, "nk1", "10.8.0.2/24"),
+        (&net.near, "primary0", "10.8.0.1/24"),
+        (&net.far, "nk0", "10.8.0.2/24"),
     ] {
         ip(&["-n", namespace, "addr", "add", address, "dev", device]);
         ip(&["-n", namespace, "link", "set", device, "up"]);
@@ -325,7 +324,7 @@ fn a_netkit_device_and_its_peer_count_their_packets(world: &World) -> Possible {
     add_netkit(&net)?;
     let primary = load(world, "netkit_primary:netkit_primary")?;
     let peer = load(world, "netkit_peer:netkit_peer")?;
-    let words = ["netkit", "nk0", "-n", &net.near];
+    let words = ["netkit", "primary0", "-n", &net.near];
     let links = [
         world.try_attach(&primary, &words)?,
         world.try_attach(&peer, &words)?,

@@ -48,7 +48,7 @@ fn attach_words(program_type: ProgramType, place: &Place) -> Vec<String> {
     let words: Vec<&str> = match kind {
         LinkKind::Xdp => vec!["veth0", "-p", "1", "-n", near],
         LinkKind::Tc | LinkKind::Tcx => vec!["veth0", "ingress", "-p", "1", "-n", near],
-        LinkKind::Netkit => vec!["nk0", "-n", near],
+        LinkKind::Netkit => vec!["primary0", "-n", near],
         LinkKind::Tracepoint => vec!["sched/sched_switch"],
         LinkKind::RawTracepoint if program_type == T::RawTracepointWritable => {
             vec!["bpf_test_finish"]
@@ -176,13 +176,13 @@ fn bound_to(program_type: ProgramType, world: &World) -> String {
 
 fn make_netkit(namespace: &str) -> bpfman_testing::Required {
     let made = Command::new("ip")
-        .args(["-n", namespace, "link", "add", "nk0", "type", "netkit"])
+        .args(["-n", namespace, "link", "add", "primary0", "type", "netkit"])
         .output()
         .unwrap();
     if !made.status.success() {
         return Err(format!("no netkit devices: {}", stderr(&made).trim()));
     }
-    run(Command::new("ip").args(["-n", namespace, "link", "set", "nk0", "up"]));
+    run(Command::new("ip").args(["-n", namespace, "link", "set", "primary0", "up"]));
     Ok(())
 }
 
