@@ -407,8 +407,8 @@ fn a_pattern_counts_several_functions_of_the_kernel(world: &World) -> Possible {
     let counted = Program::build();
     let program = load(world, "kprobe_multi:count_kprobe_multi", &counted)?;
     let mut process = counted.start();
-    // getpgid and getpid, which each round calls, and getppid.
-    let pattern = format!("{SYSCALL_PREFIX}getp*id");
+    // getpgid and getpriority, which each round calls; getppid may be listed too.
+    let pattern = format!("{SYSCALL_PREFIX}getp?i*");
     let link = world.try_attach(&program, &["kprobe_multi", &pattern])?;
     counts(world, &program, &link, &mut process, 2);
     Ok(())
