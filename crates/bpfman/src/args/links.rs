@@ -113,7 +113,7 @@ attach_kinds! {
     /// Several functions of a file (Linux 6.6)
     #[command(alias = "uprobe-multi", alias = "uprobe.multi")]
     UprobeMulti(UprobeMultiArgs),
-    /// A probe that a file's author placed (Linux 6.6)
+    /// A probe that a file's author placed
     Usdt(UsdtArgs),
     /// The entry of the function that the program was loaded for
     Fentry(BoundArgs),
