@@ -9,7 +9,7 @@ set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-limit=900
+limit=1500
 if [[ ${1-} == -t ]]; then
     limit=$2
     shift 2
