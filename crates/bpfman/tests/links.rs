@@ -6,6 +6,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use bpfman_testing::kernel_knows;
 use common::Via;
 use common::World;
 use common::assert_gone;
@@ -16,6 +17,9 @@ use common::object;
 use common::run;
 use common::stderr;
 use serde_json::Value;
+
+/// What a kernel whose tracepoints have pinnable links names among its types (Linux 5.15).
+const PERF_LINKS: &str = "BPF_LINK_TYPE_PERF_EVENT";
 
 both_ways!(
     a_tracepoint_is_attached_listed_and_detached,
@@ -57,6 +61,7 @@ fn keys(value: &Value) -> BTreeSet<&str> {
 }
 
 fn a_tracepoint_is_attached_listed_and_detached(world: &World) {
+    bpfman_testing::requires!(kernel_knows(PERF_LINKS));
     let program = tracepoint(world);
     let link = attach(
         world,
@@ -298,6 +303,7 @@ fn a_tracepoint_that_does_not_exist_is_refused_with_names_that_do() {
 }
 
 fn a_link_whose_pin_was_removed_is_detached(world: &World) {
+    bpfman_testing::requires!(kernel_knows(PERF_LINKS));
     let program = tracepoint(world);
     let link = attach(world, &["tracepoint", &program, "sched/sched_switch"]);
     std::fs::remove_file(link["record"]["pin_path"].as_str().unwrap()).unwrap();
@@ -316,6 +322,7 @@ fn a_link_whose_pin_was_removed_is_detached(world: &World) {
 
 #[test]
 fn a_pin_that_holds_another_link_is_left_alone() {
+    bpfman_testing::requires!(kernel_knows(PERF_LINKS));
     let world = World::new(Via::InProcess);
     let program = tracepoint(&world);
     let first = attach(&world, &["tracepoint", &program, "sched/sched_switch"]);
@@ -379,6 +386,7 @@ fn a_namespace_that_went_away_blocks_nothing() {
 }
 
 fn unloading_a_program_detaches_its_links(world: &World) {
+    bpfman_testing::requires!(kernel_knows(PERF_LINKS));
     let program = tracepoint(world);
     let places = ["sched/sched_switch", "sched/sched_wakeup"];
     let links = places.map(|place| attach(world, &["tracepoint", &program, place]));
@@ -397,6 +405,7 @@ fn unloading_a_program_detaches_its_links(world: &World) {
 
 #[test]
 fn one_failing_detach_does_not_keep_the_others() {
+    bpfman_testing::requires!(kernel_knows(PERF_LINKS));
     let world = World::new(Via::InProcess);
     let program = tracepoint(&world);
     let link = attach(&world, &["tracepoint", &program, "sched/sched_switch"]);
@@ -417,6 +426,7 @@ fn one_failing_detach_does_not_keep_the_others() {
 
 #[test]
 fn deleting_a_link_with_r_unloads_the_program_that_has_no_other() {
+    bpfman_testing::requires!(kernel_knows(PERF_LINKS));
     let world = World::new(Via::InProcess);
     let program = tracepoint(&world);
     let places = ["sched/sched_switch", "sched/sched_wakeup"];
@@ -429,6 +439,7 @@ fn deleting_a_link_with_r_unloads_the_program_that_has_no_other() {
 
 #[test]
 fn a_dry_run_prints_the_plan_and_changes_nothing() {
+    bpfman_testing::requires!(kernel_knows(PERF_LINKS));
     let world = World::new(Via::InProcess);
     let program = tracepoint(&world);
     let link = link_id(&attach(
@@ -468,6 +479,7 @@ fn a_refused_permission_half_way_leaves_nothing() {
 
 #[test]
 fn links_are_filtered_by_program_kind_and_metadata() {
+    bpfman_testing::requires!(kernel_knows(PERF_LINKS));
     let world = World::new(Via::InProcess);
     let (first, second) = (tracepoint(&world), tracepoint(&world));
     let switch = "sched/sched_switch";

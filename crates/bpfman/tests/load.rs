@@ -173,6 +173,7 @@ fn a_program_of_another_identity_is_not_taken_for_ours() {
 /// The commands of README.md as they are written, but for the id and the bpffs.
 #[test]
 fn the_commands_of_the_readme_work() {
+    bpfman_testing::requires!(bpfman_testing::kernel_knows("BPF_LINK_TYPE_PERF_EVENT"));
     let world = World::new(Via::InProcess);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
