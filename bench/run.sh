@@ -51,6 +51,11 @@ measure_inside() {
     ip netns exec "$netns" "$work/measure" "${@:2}" >>"$work/$1.times"
 }
 
+# The kernel takes a tracepoint's event apart after its link is gone, and whoever attaches meanwhile waits for it.
+settle() {
+    sleep 0.15
+}
+
 # median NAME: the median wall time in milliseconds.
 median() {
     cut -d ' ' -f 1 "$work/$1.times" | sort -n |
@@ -91,8 +96,10 @@ bpfman load target/bpf/types.bpf.o --program t_tcx >/dev/null
 controlled=$(bpfman list -q --type tcx)
 pins=$BPFMAN_RUNTIME_DIR/fs
 for ((i = 0; i < N; i++)); do
+    settle
     measure c_tracepoint "$work/attach" "$pins/prog_$traced" "$pin" tracepoint "$id_file"
     rm "$pin"
+    settle
     measure tracepoint bpfman attach tracepoint "$traced" "$tracepoint"
     measure detach_one bpfman detach "$(bpfman link list -q)"
     measure_inside c_tcx "$work/attach" "$pins/prog_$controlled" "$pins/bench" tcx "$ifindex"
