@@ -14,6 +14,7 @@ mod struct_ops;
 mod sys;
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
@@ -118,37 +119,23 @@ impl LibbpfKernel {
         id: ProgramId,
         path: &AbsolutePath,
     ) -> Result<Outcome, KernelError> {
-        let Some(fd) = open_expected(path, ObjectKind::Program)? else {
+        let Some(fd) = find_program(id, path)? else {
             return Ok(Outcome::Unchanged);
         };
-        let found = info::program(fd.as_fd(), Detail::Info)
-            .map_err(|error| refused(path.as_str(), &error))?;
-        if found.identity.id != id {
-            let message = format!("{path} pins program {}, not {id}", found.identity.id);
-            return Err(KernelError::new(KernelErrorKind::NotOurs, message));
-        }
         pins::unlink(path)?;
         self.programs.insert(id, fd);
         Ok(Outcome::Done)
     }
 
     fn unpin_map(&mut self, id: MapId, path: &AbsolutePath) -> Result<Outcome, KernelError> {
-        let Some(fd) = open_expected(path, ObjectKind::Map)? else {
+        let Some(fd) = find_map(id, path)? else {
             return Ok(Outcome::Unchanged);
         };
-        let found =
-            info::map(fd.as_fd(), Detail::Info).map_err(|error| refused(path.as_str(), &error))?;
-        if found.id != id {
-            let message = format!("{path} pins map {}, not {id}", found.id);
-            return Err(KernelError::new(KernelErrorKind::NotOurs, message));
-        }
         pins::unlink(path)?;
         self.maps.insert(id, fd);
         Ok(Outcome::Done)
     }
-}
 
-impl LibbpfKernel {
     fn with_program<T>(
         &self,
         source: &ProgramSource,
@@ -184,7 +171,7 @@ impl LibbpfKernel {
         id: KernelLinkId,
         path: &AbsolutePath,
     ) -> Result<Outcome, KernelError> {
-        let Some(fd) = open_link(id, path)? else {
+        let Some(fd) = find_link(id, path)? else {
             return Ok(Outcome::Unchanged);
         };
         pins::unlink(path)?;
@@ -194,22 +181,54 @@ impl LibbpfKernel {
 }
 
 /// Opens the pin of a link, after checking which it is; `None` when nothing is there.
-fn open_link(id: KernelLinkId, path: &AbsolutePath) -> Result<Option<OwnedFd>, KernelError> {
-    let Some(fd) = open_expected(path, ObjectKind::Link)? else {
+fn find_link(id: KernelLinkId, path: &AbsolutePath) -> Result<Option<OwnedFd>, KernelError> {
+    find(path, ObjectKind::Link, "link", id, |fd| {
+        Ok(link::info(fd)?.id)
+    })
+}
+
+/// The same for a program.
+fn find_program(id: ProgramId, path: &AbsolutePath) -> Result<Option<OwnedFd>, KernelError> {
+    find(path, ObjectKind::Program, "program", id, |fd| {
+        Ok(info::program(fd, Detail::Info)?.identity.id)
+    })
+}
+
+/// The same for a map.
+fn find_map(id: MapId, path: &AbsolutePath) -> Result<Option<OwnedFd>, KernelError> {
+    find(path, ObjectKind::Map, "map", id, |fd| {
+        Ok(info::map(fd, Detail::Info)?.id)
+    })
+}
+
+fn find<Id: Copy + Display + PartialEq>(
+    path: &AbsolutePath,
+    kind: ObjectKind,
+    noun: &str,
+    id: Id,
+    id_of: impl FnOnce(BorrowedFd<'_>) -> io::Result<Id>,
+) -> Result<Option<OwnedFd>, KernelError> {
+    let Some(fd) = open_expected(path, kind)? else {
         return Ok(None);
     };
-    let found = link::info(fd.as_fd()).map_err(|error| refused(path.as_str(), &error))?;
-    if found.id != id {
-        let message = format!("{path} pins link {}, not {id}", found.id);
+    let found = id_of(fd.as_fd()).map_err(|error| refused(path.as_str(), &error))?;
+    if found != id {
+        let message = format!("{path} pins {noun} {found}, not {id}");
         return Err(KernelError::new(KernelErrorKind::NotOurs, message));
     }
     Ok(Some(fd))
 }
 
+/// What has to be at its pin and is not.
+fn lost(noun: &str, id: impl Display, path: &AbsolutePath) -> KernelError {
+    let message = format!("{noun} {id} has lost its pin {path}");
+    KernelError::new(KernelErrorKind::NotFound, message)
+}
+
 /// Detaches a link and removes its pin.
 fn detach_link(id: KernelLinkId, pin: Option<&AbsolutePath>) -> Result<Outcome, KernelError> {
     let opened = match pin {
-        Some(path) => open_link(id, path)?,
+        Some(path) => find_link(id, path)?,
         None => match sys::link_by_id(id.0) {
             Ok(opened) => Some(opened),
             Err(error) if vanished(&error) => None,
@@ -237,34 +256,14 @@ fn detach_link(id: KernelLinkId, pin: Option<&AbsolutePath>) -> Result<Outcome, 
     })
 }
 
-/// Opens the pin of a program, after checking which it is.
+/// Opens the pin of a program, which must be there.
 fn open_program(id: ProgramId, path: &AbsolutePath) -> Result<OwnedFd, KernelError> {
-    let fd = open_expected(path, ObjectKind::Program)?.ok_or_else(|| {
-        let message = format!("program {id} has lost its pin {path}");
-        KernelError::new(KernelErrorKind::NotFound, message)
-    })?;
-    let found =
-        info::program(fd.as_fd(), Detail::Info).map_err(|error| refused(path.as_str(), &error))?;
-    if found.identity.id != id {
-        let message = format!("{path} pins program {}, not {id}", found.identity.id);
-        return Err(KernelError::new(KernelErrorKind::NotOurs, message));
-    }
-    Ok(fd)
+    find_program(id, path)?.ok_or_else(|| lost("program", id, path))
 }
 
-/// Opens the pin of a map, after checking which it is.
+/// Opens the pin of a map, which must be there.
 fn open_map(id: MapId, path: &AbsolutePath) -> Result<OwnedFd, KernelError> {
-    let fd = open_expected(path, ObjectKind::Map)?.ok_or_else(|| {
-        let message = format!("map {id} has lost its pin {path}");
-        KernelError::new(KernelErrorKind::NotFound, message)
-    })?;
-    let found =
-        info::map(fd.as_fd(), Detail::Info).map_err(|error| refused(path.as_str(), &error))?;
-    if found.id != id {
-        let message = format!("{path} pins map {}, not {id}", found.id);
-        return Err(KernelError::new(KernelErrorKind::NotOurs, message));
-    }
-    Ok(fd)
+    find_map(id, path)?.ok_or_else(|| lost("map", id, path))
 }
 
 fn write_element(
