@@ -9,6 +9,7 @@ pub mod interfaces;
 
 pub mod kernel;
 pub mod lock;
+mod namespace;
 pub mod runtime;
 pub mod store;
 pub mod targets;

@@ -9,9 +9,9 @@ use std::os::unix::fs::MetadataExt;
 use bpfman_core::action::Namespace;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
-use rustix::thread::LinkNameSpaceType;
 
 use super::errors::refused;
+use crate::namespace;
 
 /// The namespace of the calling thread.
 const OWN: &str = "/proc/thread-self/ns/net";
@@ -32,8 +32,7 @@ pub(super) fn open(netns: &Namespace) -> Result<File, KernelError> {
     Ok(file)
 }
 
-/// Calls `call` in a namespace. It runs on a thread of its own where that is another one than ours: a namespace
-/// belongs to a thread, and one that cannot be left again must not be the caller's.
+/// Calls `call` in a namespace; on a thread of its own where that is another one than ours.
 pub(super) fn within<T: Send>(
     netns: &Namespace,
     call: impl FnOnce() -> T + Send,
@@ -45,16 +44,6 @@ pub(super) fn within<T: Send>(
     if fs::metadata(OWN).is_ok_and(|own| own.ino() == netns.id.0) {
         return Ok(call());
     }
-    std::thread::scope(|scope| {
-        let inside = scope.spawn(|| {
-            let kind = Some(LinkNameSpaceType::Network);
-            rustix::thread::move_into_link_name_space(file.as_fd(), kind)?;
-            Ok(call())
-        });
-        let done: Result<T, rustix::io::Errno> = match inside.join() {
-            Ok(done) => done,
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
-        done.map_err(|error| refused("entering a network namespace", &error.into()))
-    })
+    namespace::within(file.as_fd(), call)
+        .map_err(|error| refused("entering a network namespace", &error))
 }

@@ -6,7 +6,6 @@ use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::thread;
 
 use bpfman_core::target::suggest;
 use bpfman_core::types::AbsolutePath;
@@ -20,10 +19,9 @@ use rustix::net::AddressFamily;
 use rustix::net::SocketFlags;
 use rustix::net::SocketType;
 use rustix::net::netdevice;
-use rustix::thread::LinkNameSpaceType;
-use rustix::thread::move_into_link_name_space;
 
 use super::TargetError;
+use crate::namespace;
 
 /// NSFS_MAGIC of `linux/magic.h`.
 const NSFS_MAGIC: u64 = 0x6e73_6673;
@@ -50,7 +48,7 @@ pub(super) fn interface(
     })
 }
 
-/// Calls `look` inside a namespace. A thread of its own enters it, and ends there: nothing can be left behind in it.
+/// Calls `look` inside a namespace.
 fn within<T: Send>(
     path: Option<&AbsolutePath>,
     look: impl FnOnce(NetnsId) -> Result<T, TargetError> + Send,
@@ -60,27 +58,15 @@ fn within<T: Send>(
         let own = own.map_err(|source| TargetError::system(OWN_NAMESPACE, source))?;
         return look(NetnsId(own.ino()));
     };
-    let (id, namespace) = open(path)?;
-    let enter = || {
-        let entered =
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network));
-        match entered {
-            Ok(()) => look(id),
-            // It is a namespace of another type.
-            Err(Errno::INVAL) => Err(TargetError::NotANamespace { path: path.clone() }),
-            Err(source) => Err(TargetError::system(format!("namespace {path}"), source)),
+    let (id, opened) = open(path)?;
+    match namespace::within(opened.as_fd(), || look(id)) {
+        Ok(answer) => answer,
+        // It is a namespace of another type.
+        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+            Err(TargetError::NotANamespace { path: path.clone() })
         }
-    };
-    let failed = |source| TargetError::system(format!("namespace {path}"), source);
-    thread::scope(|scope| {
-        let thread = thread::Builder::new()
-            .spawn_scoped(scope, enter)
-            .map_err(failed)?;
-        match thread.join() {
-            Ok(answer) => answer,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })
+        Err(source) => Err(TargetError::system(format!("namespace {path}"), source)),
+    }
 }
 
 /// Opens a namespace's file. What else is at the path, a pipe or a device, is looked at without opening it.

@@ -1,0 +1,29 @@
+//! Entering a network namespace.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::thread;
+
+use rustix::thread::LinkNameSpaceType;
+use rustix::thread::move_into_link_name_space;
+
+/// Calls `call` inside a namespace. A thread of its own enters it, and ends there: a namespace belongs to a thread, and
+/// one that cannot be left again must not be the caller's.
+///
+/// # Errors
+/// When the thread cannot start, or may not enter: `EINVAL` for a namespace of another type.
+pub(crate) fn within<T: Send>(
+    namespace: BorrowedFd<'_>,
+    call: impl FnOnce() -> T + Send,
+) -> io::Result<T> {
+    thread::scope(|scope| {
+        let inside = thread::Builder::new().spawn_scoped(scope, || {
+            move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))?;
+            Ok(call())
+        })?;
+        match inside.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
