@@ -1050,6 +1050,7 @@ fn a_namespace_that_was_replaced_is_refused_alike() {
 
 #[test]
 fn probes_are_attached_and_let_go_of_alike() {
+    bpfman_testing::requires!(bpfman_testing::kernel_knows("BPF_LINK_TYPE_PERF_EVENT"));
     let answers = in_both_worlds(|s| {
         let program = s.load_one("trace_exec.bpf.o", "trace_exec");
         let filter = s.load_one("tc_count.bpf.o", "tc_count");
