@@ -14,6 +14,7 @@ extern crate alloc;
 
 pub mod action;
 pub mod compute;
+pub mod dispatcher;
 pub mod kernel;
 pub mod managed;
 pub mod object;
