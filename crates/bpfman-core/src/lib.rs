@@ -13,6 +13,7 @@
 extern crate alloc;
 
 pub mod action;
+pub mod chain;
 pub mod compute;
 pub mod dispatcher;
 pub mod kernel;

@@ -1,0 +1,98 @@
+//! The types of a chain's functions.
+//!
+//! The kernel wants to know them for functions that are called back, read packets the legacy way or call tails; then
+//! it wants all. It looks at names, at what they answer and at their linkage, not at arguments: one prototype serves
+//! them all. Format: `Documentation/bpf/btf.rst` of the kernel.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+/// The types of a chain's functions, to be loaded with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionTypes {
+    /// What `BPF_BTF_LOAD` takes.
+    pub btf: Vec<u8>,
+    /// `struct bpf_func_info` by `struct bpf_func_info`, 8 bytes each: where a function starts, and its type.
+    pub records: Vec<u8>,
+}
+
+/// Who a function comes from: the member and its function, by their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Origin {
+    pub(super) member: usize,
+    pub(super) function: usize,
+}
+
+/// `BTF_KIND_INT`, `BTF_KIND_FUNC` and `BTF_KIND_FUNC_PROTO`, where `struct btf_type` has them. The linkage of a
+/// function is in the low bits: static, as callbacks must be, is 0.
+const INTEGER: u32 = 1 << 24;
+const FUNCTION: u32 = 12 << 24;
+const PROTOTYPE: u32 = 13 << 24;
+/// Signed, and 32 bits.
+const INTEGER_ENCODING: u32 = 1 << 24 | 32;
+const INTEGER_BYTES: u32 = 4;
+/// Types are numbered in their order.
+const INTEGER_ID: u32 = 1;
+const PROTOTYPE_ID: u32 = 2;
+const FIRST_FUNCTION_ID: u32 = 3;
+const HEADER_BYTES: u32 = 24;
+
+impl FunctionTypes {
+    /// Describes the chain's main function, which starts at 0, and those behind it.
+    pub(super) fn describe(functions: &[(u32, Origin)]) -> Self {
+        let mut names = Vec::from(*b"\0");
+        let mut types = Vec::new();
+        let mut records = Vec::new();
+        let integer = add_name(&mut names, "int");
+        let fixed = [integer, INTEGER, INTEGER_BYTES, INTEGER_ENCODING];
+        add_words(&mut types, &fixed);
+        add_words(&mut types, &[0, PROTOTYPE, INTEGER_ID]);
+        let others = functions.iter().map(|(start, origin)| {
+            let Origin { member, function } = origin;
+            (*start, format!("member{member}_function{function}"))
+        });
+        let all = core::iter::once((0, "chain".into())).chain(others);
+        for ((start, name), id) in all.zip(FIRST_FUNCTION_ID..) {
+            let name = add_name(&mut names, &name);
+            add_words(&mut types, &[name, FUNCTION, PROTOTYPE_ID]);
+            add_words(&mut records, &[start, id]);
+        }
+        Self {
+            btf: assemble(&types, &names),
+            records,
+        }
+    }
+}
+
+fn assemble(types: &[u8], names: &[u8]) -> Vec<u8> {
+    const MAGIC: u16 = 0xeb9f;
+    const VERSION: u8 = 1;
+    const FLAGS: u8 = 0;
+    let mut btf = Vec::from(MAGIC.to_ne_bytes());
+    btf.extend([VERSION, FLAGS]);
+    let (types_end, names_len) = (length(types), length(names));
+    add_words(
+        &mut btf,
+        &[HEADER_BYTES, 0, types_end, types_end, names_len],
+    );
+    btf.extend_from_slice(types);
+    btf.extend_from_slice(names);
+    btf
+}
+
+/// Where the name starts.
+fn add_name(names: &mut Vec<u8>, name: &str) -> u32 {
+    let start = length(names);
+    names.extend_from_slice(name.as_bytes());
+    names.push(0);
+    start
+}
+
+fn add_words(bytes: &mut Vec<u8>, words: &[u32]) {
+    bytes.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
+}
+
+/// The number of functions is limited, and so is this.
+fn length(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+}

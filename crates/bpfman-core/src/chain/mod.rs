@@ -1,0 +1,262 @@
+//! Several XDP or TC programs joined into one: a compiled chain.
+//!
+//! A dispatcher calls its members, which costs each packet a call, a return and a table, and needs extension programs.
+//! [`compile`] puts their instructions behind each other instead:
+//!
+//! ```text
+//!              *(r10 - slot) = r1              the context, for those that come later
+//! member 0     its main function, each exit a jump to what follows
+//!              if r0 == 2 goto member 1        for each verdict to go on after
+//!              exit
+//! member 1     r1 = *(r10 - slot)
+//!              ...
+//!              r0 = 2                          the last one went on
+//!              exit
+//! functions    those that the members call
+//! ```
+//!
+//! Members share one frame, as none expects anything in its stack or in `r6` to `r9`. What a member's frame or its
+//! length does not allow is called instead of inlined, and so is a member whose legacy packet loads, which end their
+//! function with 0, would leave a chain that goes on after 0 or that counts. A tail call leaves the chain when it is
+//! inlined; when it is called, the chain goes on with what the tail answers.
+//!
+//! The verifier looks at the whole again. It judges functions on their own that were global in their object as static
+//! ones here, for each call; the license has to be the strictest of all; line information is lost.
+
+mod btf;
+mod error;
+mod instruction;
+mod join;
+mod program;
+mod stack;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use btf::Origin;
+use instruction::Instruction;
+use join::Code;
+use program::Program;
+use stack::Frame;
+use stack::Slots;
+use stack::Use;
+
+pub use btf::FunctionTypes;
+pub use error::ChainError;
+pub use error::Damage;
+pub use error::Refusal;
+
+/// `BPF_COMPLEXITY_LIMIT_INSNS`: the most instructions of one program.
+pub const MAX_INSTRUCTIONS: usize = 1_000_000;
+/// `BPF_MAX_SUBPROGS`: the most functions of one program.
+pub const MAX_FUNCTIONS: usize = 256;
+/// `MAX_USED_MAPS`: the most maps of one program.
+pub const MAX_MAPS: usize = 64;
+/// The most verdicts that one member goes on after; there are eleven at most.
+pub const MAX_VERDICTS: usize = 64;
+
+/// Which hook runs a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// An interface, before the kernel has made anything of a packet.
+    Xdp,
+    /// The traffic control, direct action.
+    Tc,
+}
+
+/// One program of a chain.
+#[derive(Clone, Debug)]
+pub struct Member<'a, I, M> {
+    /// Whom to name in an error.
+    pub id: I,
+    /// `struct bpf_insn` by `struct bpf_insn` as libbpf leaves them: the main function first, then those it calls.
+    pub instructions: &'a [u8],
+    /// The instructions that load a map.
+    pub references: &'a [MapReference<M>],
+    /// The bytes of stack of each function, in the order of their start, as the verifier prints them when it has
+    /// loaded this program (`BPF_LOG_STATS`). Without them the member is called instead of inlined.
+    pub stack_depths: &'a [u32],
+    /// After which verdicts the next one runs.
+    pub proceed_on: &'a [i32],
+    /// Where its runs are counted, if they are.
+    pub counter: Option<Counter<M>>,
+}
+
+/// An instruction that loads a map. Equal tokens mean the same map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapReference<M> {
+    /// The index of the instruction.
+    pub instruction: u32,
+    /// The map.
+    pub map: M,
+}
+
+/// An element of a per-CPU array with values of 16 bytes, `{ u64 runs; u64 nanoseconds; }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counter<M> {
+    /// The array.
+    pub map: M,
+    /// The element. One array can count for all members; a chain can only have [`MAX_MAPS`].
+    pub key: u32,
+}
+
+/// A program made of several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain<M> {
+    /// `struct bpf_insn` by `struct bpf_insn`.
+    pub instructions: Vec<u8>,
+    /// The instructions that load a map, whose `imm` is still that of the members. In no order.
+    pub references: Vec<MapReference<M>>,
+    /// What the kernel wants to know of its functions, where it does.
+    pub types: Option<FunctionTypes>,
+}
+
+impl Family {
+    /// What the chain answers when the last member lets it go on: `XDP_PASS` or `TC_ACT_OK`.
+    const fn last_verdict(self) -> i32 {
+        match self {
+            Self::Xdp => 2,
+            Self::Tc => 0,
+        }
+    }
+}
+
+/// Joins programs into one, which runs them in their order. What comes after a member that no verdict goes on after
+/// is checked and left out, as the kernel refuses what cannot be reached.
+///
+/// # Errors
+/// [`ChainError`].
+pub fn compile<I: Clone, M: Clone + Ord>(
+    family: Family,
+    members: &[Member<'_, I, M>],
+) -> Result<Chain<M>, ChainError<I>> {
+    let parts = members.iter().map(|member| {
+        let part = Part::read(member);
+        part.map_err(|problem| problem.of(member.id.clone()))
+    });
+    let mut parts = parts.collect::<Result<Vec<_>, _>>()?;
+    let last = parts.iter().position(|part| part.verdicts.is_empty());
+    parts.truncate(last.map_or(parts.len(), |last| last + 1));
+
+    let slots = Slots {
+        context: parts.len() > 1 || counts(&parts),
+        scratch: counts(&parts),
+    };
+    let uses: Vec<Use> = parts.iter().map(|part| part.stack).collect();
+    let frame = stack::lay_out(&uses, slots).map_err(|(number, refusal)| ChainError::Refused {
+        member: members[number].id.clone(),
+        refusal,
+    })?;
+    let mut code = Code::new();
+    if slots.context {
+        code.save_context(&frame);
+    }
+    let mut counted = false;
+    for (number, part) in parts.iter().enumerate() {
+        add_member(&mut code, number, part, &frame, counted);
+        counted = part.counter.is_some();
+    }
+    if last.is_none() {
+        code.answer(family.last_verdict());
+    }
+    let types_wanted = add_functions(&mut code, &parts, &frame);
+    finish(code, types_wanted)
+}
+
+/// One member, ready to be joined.
+struct Part<'a, M> {
+    program: Program<'a, M>,
+    main: Vec<Instruction>,
+    verdicts: BTreeSet<i32>,
+    stack: Use,
+    counter: Option<&'a Counter<M>>,
+}
+
+impl<'a, M> Part<'a, M> {
+    fn read<I>(member: &'a Member<'_, I, M>) -> Result<Self, program::Problem> {
+        let program = Program::read(member)?;
+        let verdicts: BTreeSet<i32> = member.proceed_on.iter().copied().collect();
+        if verdicts.len() > MAX_VERDICTS {
+            let (count, limit) = (verdicts.len(), MAX_VERDICTS);
+            return Err(Refusal::Verdicts { count, limit }.into());
+        }
+        // One that is not counted may leave by a packet load where its exit with 0 would leave as well.
+        let leaves_well = !verdicts.contains(&0) && member.counter.is_none();
+        let leaves = !leaves_well && program.main_loads_packets();
+        let main = program.inlined().filter(|_| !leaves);
+        let stack = Use::measure(&program, member.stack_depths, main.is_some())?;
+        Ok(Self {
+            program,
+            main: main.unwrap_or_default(),
+            verdicts,
+            stack,
+            counter: member.counter.as_ref(),
+        })
+    }
+}
+
+fn counts<M>(parts: &[Part<'_, M>]) -> bool {
+    parts.iter().any(|part| part.counter.is_some())
+}
+
+/// Adds a member to the main function, behind one that was just counted or not.
+fn add_member<M: Clone>(
+    code: &mut Code<M>,
+    number: usize,
+    part: &Part<'_, M>,
+    frame: &Frame,
+    counted: bool,
+) {
+    if part.counter.is_some() {
+        code.start_clock(frame, counted);
+    }
+    // The first one still has what the kernel gave the chain.
+    if number > 0 || part.counter.is_some() {
+        code.load_context(frame);
+    }
+    match part.program.functions().first() {
+        Some(main) if frame.inlined[number] => code.place(number, &part.program, main, &part.main),
+        _ => code.call(number),
+    }
+    if let Some(counter) = part.counter {
+        code.count(frame, counter);
+    }
+    code.judge(&part.verdicts);
+}
+
+/// Adds the functions behind the main one, and says whether the kernel wants to know their types.
+fn add_functions<M: Clone>(code: &mut Code<M>, parts: &[Part<'_, M>], frame: &Frame) -> bool {
+    let mut types_wanted = false;
+    for (member, (part, inlined)) in parts.iter().zip(&frame.inlined).enumerate() {
+        types_wanted |= part.program.has_callbacks();
+        let functions = part.program.functions().iter().enumerate();
+        for (function, range) in functions.skip(usize::from(*inlined)) {
+            types_wanted |= part.program.ends_abnormally(range);
+            code.append(Origin { member, function }, &part.program, range);
+        }
+    }
+    types_wanted
+}
+
+fn finish<I, M: Clone + Ord>(code: Code<M>, types_wanted: bool) -> Result<Chain<M>, ChainError<I>> {
+    check_limit("instructions", code.len(), MAX_INSTRUCTIONS)?;
+    check_limit("functions", code.functions().len() + 1, MAX_FUNCTIONS)?;
+    let types = types_wanted.then(|| FunctionTypes::describe(code.functions()));
+    let (instructions, references) = code.finish();
+    let maps: BTreeSet<&M> = references.iter().map(|one| &one.map).collect();
+    check_limit("maps", maps.len(), MAX_MAPS)?;
+    Ok(Chain {
+        instructions,
+        references,
+        types,
+    })
+}
+
+fn check_limit<I>(what: &'static str, count: usize, limit: usize) -> Result<(), ChainError<I>> {
+    if count > limit {
+        return Err(ChainError::TooLarge { what, count, limit });
+    }
+    Ok(())
+}

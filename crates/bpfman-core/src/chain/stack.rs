@@ -1,0 +1,185 @@
+//! Whose stack is part of the chain's frame, and where the chain keeps its own.
+//!
+//! Members that are inlined use the same bytes, one after the other; the chain's slots are below the deepest of them.
+//! A member that does not fit there is called instead, which costs a call and a frame. How much the kernel allows:
+//! `check_max_stack_depth` of its `verifier.c`.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::Refusal;
+use super::program::Program;
+
+/// `MAX_BPF_STACK`: all frames of one call chain together.
+const MAX_STACK_BYTES: u32 = 512;
+/// `MAX_CALL_FRAMES`, with the main function's.
+const MAX_FRAMES: usize = 8;
+/// What the kernel rounds each frame to; since 6.8 it can be 16, which we do not count on.
+const FRAME_BYTES: u32 = 32;
+const SLOT_BYTES: u32 = 8;
+
+/// What a member takes of the stack.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Use {
+    /// The bytes of its main function; `None` when it must have a frame of its own.
+    pub(super) inlined: Option<u32>,
+    /// The rounded frame of its main function when that is called.
+    frame: u32,
+    /// The rounded frames of the deepest call chain below its main function.
+    callees: u32,
+    /// How many those are.
+    depth: usize,
+}
+
+/// What the chain keeps in its own frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slots {
+    /// The argument of the members that come later.
+    pub(super) context: bool,
+    /// What counting needs.
+    pub(super) scratch: bool,
+}
+
+/// Where everything is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Frame {
+    /// Which members are inlined.
+    pub(super) inlined: Vec<bool>,
+    /// The slots, counted from the end of the stack.
+    pub(super) context: i16,
+    pub(super) scratch: i16,
+}
+
+impl Use {
+    /// Measures a member. The verifier prints the depth of each function that it has not thrown away as dead: when
+    /// they are not as many as the functions, only the first one is certain to be whose we think, and each other one
+    /// counts as the deepest. A member without any must be called: a frame of its own is right for every depth, and
+    /// a guess from the offsets in its instructions would miss what it computes.
+    ///
+    /// # Errors
+    /// [`Refusal::CallDepth`].
+    pub(super) fn measure<M>(
+        program: &Program<'_, M>,
+        depths: &[u32],
+        may_inline: bool,
+    ) -> Result<Self, Refusal> {
+        let deepest = depths.iter().copied().max();
+        let matching = depths.len() == program.functions().len();
+        let frames = (0..program.functions().len()).map(|number| {
+            let depth = depths.get(number).filter(|_| matching || number == 0);
+            // Where nothing is known, only the verifier can tell.
+            let depth = depth.copied().or(deepest);
+            depth.map_or(0, |depth| rounded(depth.max(1), FRAME_BYTES))
+        });
+        let frames: Vec<u32> = frames.collect();
+        let mut chains = Chains {
+            program,
+            known: vec![None; frames.len()],
+            frames: &frames,
+        };
+        let (bytes, depth) = chains.deepest(0, 1)?;
+        let frame = frames.first().copied().unwrap_or(0);
+        Ok(Self {
+            inlined: depths.first().copied().filter(|_| may_inline),
+            frame,
+            callees: bytes.saturating_sub(frame),
+            depth: depth - 1,
+        })
+    }
+
+    /// What it takes below the chain's frame.
+    fn below(&self, inlined: bool) -> u32 {
+        let own = if inlined { 0 } else { self.frame };
+        self.callees.saturating_add(own)
+    }
+}
+
+/// Lays the frame out: as many members inlined as fit.
+///
+/// # Errors
+/// The number of the member that does not fit even so, and why.
+pub(super) fn lay_out(uses: &[Use], slots: Slots) -> Result<Frame, (usize, Refusal)> {
+    let own = SLOT_BYTES * (u32::from(slots.context) + u32::from(slots.scratch));
+    let mut inlined: Vec<bool> = uses.iter().map(|one| one.inlined.is_some()).collect();
+    loop {
+        let shared = uses.iter().zip(&inlined).enumerate();
+        let shared = shared.filter_map(|(number, (one, inlined))| {
+            let bytes = one.inlined.filter(|_| *inlined)?;
+            Some((bytes, number))
+        });
+        let deepest = shared.max();
+        let base = rounded(deepest.map_or(0, |(bytes, _)| bytes), SLOT_BYTES);
+        let frame = rounded(base.saturating_add(own).max(1), FRAME_BYTES);
+        let left = MAX_STACK_BYTES.saturating_sub(frame);
+        let mut needs = uses.iter().zip(&inlined).enumerate();
+        let too_deep = needs
+            .find(|(_, (one, inlined))| frame > MAX_STACK_BYTES || one.below(**inlined) > left);
+        match (too_deep, deepest) {
+            (None, _) => {
+                check_calls(uses, &inlined)?;
+                let slot = |bytes| 0_i16.saturating_sub_unsigned(small(base.saturating_add(bytes)));
+                return Ok(Frame {
+                    inlined,
+                    context: slot(SLOT_BYTES),
+                    scratch: slot(own),
+                });
+            }
+            // No other one makes as much room for those that call.
+            (Some(_), Some((_, number))) => inlined[number] = false,
+            (Some((number, (one, _))), None) => {
+                let needed = one.below(false);
+                return Err((number, Refusal::Stack { needed, left }));
+            }
+        }
+    }
+}
+
+fn check_calls(uses: &[Use], inlined: &[bool]) -> Result<(), (usize, Refusal)> {
+    for (number, (one, inlined)) in uses.iter().zip(inlined).enumerate() {
+        let limit = MAX_FRAMES - 1 - usize::from(!inlined);
+        if one.depth > limit {
+            return Err((number, Refusal::CallDepth { limit }));
+        }
+    }
+    Ok(())
+}
+
+/// The call chains of one member.
+struct Chains<'a, M> {
+    program: &'a Program<'a, M>,
+    frames: &'a [u32],
+    known: Vec<Option<(u32, usize)>>,
+}
+
+impl<M> Chains<'_, M> {
+    /// The bytes of the deepest chain that starts with a function, and the number of functions in the longest. As
+    /// `level` is limited, circles end too.
+    fn deepest(&mut self, number: usize, level: usize) -> Result<(u32, usize), Refusal> {
+        let limit = MAX_FRAMES - 1;
+        if level > MAX_FRAMES {
+            return Err(Refusal::CallDepth { limit });
+        }
+        if let Some(known) = self.known[number] {
+            return Ok(known);
+        }
+        let program = self.program;
+        let (mut bytes, mut depth) = (0, 0);
+        for (_, callee) in program.uses(&program.functions()[number]) {
+            let below = self.deepest(callee, level + 1)?;
+            bytes = below.0.max(bytes);
+            depth = below.1.max(depth);
+        }
+        let found = (self.frames[number].saturating_add(bytes), depth + 1);
+        self.known[number] = Some(found);
+        Ok(found)
+    }
+}
+
+fn rounded(bytes: u32, to: u32) -> u32 {
+    bytes.checked_next_multiple_of(to).unwrap_or(u32::MAX)
+}
+
+/// The frame was found to fit.
+fn small(bytes: u32) -> u16 {
+    u16::try_from(bytes).unwrap_or(u16::MAX)
+}

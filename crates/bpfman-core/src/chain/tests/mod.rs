@@ -1,0 +1,418 @@
+//! Chains, as they are written down and as they run.
+
+mod interpreter;
+mod random;
+
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::instruction::R0;
+use super::instruction::R1;
+use super::instruction::R10;
+use super::*;
+
+const XDP_PASS: i32 = 2;
+const XDP_DROP: i32 = 1;
+
+fn to_bytes(code: &[Instruction]) -> Vec<u8> {
+    code.iter().copied().flat_map(Instruction::bytes).collect()
+}
+
+fn instructions<M>(chain: &Chain<M>) -> Vec<Instruction> {
+    Instruction::read_all(&chain.instructions).unwrap()
+}
+
+fn answers(verdict: i32) -> Vec<u8> {
+    to_bytes(&[Instruction::set(R0, verdict), Instruction::exit()])
+}
+
+fn member<'a>(instructions: &'a [u8], stack_depths: &'a [u32]) -> Member<'a, &'static str, u32> {
+    Member {
+        id: "link 3",
+        instructions,
+        references: &[],
+        stack_depths,
+        proceed_on: &[XDP_PASS],
+        counter: None,
+    }
+}
+
+fn refusal(members: &[Member<'_, &'static str, u32>]) -> String {
+    compile(Family::Xdp, members).unwrap_err().to_string()
+}
+
+/// An instruction of any kind.
+fn raw(code: u8, source: u8, offset: i16, immediate: i32) -> Instruction {
+    Instruction {
+        code,
+        destination: 0,
+        source,
+        offset,
+        immediate,
+    }
+}
+
+fn wide(source: u8, immediate: i32, second: i32) -> [Instruction; 2] {
+    [raw(0x18, source, 0, immediate), raw(0, 0, 0, second)]
+}
+
+#[test]
+fn two_members_become_one_program() {
+    let pass = answers(XDP_PASS);
+    let mut second = member(&pass, &[16]);
+    second.proceed_on = &[XDP_DROP, XDP_PASS];
+    let chain = compile(Family::Xdp, &[member(&pass, &[5]), second]).unwrap();
+    let expected = [
+        Instruction::store(R10, -24, R1),
+        Instruction::set(R0, XDP_PASS),
+        Instruction::jump(0),
+        Instruction::jump_if_verdict(XDP_PASS, 1),
+        Instruction::exit(),
+        Instruction::load(R1, R10, -24),
+        Instruction::set(R0, XDP_PASS),
+        Instruction::jump(0),
+        Instruction::jump_if_verdict(XDP_DROP, 2),
+        Instruction::jump_if_verdict(XDP_PASS, 1),
+        Instruction::exit(),
+        Instruction::set(R0, XDP_PASS),
+        Instruction::exit(),
+    ];
+    assert_eq!(instructions(&chain), expected);
+    assert_eq!(chain.types, None);
+}
+
+#[test]
+fn a_member_costs_its_context_and_its_verdict_and_nothing_else() {
+    let pass = answers(XDP_PASS);
+    for count in [1, 2, 5, 64] {
+        let members = vec![member(&pass, &[0]); count];
+        let chain = compile(Family::Xdp, &members).unwrap();
+        // Saved once if someone else needs it; loaded for all but the first; compare and exit; the answer.
+        let written = usize::from(count > 1) + 2 * count + (count - 1) + 2 * count + 2;
+        assert_eq!(instructions(&chain).len(), written, "{count}");
+        let mut machine = interpreter::Machine::new([0; 4]);
+        assert_eq!(machine.run(&instructions(&chain)), 2);
+        // The exit after each compare is not run.
+        assert_eq!(machine.steps, written - count, "{count}");
+    }
+}
+
+#[test]
+fn a_chain_of_none_answers_what_a_chain_answers_at_its_end() {
+    for (family, verdict) in [(Family::Xdp, 2), (Family::Tc, 0)] {
+        let chain = compile::<u8, u8>(family, &[]).unwrap();
+        assert_eq!(chain.instructions, answers(verdict));
+    }
+}
+
+#[test]
+fn what_cannot_be_reached_is_left_out_but_checked() {
+    let pass = answers(XDP_PASS);
+    let mut last = member(&pass, &[0]);
+    last.proceed_on = &[];
+    let chain = compile(Family::Xdp, &[last.clone(), member(&pass, &[0])]).unwrap();
+    assert_eq!(instructions(&chain).len(), 3);
+    assert!(refusal(&[last, member(&[], &[])]).contains("damaged"));
+}
+
+#[test]
+fn maps_and_functions_are_found_where_they_went() {
+    let mut code = Vec::from(wide(1, 0, 0));
+    code.extend([
+        raw(0x85, 1, 0, 1),
+        Instruction::exit(),
+        // The function that the call means.
+        Instruction::set(R0, XDP_PASS),
+    ]);
+    code.extend(wide(2, 0, 24));
+    code.push(Instruction::exit());
+    let bytes = to_bytes(&code);
+    let references = [(5, 20), (0, 10)];
+    let references = references.map(|(instruction, map)| MapReference { instruction, map });
+    let mut part = member(&bytes, &[0, 0]);
+    part.references = &references;
+    let chain = compile(Family::Xdp, &[part.clone(), part]).unwrap();
+    let found: Vec<(u32, u32)> = chain
+        .references
+        .iter()
+        .map(|one| (one.instruction, one.map))
+        .collect();
+    // Save, 4, compare, exit, load, 4, compare, exit, answer, exit; then the functions.
+    assert_eq!(found, [(1, 10), (8, 10), (17, 20), (21, 20)]);
+    let code = instructions(&chain);
+    assert_eq!(code[3].immediate, 16 - 4);
+    assert_eq!(code[10].immediate, 20 - 11);
+    assert_eq!(code[18], raw(0, 0, 0, 24), "the place in the value");
+    assert_eq!(chain.types, None);
+}
+
+#[test]
+fn callbacks_have_the_types_of_all_functions() {
+    let mut code = Vec::from(wide(4, 3, 0));
+    code.extend([
+        Instruction::set(R0, XDP_PASS),
+        Instruction::exit(),
+        Instruction::set(R0, 0),
+        Instruction::exit(),
+    ]);
+    let bytes = to_bytes(&code);
+    let chain = compile(Family::Xdp, &[member(&bytes, &[0, 0])]).unwrap();
+    assert_eq!(instructions(&chain)[0].immediate, 8 - 1);
+    let types = chain.types.unwrap();
+    let words = |bytes: &[u8]| -> Vec<u32> {
+        let words = bytes.as_chunks::<4>().0.iter();
+        words.map(|word| u32::from_ne_bytes(*word)).collect()
+    };
+    assert_eq!(words(&types.records), [0, 3, 8, 4]);
+    let (header, rest) = types.btf.split_at(24);
+    assert_eq!(words(&header[4..]), [24, 0, 52, 52, 29]);
+    let (described, names) = rest.split_at(52);
+    assert_eq!(names, b"\0int\0chain\0member0_function1\0".as_slice());
+    let function = 12 << 24;
+    let expected = [
+        [1, 1 << 24, 4, 0x0100_0020].as_slice(),
+        &[0, 13 << 24, 1],
+        &[5, function, 2],
+        &[11, function, 2],
+    ];
+    assert_eq!(words(described), expected.concat());
+}
+
+#[test]
+fn a_member_that_is_too_long_to_be_left_is_called() {
+    let mut code = vec![Instruction::set(R0, XDP_PASS); 40_000];
+    code.insert(0, raw(0x15, 0, 1, 7));
+    code.insert(1, Instruction::exit());
+    code.push(Instruction::exit());
+    let bytes = to_bytes(&code);
+    let chain = compile(Family::Xdp, &[member(&bytes, &[0])]).unwrap();
+    let found = instructions(&chain);
+    assert_eq!(found[0], raw(0x85, 1, 0, 4));
+    assert_eq!(found[5..], code);
+
+    // One less, and the exit reaches the end.
+    let body = vec![Instruction::set(R0, XDP_PASS); 32_766];
+    let start = [raw(0x15, 0, 1, 7), Instruction::exit()];
+    let code = [&start, body.as_slice(), &[Instruction::jump(-1)]].concat();
+    let bytes = to_bytes(&code);
+    let chain = compile(Family::Xdp, &[member(&bytes, &[0])]).unwrap();
+    assert_eq!(instructions(&chain)[1], Instruction::jump(i16::MAX));
+}
+
+#[test]
+fn a_member_is_called_where_it_cannot_share_the_stack() {
+    let pass = answers(XDP_PASS);
+    let caller = to_bytes(&[
+        raw(0x85, 1, 0, 1),
+        Instruction::exit(),
+        Instruction::set(R0, XDP_PASS),
+        Instruction::exit(),
+    ]);
+    let calls = |members: &[Member<'_, &'static str, u32>]| {
+        let chain = compile(Family::Xdp, members).unwrap();
+        let code = instructions(&chain);
+        let calls = code
+            .iter()
+            .filter(|one| one.code == 0x85 && one.source == 1);
+        calls.count()
+    };
+    let shallow = || member(&pass, &[8]);
+    // What is alone needs no slot, and what is deep has room for one.
+    assert_eq!(calls(&[member(&pass, &[512])]), 0);
+    assert_eq!(calls(&[member(&pass, &[504]), shallow()]), 0);
+    // 300 bytes and a slot leave no room for 200 more, 8 and a slot leave room for both.
+    assert_eq!(
+        calls(&[member(&pass, &[300]), member(&caller, &[8, 200])]),
+        2
+    );
+    assert_eq!(
+        calls(&[member(&pass, &[300]), member(&caller, &[8, 100])]),
+        1
+    );
+    // Nobody knows.
+    assert_eq!(calls(&[member(&pass, &[])]), 1);
+    let needs = "the program of link 3 needs 512 bytes of stack, of which a chain leaves 480";
+    assert_eq!(refusal(&[member(&pass, &[505]), shallow()]), needs);
+    assert!(refusal(&[member(&pass, &[u32::MAX, u32::MAX])]).contains("bytes of stack"));
+}
+
+#[test]
+fn dead_functions_count_as_the_deepest() {
+    let code = to_bytes(&[
+        raw(0x85, 1, 0, 2),
+        raw(0x85, 1, 0, 3),
+        Instruction::exit(),
+        Instruction::set(R0, XDP_PASS),
+        Instruction::exit(),
+        Instruction::set(R0, XDP_PASS),
+        Instruction::exit(),
+    ]);
+    assert!(compile(Family::Xdp, &[member(&code, &[8, 480])]).is_ok());
+    let error = refusal(&[member(&code, &[8, 481])]);
+    assert!(error.contains("needs 544 bytes of stack"), "{error}");
+}
+
+#[test]
+fn packets_read_the_legacy_way_do_not_leave_a_chain_that_goes_on_after_0() {
+    let code = to_bytes(&[raw(0x30, 0, 0, 100), Instruction::exit()]);
+    let mut part = member(&code, &[0]);
+    let leaving = compile(Family::Tc, &[part.clone()]).unwrap();
+    assert_eq!(leaving.types, None);
+    part.proceed_on = &[0];
+    let going_on = compile(Family::Tc, &[part]).unwrap();
+    assert_eq!(instructions(&going_on)[0], raw(0x85, 1, 0, 4));
+    assert!(
+        going_on.types.is_some(),
+        "the kernel wants to know what it returns"
+    );
+}
+
+#[test]
+fn what_cannot_be_moved_is_refused_by_name() {
+    let exit = Instruction::exit();
+    let table: [(&[Instruction], &str); 7] = [
+        (
+            &[raw(0x85, 2, 1, 5), exit],
+            "calls a function of a kernel module",
+        ),
+        (
+            &[wide(3, 9, 1)[0], wide(3, 9, 1)[1], exit],
+            "reads a variable of a kernel module",
+        ),
+        (
+            &[wide(5, 0, 0)[0], wide(5, 0, 0)[1], exit],
+            "not known here",
+        ),
+        (&[raw(0x85, 3, 0, 5), exit], "not known here"),
+        (&[raw(0x0d, 0, 0, 0), exit], "not known here"),
+        (&[raw(0x8d, 0, 0, 0), exit], "not known here"),
+        (&[raw(0x96, 0, 0, 0), exit], "not known here"),
+    ];
+    for (code, expected) in table {
+        let error = refusal(&[member(&to_bytes(code), &[0])]);
+        assert!(error.starts_with("the program of link 3 "), "{error}");
+        assert!(error.contains(expected), "{error}");
+    }
+    let pass = answers(XDP_PASS);
+    let verdicts: Vec<i32> = (0..65).collect();
+    let mut part = member(&pass, &[0]);
+    part.proceed_on = &verdicts;
+    assert!(refusal(&[part]).ends_with("goes on after 65 verdicts; a chain knows 64"));
+    let soundly = [
+        [raw(0x85, 2, 0, 5), raw(0x85, 2, 0, 5), exit],
+        [wide(3, 9, 0)[0], wide(3, 9, 0)[1], exit],
+        // The jump that counts its loops.
+        [raw(0xe5, 0, 1, 0), raw(0x06, 0, 0, -2), exit],
+    ];
+    for code in soundly {
+        assert!(compile(Family::Xdp, &[member(&to_bytes(&code), &[0])]).is_ok());
+    }
+}
+
+#[test]
+fn what_is_no_program_is_damaged() {
+    let exit = Instruction::exit();
+    let [first, second] = wide(0, 0, 0);
+    let table: [(&[Instruction], &str); 14] = [
+        (&[], "there are none"),
+        (&[exit, first], "instruction 1 lacks its second half"),
+        (&[first, exit], "instruction 0 lacks its second half"),
+        (&[raw(0x05, 0, 1, 0), exit], "instruction 0 jumps"),
+        (&[raw(0x15, 0, -2, 0), exit], "instruction 0 jumps"),
+        (&[raw(0x06, 0, 0, i32::MIN), exit], "instruction 0 jumps"),
+        (
+            &[raw(0x15, 0, 1, 0), first, second, exit],
+            "instruction 0 jumps",
+        ),
+        (&[raw(0x85, 1, 0, 1), exit], "instruction 0 refers"),
+        (&[raw(0x85, 1, 0, -1), exit], "instruction 0 refers"),
+        (
+            &[raw(0x85, 1, 0, 2), exit, first, second, exit],
+            "instruction 0 refers",
+        ),
+        (
+            &[raw(0x85, 1, 0, 0), exit],
+            "before instruction 1 does not end",
+        ),
+        (&[exit, first, second], "before instruction 3 does not end"),
+        (&[Instruction::jump(-1)], "never returns"),
+        (
+            &[wide(1, 0, 0)[0], second, exit],
+            "instruction 0 loads a map that is not listed",
+        ),
+    ];
+    for (code, expected) in table {
+        let error = refusal(&[member(&to_bytes(code), &[0])]);
+        assert!(
+            error.starts_with("the instructions of link 3 are damaged: "),
+            "{error}"
+        );
+        assert!(error.contains(expected), "{error} instead of {expected}");
+    }
+    assert!(refusal(&[member(&[0; 9], &[0])]).contains("9 bytes are no whole number"));
+}
+
+#[test]
+fn a_map_is_listed_once_and_where_it_is_loaded() {
+    let code = to_bytes(&[wide(1, 0, 0)[0], wide(1, 0, 0)[1], Instruction::exit()]);
+    for listed in [[0, 0].as_slice(), &[1], &[2], &[u32::MAX]] {
+        let references = listed.iter().map(|instruction| MapReference {
+            instruction: *instruction,
+            map: 0,
+        });
+        let references: Vec<_> = references.collect();
+        let mut part = member(&code, &[0]);
+        part.references = &references;
+        let error = refusal(&[part]);
+        assert!(
+            error.contains("loads no map, or is listed twice"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn functions_that_call_each_other_in_circles_are_refused() {
+    let code = to_bytes(&[
+        raw(0x85, 1, 0, 1),
+        Instruction::exit(),
+        raw(0x85, 1, 0, 1),
+        Instruction::exit(),
+        raw(0x85, 1, 0, -3),
+        Instruction::exit(),
+    ]);
+    assert!(refusal(&[member(&code, &[0, 0, 0])]).contains("more than 7 deep"));
+    // Seven functions below the main one are the most, and one less below one that is called.
+    let nested = |count: usize| {
+        let mut code = [raw(0x85, 1, 0, 1), Instruction::exit()].repeat(count);
+        code.extend([Instruction::set(R0, XDP_PASS), Instruction::exit()]);
+        to_bytes(&code)
+    };
+    let (fits, too_deep) = (nested(7), nested(8));
+    assert!(compile(Family::Xdp, &[member(&fits, &[0; 8])]).is_ok());
+    assert!(refusal(&[member(&too_deep, &[0; 9])]).contains("more than 7 deep"));
+    assert!(refusal(&[member(&fits, &[])]).contains("more than 6 deep"));
+}
+
+#[test]
+fn a_chain_is_no_larger_than_a_program() {
+    let long = vec![Instruction::set(R0, 0); 20_000];
+    let long = to_bytes(&[long.as_slice(), &[Instruction::exit()]].concat());
+    let error = refusal(&vec![member(&long, &[0]); 50]);
+    assert_eq!(
+        error,
+        "the chain has 1000202 instructions; the kernel takes 1000000"
+    );
+    let pass = answers(XDP_PASS);
+    let error = refusal(&vec![member(&pass, &[]); 256]);
+    assert_eq!(error, "the chain has 257 functions; the kernel takes 256");
+    let counted = (0..65).map(|map| {
+        let mut part = member(&pass, &[0]);
+        part.counter = Some(Counter { map, key: 0 });
+        part
+    });
+    let error = refusal(&counted.collect::<Vec<_>>());
+    assert_eq!(error, "the chain has 65 maps; the kernel takes 64");
+}
