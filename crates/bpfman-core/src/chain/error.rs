@@ -42,6 +42,14 @@ pub enum Refusal {
         /// What remains of the kernel's 512.
         left: u32,
     },
+    /// The kernel keeps the stack above a tail call small.
+    #[error("calls a tail below {above} bytes of stack; the kernel takes less than {limit}")]
+    TailCall {
+        /// What is above it.
+        above: u32,
+        /// What there must not be.
+        limit: u32,
+    },
     /// Its functions call each other too deep for a chain, or in circles.
     #[error("calls functions more than {limit} deep, which is all that a chain leaves")]
     CallDepth {

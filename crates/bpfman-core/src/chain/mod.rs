@@ -16,12 +16,13 @@
 //! ```
 //!
 //! Members share one frame, as none expects anything in its stack or in `r6` to `r9`. What a member's frame or its
-//! length does not allow is called instead of inlined, and so is a member whose legacy packet loads, which end their
-//! function with 0, would leave a chain that goes on after 0 or that counts. A tail call leaves the chain when it is
-//! inlined; when it is called, the chain goes on with what the tail answers.
+//! length does not allow is called instead of inlined. So is what would leave the chain otherwise: a tail call, whose
+//! answer the chain then goes on with, and legacy packet loads, which end their function with 0, where the chain goes
+//! on after 0 or counts.
 //!
-//! The verifier looks at the whole again. It judges functions on their own that were global in their object as static
-//! ones here, for each call; the license has to be the strictest of all; line information is lost.
+//! The verifier looks at the whole again. A function that was global in its object, which it judged once and on its
+//! own, is static here and judged for each call. Line information is lost. What the caller has to see to: a license
+//! that suits all members, and that all agree on what is asked at load, like XDP fragments.
 
 mod btf;
 mod error;
@@ -182,9 +183,12 @@ impl<'a, M> Part<'a, M> {
             let (count, limit) = (verdicts.len(), MAX_VERDICTS);
             return Err(Refusal::Verdicts { count, limit }.into());
         }
+        let main = program.functions().first();
+        let loads_packets = main.is_some_and(|main| program.loads_packets(main));
+        let calls_tails = main.is_some_and(|main| program.calls_tails(main));
         // One that is not counted may leave by a packet load where its exit with 0 would leave as well.
-        let leaves_well = !verdicts.contains(&0) && member.counter.is_none();
-        let leaves = !leaves_well && program.main_loads_packets();
+        let goes_on = verdicts.contains(&0) || member.counter.is_some();
+        let leaves = calls_tails || loads_packets && goes_on;
         let main = program.inlined().filter(|_| !leaves);
         let stack = Use::measure(&program, member.stack_depths, main.is_some())?;
         Ok(Self {
@@ -233,7 +237,7 @@ fn add_functions<M: Clone>(code: &mut Code<M>, parts: &[Part<'_, M>], frame: &Fr
         types_wanted |= part.program.has_callbacks();
         let functions = part.program.functions().iter().enumerate();
         for (function, range) in functions.skip(usize::from(*inlined)) {
-            types_wanted |= part.program.ends_abnormally(range);
+            types_wanted |= part.program.loads_packets(range) || part.program.calls_tails(range);
             code.append(Origin { member, function }, &part.program, range);
         }
     }

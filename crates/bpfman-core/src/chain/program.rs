@@ -123,23 +123,18 @@ impl<'a, M> Program<'a, M> {
         self.has_callbacks
     }
 
-    /// Whether its main function reads packets with `BPF_LD_ABS` or `BPF_LD_IND`.
-    pub(super) fn main_loads_packets(&self) -> bool {
-        let main = self.functions.first();
-        main.is_some_and(|main| self.loads_packets(main))
-    }
-
-    fn loads_packets(&self, function: &Range<usize>) -> bool {
+    /// Whether a function reads packets with `BPF_LD_ABS` or `BPF_LD_IND`.
+    pub(super) fn loads_packets(&self, function: &Range<usize>) -> bool {
         let mut code = self.code(function).iter();
         code.any(|one| one.kind() == Kind::PacketLoad)
     }
 
-    /// Whether a function can end elsewhere than at an exit. The kernel wants to know the type of such a one.
-    pub(super) fn ends_abnormally(&self, function: &Range<usize>) -> bool {
-        let is_tail_call = |one: &Instruction| {
+    /// Whether a function calls tails, each of which answers in its place.
+    pub(super) fn calls_tails(&self, function: &Range<usize>) -> bool {
+        let mut code = self.code(function).iter();
+        code.any(|one| {
             one.kind() == Kind::Call && one.source == HELPER && one.immediate == TAIL_CALL
-        };
-        self.loads_packets(function) || self.code(function).iter().any(is_tail_call)
+        })
     }
 
     /// The main function with each exit turned into a jump behind its end; `None` when one is too far from there.

@@ -17,6 +17,8 @@ const MAX_FRAMES: usize = 8;
 /// What the kernel rounds each frame to; since 6.8 it can be 16, which we do not count on.
 const FRAME_BYTES: u32 = 32;
 const SLOT_BYTES: u32 = 8;
+/// The frames above a function that calls tails have less than this.
+const MAX_BYTES_ABOVE_TAIL: u32 = 256;
 
 /// What a member takes of the stack.
 #[derive(Clone, Copy, Debug)]
@@ -25,10 +27,19 @@ pub(super) struct Use {
     pub(super) inlined: Option<u32>,
     /// The rounded frame of its main function when that is called.
     frame: u32,
-    /// The rounded frames of the deepest call chain below its main function.
-    callees: u32,
-    /// How many those are.
+    /// Its main function and those that it calls.
+    reach: Reach,
+}
+
+/// The functions that one leads to, with itself.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reach {
+    /// The rounded frames of the deepest call chain.
+    bytes: u32,
+    /// The number of functions in the longest.
     depth: usize,
+    /// The most bytes above one that calls tails, if there is such a one.
+    above_tail: Option<u32>,
 }
 
 /// What the chain keeps in its own frame.
@@ -77,20 +88,31 @@ impl Use {
             known: vec![None; frames.len()],
             frames: &frames,
         };
-        let (bytes, depth) = chains.deepest(0, 1)?;
-        let frame = frames.first().copied().unwrap_or(0);
         Ok(Self {
             inlined: depths.first().copied().filter(|_| may_inline),
-            frame,
-            callees: bytes.saturating_sub(frame),
-            depth: depth - 1,
+            frame: frames.first().copied().unwrap_or(0),
+            reach: chains.deepest(0, 1)?,
         })
     }
 
     /// What it takes below the chain's frame.
     fn below(&self, inlined: bool) -> u32 {
-        let own = if inlined { 0 } else { self.frame };
-        self.callees.saturating_add(own)
+        let shared = if inlined { self.frame } else { 0 };
+        self.reach.bytes.saturating_sub(shared)
+    }
+
+    /// Why it does not fit below the chain's frame.
+    fn problem(&self, frame: u32, inlined: bool) -> Option<Refusal> {
+        let needed = self.below(inlined);
+        let left = MAX_STACK_BYTES.saturating_sub(frame);
+        if frame > MAX_STACK_BYTES || needed > left {
+            return Some(Refusal::Stack { needed, left });
+        }
+        let shared = if inlined { self.frame } else { 0 };
+        let above = self.reach.above_tail?;
+        let above = above.saturating_sub(shared).saturating_add(frame);
+        let limit = MAX_BYTES_ABOVE_TAIL;
+        (above >= limit).then_some(Refusal::TailCall { above, limit })
     }
 }
 
@@ -110,11 +132,10 @@ pub(super) fn lay_out(uses: &[Use], slots: Slots) -> Result<Frame, (usize, Refus
         let deepest = shared.max();
         let base = rounded(deepest.map_or(0, |(bytes, _)| bytes), SLOT_BYTES);
         let frame = rounded(base.saturating_add(own).max(1), FRAME_BYTES);
-        let left = MAX_STACK_BYTES.saturating_sub(frame);
-        let mut needs = uses.iter().zip(&inlined).enumerate();
-        let too_deep = needs
-            .find(|(_, (one, inlined))| frame > MAX_STACK_BYTES || one.below(**inlined) > left);
-        match (too_deep, deepest) {
+        let mut all = uses.iter().zip(&inlined).enumerate();
+        let problem =
+            all.find_map(|(number, (one, inlined))| Some((number, one.problem(frame, *inlined)?)));
+        match (problem, deepest) {
             (None, _) => {
                 check_calls(uses, &inlined)?;
                 let slot = |bytes| 0_i16.saturating_sub_unsigned(small(base.saturating_add(bytes)));
@@ -126,18 +147,16 @@ pub(super) fn lay_out(uses: &[Use], slots: Slots) -> Result<Frame, (usize, Refus
             }
             // No other one makes as much room for those that call.
             (Some(_), Some((_, number))) => inlined[number] = false,
-            (Some((number, (one, _))), None) => {
-                let needed = one.below(false);
-                return Err((number, Refusal::Stack { needed, left }));
-            }
+            (Some(problem), None) => return Err(problem),
         }
     }
 }
 
 fn check_calls(uses: &[Use], inlined: &[bool]) -> Result<(), (usize, Refusal)> {
     for (number, (one, inlined)) in uses.iter().zip(inlined).enumerate() {
+        // How deep below its main function.
         let limit = MAX_FRAMES - 1 - usize::from(!inlined);
-        if one.depth > limit {
+        if one.reach.depth > limit + 1 {
             return Err((number, Refusal::CallDepth { limit }));
         }
     }
@@ -148,13 +167,12 @@ fn check_calls(uses: &[Use], inlined: &[bool]) -> Result<(), (usize, Refusal)> {
 struct Chains<'a, M> {
     program: &'a Program<'a, M>,
     frames: &'a [u32],
-    known: Vec<Option<(u32, usize)>>,
+    known: Vec<Option<Reach>>,
 }
 
 impl<M> Chains<'_, M> {
-    /// The bytes of the deepest chain that starts with a function, and the number of functions in the longest. As
-    /// `level` is limited, circles end too.
-    fn deepest(&mut self, number: usize, level: usize) -> Result<(u32, usize), Refusal> {
+    /// What a function leads to. As `level` is limited, circles end too.
+    fn deepest(&mut self, number: usize, level: usize) -> Result<Reach, Refusal> {
         let limit = MAX_FRAMES - 1;
         if level > MAX_FRAMES {
             return Err(Refusal::CallDepth { limit });
@@ -163,13 +181,21 @@ impl<M> Chains<'_, M> {
             return Ok(known);
         }
         let program = self.program;
-        let (mut bytes, mut depth) = (0, 0);
-        for (_, callee) in program.uses(&program.functions()[number]) {
-            let below = self.deepest(callee, level + 1)?;
-            bytes = below.0.max(bytes);
-            depth = below.1.max(depth);
+        let function = &program.functions()[number];
+        let mut below = Reach::default();
+        for (_, callee) in program.uses(function) {
+            let callee = self.deepest(callee, level + 1)?;
+            below.bytes = callee.bytes.max(below.bytes);
+            below.depth = callee.depth.max(below.depth);
+            below.above_tail = callee.above_tail.max(below.above_tail);
         }
-        let found = (self.frames[number].saturating_add(bytes), depth + 1);
+        let frame = self.frames[number];
+        let above = below.above_tail.map(|above| above.saturating_add(frame));
+        let found = Reach {
+            bytes: below.bytes.saturating_add(frame),
+            depth: below.depth + 1,
+            above_tail: above.or(program.calls_tails(function).then_some(0)),
+        };
         self.known[number] = Some(found);
         Ok(found)
     }

@@ -270,6 +270,47 @@ fn packets_read_the_legacy_way_do_not_leave_a_chain_that_goes_on_after_0() {
 }
 
 #[test]
+fn a_tail_call_does_not_leave_the_chain_and_has_little_stack_above_it() {
+    let tail = to_bytes(&[
+        raw(0x85, 0, 0, 12),
+        Instruction::set(R0, XDP_PASS),
+        Instruction::exit(),
+    ]);
+    let chain = compile(Family::Xdp, &[member(&tail, &[0])]).unwrap();
+    assert_eq!(instructions(&chain)[0], raw(0x85, 1, 0, 4));
+    assert!(
+        chain.types.is_some(),
+        "the kernel wants to know what it returns"
+    );
+    let pass = answers(XDP_PASS);
+    let below = |bytes: u32| {
+        let depths = [bytes];
+        let members = [member(&tail, &[0]), member(&pass, &depths)];
+        instructions(&compile(Family::Xdp, &members).unwrap())
+    };
+    let calls = |code: &[Instruction]| {
+        code.iter()
+            .filter(|one| one.source == 1 && one.code == 0x85)
+            .count()
+    };
+    assert_eq!(calls(&below(216)), 1);
+    assert_eq!(calls(&below(217)), 2);
+    let caller = to_bytes(&[
+        raw(0x85, 1, 0, 1),
+        Instruction::exit(),
+        raw(0x85, 0, 0, 12),
+        Instruction::exit(),
+    ]);
+    // As it was alone: the first frame has no chain's slot in it.
+    assert!(compile(Family::Xdp, &[member(&caller, &[224, 0])]).is_ok());
+    let error = refusal(&[member(&caller, &[224, 0]), member(&pass, &[0])]);
+    assert!(
+        error.ends_with("calls a tail below 256 bytes of stack; the kernel takes less than 256"),
+        "{error}"
+    );
+}
+
+#[test]
 fn what_cannot_be_moved_is_refused_by_name() {
     let exit = Instruction::exit();
     let table: [(&[Instruction], &str); 7] = [
