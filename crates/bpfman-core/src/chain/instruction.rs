@@ -19,9 +19,10 @@ pub(super) const R8: u8 = 8;
 /// The end of the function's stack.
 pub(super) const R10: u8 = 10;
 
-/// `BPF_FUNC_map_lookup_elem`, `BPF_FUNC_ktime_get_ns` and `BPF_FUNC_tail_call`.
+/// `BPF_FUNC_map_lookup_elem`, `BPF_FUNC_ktime_get_ns`, `BPF_FUNC_get_prandom_u32` and `BPF_FUNC_tail_call`.
 pub(super) const LOOK_UP: i32 = 1;
 pub(super) const READ_CLOCK: i32 = 5;
+pub(super) const READ_RANDOM: i32 = 7;
 pub(super) const TAIL_CALL: i32 = 12;
 
 /// Kinds of `BPF_CALL`, in its source register: a helper, `BPF_PSEUDO_CALL`, `BPF_PSEUDO_KFUNC_CALL`.
@@ -191,6 +192,11 @@ impl Instruction {
     /// `destination -= source`.
     pub(super) const fn subtract_register(destination: u8, source: u8) -> Self {
         Self::new(0x1f, destination, source, 0, 0)
+    }
+
+    /// `destination ^= source`.
+    pub(super) const fn mix(destination: u8, source: u8) -> Self {
+        Self::new(0xaf, destination, source, 0, 0)
     }
 
     /// `destination = *(u64 *)(base + offset)`.

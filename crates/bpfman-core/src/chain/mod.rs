@@ -35,6 +35,7 @@ mod tests;
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use btf::Origin;
 use instruction::Instruction;
@@ -201,6 +202,21 @@ impl<'a, M> Part<'a, M> {
     }
 }
 
+impl<M> Part<'_, M> {
+    /// Its functions behind the chain's main one, with their numbers.
+    fn functions(&self, inlined: bool) -> impl Iterator<Item = (usize, &Range<usize>)> {
+        let functions = self.program.functions().iter().enumerate();
+        functions.skip(usize::from(inlined))
+    }
+
+    /// Whether one of them can end elsewhere than at an exit.
+    fn ends_abnormally(&self, inlined: bool) -> bool {
+        let program = &self.program;
+        self.functions(inlined)
+            .any(|(_, function)| program.loads_packets(function) || program.calls_tails(function))
+    }
+}
+
 fn counts<M>(parts: &[Part<'_, M>]) -> bool {
     parts.iter().any(|part| part.counter.is_some())
 }
@@ -224,6 +240,9 @@ fn add_member<M: Clone>(
         Some(main) if frame.inlined[number] => code.place(number, &part.program, main, &part.main),
         _ => code.call(number),
     }
+    if part.ends_abnormally(frame.inlined[number]) {
+        code.doubt();
+    }
     if let Some(counter) = part.counter {
         code.count(frame, counter);
     }
@@ -234,10 +253,8 @@ fn add_member<M: Clone>(
 fn add_functions<M: Clone>(code: &mut Code<M>, parts: &[Part<'_, M>], frame: &Frame) -> bool {
     let mut types_wanted = false;
     for (member, (part, inlined)) in parts.iter().zip(&frame.inlined).enumerate() {
-        types_wanted |= part.program.has_callbacks();
-        let functions = part.program.functions().iter().enumerate();
-        for (function, range) in functions.skip(usize::from(*inlined)) {
-            types_wanted |= part.program.loads_packets(range) || part.program.calls_tails(range);
+        types_wanted |= part.program.has_callbacks() || part.ends_abnormally(*inlined);
+        for (function, range) in part.functions(*inlined) {
             code.append(Origin { member, function }, &part.program, range);
         }
     }

@@ -262,7 +262,7 @@ fn packets_read_the_legacy_way_do_not_leave_a_chain_that_goes_on_after_0() {
     assert_eq!(leaving.types, None);
     part.proceed_on = &[0];
     let going_on = compile(Family::Tc, &[part]).unwrap();
-    assert_eq!(instructions(&going_on)[0], raw(0x85, 1, 0, 4));
+    assert_eq!(instructions(&going_on)[0], raw(0x85, 1, 0, 9));
     assert!(
         going_on.types.is_some(),
         "the kernel wants to know what it returns"
@@ -277,7 +277,9 @@ fn a_tail_call_does_not_leave_the_chain_and_has_little_stack_above_it() {
         Instruction::exit(),
     ]);
     let chain = compile(Family::Xdp, &[member(&tail, &[0])]).unwrap();
-    assert_eq!(instructions(&chain)[0], raw(0x85, 1, 0, 4));
+    // Then the verifier is made to doubt the verdict.
+    assert_eq!(instructions(&chain)[0], raw(0x85, 1, 0, 9));
+    assert_eq!(instructions(&chain)[2], raw(0x85, 0, 0, 7));
     assert!(
         chain.types.is_some(),
         "the kernel wants to know what it returns"
