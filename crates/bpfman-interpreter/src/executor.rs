@@ -20,6 +20,7 @@ use bpfman_core::types::KernelLinkId;
 use crate::interfaces::FileError;
 use crate::interfaces::Files;
 use crate::interfaces::KernelExecutor;
+use crate::interfaces::StoreChange;
 use crate::interfaces::StoreWriter;
 use crate::store::StoreError;
 
@@ -181,28 +182,21 @@ impl Executor<'_> {
         results: &Results,
         recorded: &mut Recorded,
     ) -> Result<Outcome, ActionError> {
-        match action {
-            StoreAction::RecordPrograms { programs } => {
-                let complete: Result<Vec<Program>, _> = programs
-                    .iter()
-                    .map(|draft| draft.complete(results))
-                    .collect();
-                let complete = complete?;
-                self.store.save(&complete)?;
-                recorded.programs.extend(complete);
-            }
-            StoreAction::SaveProgram { program } => {
-                self.store.save(std::slice::from_ref(&**program))?;
-            }
-            StoreAction::DeleteProgram { id } => self.store.delete(*id)?,
-            StoreAction::RecordLink { link } => {
-                let complete = link.complete(results)?;
-                self.store.save_link(&complete)?;
-                recorded.links.push(complete);
-            }
-            StoreAction::SaveLink { link } => self.store.save_link(link)?,
-            StoreAction::DeleteLink { id } => self.store.delete_link(*id)?,
+        let mut news = Recorded::default();
+        let actions = match action {
+            StoreAction::Together { actions } => actions.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        let mut changes = Vec::new();
+        for action in actions {
+            changes.push(change(action, results, &mut news)?);
         }
+        match changes.as_slice() {
+            [one] => one.apply(&mut *self.store)?,
+            several => self.store.together(several)?,
+        }
+        recorded.programs.append(&mut news.programs);
+        recorded.links.append(&mut news.links);
         Ok(Outcome::Done)
     }
 
@@ -241,4 +235,42 @@ impl Executor<'_> {
             Outcome::Unchanged
         })
     }
+}
+
+/// A store action with every reference in it known; what it records is added to `news`.
+fn change(
+    action: &StoreAction,
+    results: &Results,
+    news: &mut Recorded,
+) -> Result<StoreChange, UnresolvedReference> {
+    Ok(match action {
+        StoreAction::Together { .. } => return Err(UnresolvedReference::Nested),
+        StoreAction::RecordPrograms { programs } => {
+            let complete: Result<Vec<Program>, _> = programs
+                .iter()
+                .map(|draft| draft.complete(results))
+                .collect();
+            let complete = complete?;
+            news.programs.extend(complete.iter().cloned());
+            StoreChange::SavePrograms(complete)
+        }
+        StoreAction::SaveProgram { program } => {
+            StoreChange::SavePrograms(vec![(**program).clone()])
+        }
+        StoreAction::DeleteProgram { id } => StoreChange::DeleteProgram(*id),
+        StoreAction::RecordLink { link } => {
+            let complete = link.complete(results)?;
+            news.links.push(complete.clone());
+            StoreChange::SaveLink(complete)
+        }
+        StoreAction::SaveLink { link } => StoreChange::SaveLink((**link).clone()),
+        StoreAction::DeleteLink { id } => StoreChange::DeleteLink(*id),
+        StoreAction::RecordDispatcher { dispatcher } => {
+            StoreChange::SaveDispatcher(dispatcher.complete(results)?)
+        }
+        StoreAction::SaveDispatcher { dispatcher } => {
+            StoreChange::SaveDispatcher((**dispatcher).clone())
+        }
+        StoreAction::DeleteDispatcher { point } => StoreChange::DeleteDispatcher(*point),
+    })
 }

@@ -8,9 +8,11 @@ use bpfman_core::action::Outcome;
 use bpfman_core::action::TcFilter;
 use bpfman_core::kernel;
 use bpfman_core::kernel::AttachOrder;
+use bpfman_core::kernel::Counter;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::PinState;
 use bpfman_core::managed::AttachPoint;
+use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Hook;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
@@ -112,10 +114,81 @@ pub trait LinkWriter {
     fn delete_link(&mut self, id: LinkId) -> Result<(), StoreError>;
 }
 
-/// What a plan changes of a store.
-pub trait StoreWriter: ProgramWriter + LinkWriter {}
+/// Looks up what runs at the attach points that several programs share.
+pub trait DispatcherReader {
+    /// The record of an attach point; `None` when nothing of ours is there.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn dispatcher(&self, point: &AttachPoint) -> Result<Option<Dispatcher>, StoreError>;
 
-impl<T: ProgramWriter + LinkWriter> StoreWriter for T {}
+    /// All records in the order of their attach points.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn dispatchers(&self) -> Result<Vec<Dispatcher>, StoreError>;
+}
+
+/// Changes the records of attach points. Each call happens as a whole or not at all.
+pub trait DispatcherWriter {
+    /// Records an attach point; a record of the same point is replaced.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    fn save_dispatcher(&mut self, dispatcher: &Dispatcher) -> Result<(), StoreError>;
+
+    /// Removes a record.
+    ///
+    /// # Errors
+    /// [`StoreError::DispatcherNotFound`] when there is none; others when the store cannot be written.
+    fn delete_dispatcher(&mut self, point: &AttachPoint) -> Result<(), StoreError>;
+}
+
+/// One change of the records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreChange {
+    /// See [`ProgramWriter::save`].
+    SavePrograms(Vec<Program>),
+    /// See [`ProgramWriter::delete`].
+    DeleteProgram(ProgramId),
+    /// See [`LinkWriter::save_link`].
+    SaveLink(Link),
+    /// See [`LinkWriter::delete_link`].
+    DeleteLink(LinkId),
+    /// See [`DispatcherWriter::save_dispatcher`].
+    SaveDispatcher(Dispatcher),
+    /// See [`DispatcherWriter::delete_dispatcher`].
+    DeleteDispatcher(AttachPoint),
+}
+
+impl StoreChange {
+    /// Makes the change, by itself.
+    ///
+    /// # Errors
+    /// As the method it stands for.
+    pub fn apply<S>(&self, store: &mut S) -> Result<(), StoreError>
+    where
+        S: ProgramWriter + LinkWriter + DispatcherWriter + ?Sized,
+    {
+        match self {
+            Self::SavePrograms(programs) => store.save(programs),
+            Self::DeleteProgram(id) => store.delete(*id),
+            Self::SaveLink(link) => store.save_link(link),
+            Self::DeleteLink(id) => store.delete_link(*id),
+            Self::SaveDispatcher(dispatcher) => store.save_dispatcher(dispatcher),
+            Self::DeleteDispatcher(point) => store.delete_dispatcher(point),
+        }
+    }
+}
+
+/// What a plan changes of a store.
+pub trait StoreWriter: ProgramWriter + LinkWriter + DispatcherWriter {
+    /// Makes several changes in their order, as a whole or not at all.
+    ///
+    /// # Errors
+    /// That of the first change that cannot be made; nothing was changed then.
+    fn together(&mut self, changes: &[StoreChange]) -> Result<(), StoreError>;
+}
 
 /// Enumerates the kernel's programs.
 pub trait KernelSource {
@@ -180,6 +253,13 @@ pub trait KernelReader {
     /// # Errors
     /// When the kernel does not let us look.
     fn tc_filter(&mut self, filter: &TcFilter) -> Result<Option<ProgramId>, KernelError>;
+
+    /// What a pinned counter has counted on all processors; `None` when nothing is pinned there.
+    ///
+    /// # Errors
+    /// [`bpfman_core::kernel::KernelErrorKind::NotOurs`] when something else is pinned there; others when the kernel
+    /// does not let us look.
+    fn counter(&mut self, path: &AbsolutePath) -> Result<Option<Counter>, KernelError>;
 
     /// Waits until the kernel has none of these links any more, or for a bounded time; answers which are left.
     ///

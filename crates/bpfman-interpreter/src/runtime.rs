@@ -12,6 +12,7 @@ use std::time::Duration;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::RuntimeLayout;
 
+use crate::interfaces::DispatcherReader;
 use crate::interfaces::FileError;
 use crate::interfaces::LinkLister;
 use crate::interfaces::LinkReader;
@@ -42,8 +43,14 @@ pub trait WriterStore: ReaderStore + StoreWriter {}
 impl<T: ReaderStore + StoreWriter> WriterStore for T {}
 
 /// A store as a reader sees it.
-pub trait ReaderStore: ProgramReader + ProgramLister + LinkReader + LinkLister {}
-impl<T: ProgramReader + ProgramLister + LinkReader + LinkLister> ReaderStore for T {}
+pub trait ReaderStore:
+    ProgramReader + ProgramLister + LinkReader + LinkLister + DispatcherReader
+{
+}
+impl<T: ProgramReader + ProgramLister + LinkReader + LinkLister + DispatcherReader> ReaderStore
+    for T
+{
+}
 
 /// Gives out stores.
 pub trait Runtime {

@@ -5,6 +5,8 @@
     reason = "a test whose case cannot be set up has failed"
 )]
 
+#[path = "fixtures/dispatchers.rs"]
+mod dispatchers;
 #[path = "fixtures/links.rs"]
 mod links;
 #[path = "fixtures/records.rs"]
@@ -12,6 +14,9 @@ mod records;
 
 use std::collections::BTreeSet;
 
+use bpfman_core::managed::AttachPoint;
+use bpfman_core::managed::Dispatcher;
+use bpfman_core::managed::DispatcherForm;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::LinkDetails;
 use bpfman_core::managed::LinkInterface;
@@ -26,16 +31,23 @@ use bpfman_core::types::Priority;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::UnixTime;
 use bpfman_core::types::XdpMode;
+use bpfman_interpreter::interfaces::DispatcherReader;
+use bpfman_interpreter::interfaces::DispatcherWriter;
 use bpfman_interpreter::interfaces::LinkLister;
-use bpfman_interpreter::interfaces::LinkReader;
+use bpfman_interpreter::interfaces::LinkWriter;
 use bpfman_interpreter::interfaces::ProgramLister;
-use bpfman_interpreter::interfaces::ProgramReader;
 use bpfman_interpreter::interfaces::ProgramWriter;
+use bpfman_interpreter::interfaces::StoreChange;
 use bpfman_interpreter::interfaces::StoreWriter;
+use bpfman_interpreter::runtime::ReaderStore;
+use bpfman_interpreter::runtime::WriterStore;
 use bpfman_interpreter::store::StoreError;
 use bpfman_interpreter::store::memory::MemoryStore;
 use bpfman_interpreter::store::sqlite::SqliteStore;
 
+use self::dispatchers::dispatcher;
+use self::dispatchers::dispatchers;
+use self::dispatchers::filtered;
 use self::links::interface;
 use self::links::link;
 use self::links::links;
@@ -44,10 +56,6 @@ use self::records::map;
 use self::records::path;
 use self::records::program;
 use self::records::sharing_pair;
-
-trait Store: ProgramReader + ProgramLister + LinkReader + LinkLister + StoreWriter {}
-
-impl<T: ProgramReader + ProgramLister + LinkReader + LinkLister + StoreWriter> Store for T {}
 
 /// Runs each behaviour against an empty store of either kind.
 macro_rules! every_store {
@@ -104,6 +112,15 @@ every_store! {
     a_program_with_a_recycled_id_does_not_inherit_links
     a_deleted_program_takes_only_its_own_links_along
     a_batch_that_fails_leaves_the_links
+    an_empty_store_has_no_dispatchers
+    every_field_of_every_form_of_dispatcher_comes_back
+    the_dispatchers_are_in_the_order_of_their_points
+    a_dispatcher_is_found_at_its_point_only
+    a_dispatcher_of_the_same_point_is_replaced
+    deleting_an_unknown_dispatcher_changes_nothing
+    a_dispatcher_stays_when_its_members_go
+    several_changes_are_made_together_in_their_order
+    of_several_changes_none_is_made_when_one_cannot_be
 }
 
 fn ids(programs: &[Program]) -> Vec<u32> {
@@ -120,20 +137,20 @@ fn plain(id: u32, program: u32) -> Link {
 }
 
 /// Saves the sharing pair and these links of theirs.
-fn fill(store: &mut dyn Store, links: &[Link]) {
+fn fill(store: &mut dyn WriterStore, links: &[Link]) {
     store.save(&sharing_pair()).unwrap();
     for link in links {
         store.save_link(link).unwrap();
     }
 }
 
-fn an_empty_store_lists_nothing(store: &mut dyn Store) {
+fn an_empty_store_lists_nothing(store: &mut dyn WriterStore) {
     assert_eq!(store.list().unwrap(), []);
     store.save(&[]).unwrap();
     assert_eq!(store.list().unwrap(), []);
 }
 
-fn every_field_of_a_record_comes_back(store: &mut dyn Store) {
+fn every_field_of_a_record_comes_back(store: &mut dyn WriterStore) {
     let pair = sharing_pair();
     store.save(&pair).unwrap();
     assert_eq!(store.list().unwrap(), pair);
@@ -142,7 +159,7 @@ fn every_field_of_a_record_comes_back(store: &mut dyn Store) {
     }
 }
 
-fn the_list_is_in_the_order_of_the_ids(store: &mut dyn Store) {
+fn the_list_is_in_the_order_of_the_ids(store: &mut dyn WriterStore) {
     store.save(&[program(9, &[]), program(3, &[])]).unwrap();
     store
         .save(&[program(u32::MAX, &[]), program(5, &[])])
@@ -150,7 +167,7 @@ fn the_list_is_in_the_order_of_the_ids(store: &mut dyn Store) {
     assert_eq!(ids(&store.list().unwrap()), [3, 5, 9, u32::MAX]);
 }
 
-fn an_unknown_program_is_not_found(store: &mut dyn Store) {
+fn an_unknown_program_is_not_found(store: &mut dyn WriterStore) {
     store.save(&[program(1, &[])]).unwrap();
     let error = store.get(ProgramId(2)).unwrap_err();
     assert!(
@@ -160,7 +177,7 @@ fn an_unknown_program_is_not_found(store: &mut dyn Store) {
     assert_eq!(error.to_string(), "program 2 does not exist");
 }
 
-fn a_record_with_a_recycled_id_replaces_the_old_one(store: &mut dyn Store) {
+fn a_record_with_a_recycled_id_replaces_the_old_one(store: &mut dyn WriterStore) {
     let [_, full] = sharing_pair();
     store.save(std::slice::from_ref(&full)).unwrap();
     let newcomer = program(full.id().0, &[map(7, "flows")]);
@@ -168,7 +185,7 @@ fn a_record_with_a_recycled_id_replaces_the_old_one(store: &mut dyn Store) {
     assert_eq!(store.list().unwrap(), [newcomer]);
 }
 
-fn the_last_record_of_an_id_in_a_batch_wins(store: &mut dyn Store) {
+fn the_last_record_of_an_id_in_a_batch_wins(store: &mut dyn WriterStore) {
     let last = program(1, &[map(2, "b")]);
     store
         .save(&[program(1, &[map(1, "a")]), last.clone()])
@@ -176,7 +193,7 @@ fn the_last_record_of_an_id_in_a_batch_wins(store: &mut dyn Store) {
     assert_eq!(store.list().unwrap(), [last]);
 }
 
-fn saving_a_record_again_changes_nothing(store: &mut dyn Store) {
+fn saving_a_record_again_changes_nothing(store: &mut dyn WriterStore) {
     let pair = sharing_pair();
     store.save(&pair).unwrap();
     store.save(&pair).unwrap();
@@ -184,7 +201,7 @@ fn saving_a_record_again_changes_nothing(store: &mut dyn Store) {
     assert_eq!(store.list().unwrap(), pair);
 }
 
-fn a_recycled_map_id_names_the_new_map(store: &mut dyn Store) {
+fn a_recycled_map_id_names_the_new_map(store: &mut dyn WriterStore) {
     store
         .save(&[program(1, &[map(10, "old"), map(11, "own")])])
         .unwrap();
@@ -200,7 +217,7 @@ fn a_recycled_map_id_names_the_new_map(store: &mut dyn Store) {
     assert_eq!(store.get(ProgramId(2)).unwrap().maps, [renamed]);
 }
 
-fn a_deleted_program_takes_only_its_own_maps_along(store: &mut dyn Store) {
+fn a_deleted_program_takes_only_its_own_maps_along(store: &mut dyn WriterStore) {
     let survivor = program(2, &[map(10, "shared")]);
     store
         .save(&[
@@ -216,7 +233,7 @@ fn a_deleted_program_takes_only_its_own_maps_along(store: &mut dyn Store) {
     ));
 }
 
-fn deleting_an_unknown_program_changes_nothing(store: &mut dyn Store) {
+fn deleting_an_unknown_program_changes_nothing(store: &mut dyn WriterStore) {
     let pair = sharing_pair();
     store.save(&pair).unwrap();
     let error = store.delete(ProgramId(8)).unwrap_err();
@@ -227,7 +244,7 @@ fn deleting_an_unknown_program_changes_nothing(store: &mut dyn Store) {
     assert_eq!(store.list().unwrap(), pair);
 }
 
-fn a_batch_is_saved_as_a_whole_or_not_at_all(store: &mut dyn Store) {
+fn a_batch_is_saved_as_a_whole_or_not_at_all(store: &mut dyn WriterStore) {
     let before = program(1, &[map(1, "kept")]);
     store.save(std::slice::from_ref(&before)).unwrap();
     let mut impossible = program(3, &[]);
@@ -237,7 +254,7 @@ fn a_batch_is_saved_as_a_whole_or_not_at_all(store: &mut dyn Store) {
     assert_eq!(store.list().unwrap(), [before]);
 }
 
-fn a_time_that_would_wrap_is_refused(store: &mut dyn Store) {
+fn a_time_that_would_wrap_is_refused(store: &mut dyn WriterStore) {
     let latest = i64::MAX as u64;
     let mut late = program(4, &[]);
     late.identity.load_time.0 = latest;
@@ -264,7 +281,7 @@ fn a_time_that_would_wrap_is_refused(store: &mut dyn Store) {
     }
 }
 
-fn programs_of_one_map_set_share_even_without_the_owner(store: &mut dyn Store) {
+fn programs_of_one_map_set_share_even_without_the_owner(store: &mut dyn WriterStore) {
     let heir = |id: u32| {
         let mut heir = program(id, &[]);
         heir.map_owner = Some(ProgramId(1));
@@ -287,7 +304,7 @@ fn programs_of_one_map_set_share_even_without_the_owner(store: &mut dyn Store) {
     assert_eq!(store.sharing(&program(3, &[map(1, "alone")])).unwrap(), []);
 }
 
-fn programs_with_a_map_in_common_share(store: &mut dyn Store) {
+fn programs_with_a_map_in_common_share(store: &mut dyn WriterStore) {
     let first = program(1, &[map(10, "a"), map(11, "b")]);
     let second = program(2, &[map(12, "c"), map(11, "b"), map(10, "a")]);
     let third = program(3, &[map(12, "c")]);
@@ -299,7 +316,7 @@ fn programs_with_a_map_in_common_share(store: &mut dyn Store) {
     assert_eq!(store.sharing(&third).unwrap(), [second]);
 }
 
-fn sharing_is_asked_of_a_record_that_need_not_be_stored(store: &mut dyn Store) {
+fn sharing_is_asked_of_a_record_that_need_not_be_stored(store: &mut dyn WriterStore) {
     let stored = program(1, &[map(10, "a")]);
     store.save(std::slice::from_ref(&stored)).unwrap();
     let mut stranger = program(5, &[]);
@@ -311,7 +328,7 @@ fn sharing_is_asked_of_a_record_that_need_not_be_stored(store: &mut dyn Store) {
     assert_eq!(store.sharing(&stranger).unwrap(), [stored]);
 }
 
-fn an_empty_store_has_no_links_and_starts_at_one(store: &mut dyn Store) {
+fn an_empty_store_has_no_links_and_starts_at_one(store: &mut dyn WriterStore) {
     let point = tcx(2, Direction::Ingress).attach_point().unwrap();
     assert_eq!(store.links().unwrap(), []);
     assert_eq!(store.links_of(ProgramId(7)).unwrap(), []);
@@ -319,7 +336,7 @@ fn an_empty_store_has_no_links_and_starts_at_one(store: &mut dyn Store) {
     assert_eq!(store.next_link().unwrap(), LinkId(1));
 }
 
-fn every_field_of_every_kind_of_link_comes_back(store: &mut dyn Store) {
+fn every_field_of_every_kind_of_link_comes_back(store: &mut dyn WriterStore) {
     let links = links();
     let kinds: BTreeSet<LinkKind> = links.iter().map(Link::kind).collect();
     let all: BTreeSet<LinkKind> = LinkKind::ALL.iter().copied().collect();
@@ -331,7 +348,7 @@ fn every_field_of_every_kind_of_link_comes_back(store: &mut dyn Store) {
     }
 }
 
-fn the_links_are_in_the_order_of_their_ids(store: &mut dyn Store) {
+fn the_links_are_in_the_order_of_their_ids(store: &mut dyn WriterStore) {
     fill(
         store,
         &[plain(9, 7), plain(3, 42), plain(70_000, 7), plain(5, 7)],
@@ -346,7 +363,7 @@ fn the_links_are_in_the_order_of_their_ids(store: &mut dyn Store) {
     assert_eq!(link_ids(&of_seven), [5, 9, 70_000]);
 }
 
-fn an_unknown_link_is_not_found(store: &mut dyn Store) {
+fn an_unknown_link_is_not_found(store: &mut dyn WriterStore) {
     fill(store, &[plain(1, 7)]);
     let error = store.link(LinkId(2)).unwrap_err();
     assert!(
@@ -356,7 +373,7 @@ fn an_unknown_link_is_not_found(store: &mut dyn Store) {
     assert_eq!(error.to_string(), "link 2 does not exist");
 }
 
-fn a_link_of_an_unknown_program_is_not_saved(store: &mut dyn Store) {
+fn a_link_of_an_unknown_program_is_not_saved(store: &mut dyn WriterStore) {
     fill(store, &[plain(1, 7)]);
     for id in [1, 2] {
         let error = store.save_link(&plain(id, 8)).unwrap_err();
@@ -369,7 +386,7 @@ fn a_link_of_an_unknown_program_is_not_saved(store: &mut dyn Store) {
     assert_eq!(store.next_link().unwrap(), LinkId(2));
 }
 
-fn a_link_with_the_same_id_is_replaced(store: &mut dyn Store) {
+fn a_link_with_the_same_id_is_replaced(store: &mut dyn WriterStore) {
     let mut links = links();
     let full = links.remove(0);
     fill(store, &[full.clone(), plain(2, 7)]);
@@ -381,7 +398,7 @@ fn a_link_with_the_same_id_is_replaced(store: &mut dyn Store) {
     }
 }
 
-fn links_may_share_a_kernel_id(store: &mut dyn Store) {
+fn links_may_share_a_kernel_id(store: &mut dyn WriterStore) {
     let twins = [1, 2].map(|id| Link {
         kernel: Some(KernelLinkId(5)),
         ..plain(id, 7)
@@ -390,7 +407,7 @@ fn links_may_share_a_kernel_id(store: &mut dyn Store) {
     assert_eq!(store.links().unwrap(), twins);
 }
 
-fn the_links_of_a_program_are_its_own(store: &mut dyn Store) {
+fn the_links_of_a_program_are_its_own(store: &mut dyn WriterStore) {
     fill(store, &[plain(1, 7), plain(2, 42), plain(3, 7)]);
     let of_seven = store.links_of(ProgramId(7)).unwrap();
     assert_eq!(of_seven, [plain(1, 7), plain(3, 7)]);
@@ -410,7 +427,7 @@ fn neighbours() -> Vec<LinkDetails> {
         direction,
         priority,
         proceed_on: Vec::new(),
-        filter: None,
+        counter: None,
     };
     let netkit = |peer| LinkDetails::Netkit {
         at: interface(2),
@@ -423,6 +440,7 @@ fn neighbours() -> Vec<LinkDetails> {
             priority,
             proceed_on: Vec::new(),
             mode: XdpMode::Auto,
+            counter: None,
         },
         tc(Direction::Ingress),
         tc(Direction::Egress),
@@ -439,7 +457,7 @@ fn neighbours() -> Vec<LinkDetails> {
     ]
 }
 
-fn the_links_of_a_point_are_those_of_its_hook_interface_and_namespace(store: &mut dyn Store) {
+fn the_links_of_a_point_are_those_of_its_hook_interface_and_namespace(store: &mut dyn WriterStore) {
     let neighbours = neighbours();
     // Two at every point, and one that has none.
     let alone = LinkDetails::SkLookup {
@@ -459,7 +477,7 @@ fn the_links_of_a_point_are_those_of_its_hook_interface_and_namespace(store: &mu
     }
 }
 
-fn a_link_that_moved_is_found_only_where_it_is_now(store: &mut dyn Store) {
+fn a_link_that_moved_is_found_only_where_it_is_now(store: &mut dyn WriterStore) {
     let [before, after] = [Direction::Ingress, Direction::Egress].map(|to| tcx(2, to));
     fill(store, &[link(1, 7, before.clone())]);
     let moved = link(1, 42, after.clone());
@@ -471,7 +489,7 @@ fn a_link_that_moved_is_found_only_where_it_is_now(store: &mut dyn Store) {
     assert_eq!(store.links_of(ProgramId(42)).unwrap(), [moved]);
 }
 
-fn the_next_link_comes_after_every_link_there_ever_was(store: &mut dyn Store) {
+fn the_next_link_comes_after_every_link_there_ever_was(store: &mut dyn WriterStore) {
     fill(store, &[plain(1, 7), plain(8, 42), plain(3, 7)]);
     assert_eq!(store.next_link().unwrap(), LinkId(9));
     store.delete_link(LinkId(8)).unwrap();
@@ -486,7 +504,7 @@ fn the_next_link_comes_after_every_link_there_ever_was(store: &mut dyn Store) {
     assert_eq!(store.next_link().unwrap(), LinkId(10));
 }
 
-fn the_last_link_id_is_used_once(store: &mut dyn Store) {
+fn the_last_link_id_is_used_once(store: &mut dyn WriterStore) {
     fill(store, &[plain(u32::MAX - 1, 7)]);
     assert_eq!(store.next_link().unwrap(), LinkId(u32::MAX));
     store.save_link(&plain(u32::MAX, 7)).unwrap();
@@ -495,7 +513,7 @@ fn the_last_link_id_is_used_once(store: &mut dyn Store) {
     assert!(matches!(error, StoreError::NoLinkIdLeft), "{error}");
 }
 
-fn deleting_an_unknown_link_changes_nothing(store: &mut dyn Store) {
+fn deleting_an_unknown_link_changes_nothing(store: &mut dyn WriterStore) {
     fill(store, &[plain(1, 7), plain(2, 7)]);
     store.delete_link(LinkId(1)).unwrap();
     for id in [1, 3] {
@@ -507,7 +525,7 @@ fn deleting_an_unknown_link_changes_nothing(store: &mut dyn Store) {
     assert_eq!(store.list().unwrap(), sharing_pair());
 }
 
-fn a_time_of_a_link_that_would_wrap_is_refused(store: &mut dyn Store) {
+fn a_time_of_a_link_that_would_wrap_is_refused(store: &mut dyn WriterStore) {
     let at = |time| Link {
         created_at: UnixTime(time),
         ..plain(1, 7)
@@ -526,7 +544,7 @@ fn a_time_of_a_link_that_would_wrap_is_refused(store: &mut dyn Store) {
     assert_eq!(store.next_link().unwrap(), LinkId(2));
 }
 
-fn a_program_that_is_saved_again_keeps_its_links(store: &mut dyn Store) {
+fn a_program_that_is_saved_again_keeps_its_links(store: &mut dyn WriterStore) {
     let links = links();
     fill(store, &links);
     store.save(&sharing_pair()).unwrap();
@@ -543,7 +561,7 @@ fn a_program_that_is_saved_again_keeps_its_links(store: &mut dyn Store) {
     }
 }
 
-fn a_program_with_a_recycled_id_does_not_inherit_links(store: &mut dyn Store) {
+fn a_program_with_a_recycled_id_does_not_inherit_links(store: &mut dyn WriterStore) {
     let [_, full] = sharing_pair();
     let with = |change: fn(&mut Program)| {
         let mut other = full.clone();
@@ -567,7 +585,7 @@ fn a_program_with_a_recycled_id_does_not_inherit_links(store: &mut dyn Store) {
     assert_eq!(store.next_link().unwrap(), LinkId(3));
 }
 
-fn a_deleted_program_takes_only_its_own_links_along(store: &mut dyn Store) {
+fn a_deleted_program_takes_only_its_own_links_along(store: &mut dyn WriterStore) {
     fill(store, &[plain(1, 42), plain(2, 7), plain(3, 42)]);
     store.delete(ProgramId(42)).unwrap();
     assert_eq!(store.links().unwrap(), [plain(2, 7)]);
@@ -579,7 +597,7 @@ fn a_deleted_program_takes_only_its_own_links_along(store: &mut dyn Store) {
     assert_eq!(store.links_of(ProgramId(42)).unwrap(), []);
 }
 
-fn a_batch_that_fails_leaves_the_links(store: &mut dyn Store) {
+fn a_batch_that_fails_leaves_the_links(store: &mut dyn WriterStore) {
     fill(store, &[plain(1, 42), plain(2, 7)]);
     let mut impossible = program(3, &[]);
     impossible.created_at = UnixTime(u64::MAX);
@@ -589,14 +607,244 @@ fn a_batch_that_fails_leaves_the_links(store: &mut dyn Store) {
     assert_eq!(store.links().unwrap(), [plain(1, 42), plain(2, 7)]);
 }
 
+fn save_dispatchers(store: &mut dyn WriterStore, dispatchers: &[Dispatcher]) {
+    for dispatcher in dispatchers {
+        store.save_dispatcher(dispatcher).unwrap();
+    }
+}
+
+fn an_empty_store_has_no_dispatchers(store: &mut dyn WriterStore) {
+    assert_eq!(store.dispatchers().unwrap(), []);
+    assert_eq!(store.dispatcher(&dispatcher(2).point()).unwrap(), None);
+}
+
+fn every_field_of_every_form_of_dispatcher_comes_back(store: &mut dyn WriterStore) {
+    let dispatchers = dispatchers();
+    let forms: BTreeSet<&str> = dispatchers.iter().map(|it| it.form.name()).collect();
+    assert_eq!(forms, BTreeSet::from(["chain", "direct", "extension"]));
+    save_dispatchers(store, &dispatchers);
+    assert_eq!(store.dispatchers().unwrap(), dispatchers);
+    for dispatcher in dispatchers {
+        let found = store.dispatcher(&dispatcher.point()).unwrap();
+        assert_eq!(found, Some(dispatcher));
+    }
+}
+
+fn the_dispatchers_are_in_the_order_of_their_points(store: &mut dyn WriterStore) {
+    let elsewhere = |nsid| Dispatcher {
+        at: LinkInterface {
+            nsid: NetnsId(nsid),
+            ..interface(1)
+        },
+        ..dispatcher(1)
+    };
+    // By hook, namespace and interface, all but the hooks as numbers.
+    let sorted = [
+        elsewhere(9),
+        elsewhere(10),
+        dispatcher(2),
+        dispatcher(10),
+        elsewhere(u64::MAX),
+        filtered(1, Direction::Ingress),
+        filtered(1, Direction::Egress),
+    ];
+    for at in [3, 0, 6, 4, 2, 5, 1] {
+        store.save_dispatcher(&sorted[at]).unwrap();
+    }
+    assert_eq!(store.dispatchers().unwrap(), sorted);
+}
+
+fn a_dispatcher_is_found_at_its_point_only(store: &mut dyn WriterStore) {
+    let [ingress, egress] = [Direction::Ingress, Direction::Egress].map(|to| filtered(2, to));
+    save_dispatchers(store, &[dispatcher(2), ingress.clone()]);
+    let at = |point: AttachPoint| store.dispatcher(&point).unwrap();
+    assert_eq!(at(dispatcher(2).point()), Some(dispatcher(2)));
+    assert_eq!(at(ingress.point()), Some(ingress.clone()));
+    assert_eq!(at(egress.point()), None);
+    assert_eq!(at(dispatcher(22).point()), None);
+    let elsewhere = AttachPoint {
+        nsid: NetnsId(1),
+        ..ingress.point()
+    };
+    assert_eq!(at(elsewhere), None);
+}
+
+fn a_dispatcher_of_the_same_point_is_replaced(store: &mut dyn WriterStore) {
+    let full = dispatchers().remove(0);
+    let bare = Dispatcher {
+        at: LinkInterface {
+            netns: None,
+            ..full.at.clone()
+        },
+        form: DispatcherForm::Chain,
+        ..dispatcher(2)
+    };
+    for newest in [&bare, &full, &bare, &bare] {
+        store.save_dispatcher(newest).unwrap();
+        assert_eq!(
+            store.dispatchers().unwrap(),
+            std::slice::from_ref(newest),
+            "nothing of the former one is left"
+        );
+    }
+}
+
+fn deleting_an_unknown_dispatcher_changes_nothing(store: &mut dyn WriterStore) {
+    save_dispatchers(store, &[dispatcher(2), dispatcher(3)]);
+    store.delete_dispatcher(&dispatcher(3).point()).unwrap();
+    for ifindex in [3, 4] {
+        let point = dispatcher(ifindex).point();
+        let error = store.delete_dispatcher(&point).unwrap_err();
+        let expected = matches!(error, StoreError::DispatcherNotFound(it) if it == point);
+        assert!(expected, "{error}");
+        let words = format!("nothing of ours is attached at xdp/4026531840/{ifindex}");
+        assert_eq!(error.to_string(), words);
+    }
+    assert_eq!(store.dispatchers().unwrap(), [dispatcher(2)]);
+}
+
+/// It says what is in the kernel, and that is there until a plan takes it away.
+fn a_dispatcher_stays_when_its_members_go(store: &mut dyn WriterStore) {
+    fill(store, &[plain(1, 7)]);
+    save_dispatchers(store, &[dispatcher(2)]);
+    store.delete_link(LinkId(1)).unwrap();
+    store.delete(ProgramId(7)).unwrap();
+    assert_eq!(store.dispatchers().unwrap(), [dispatcher(2)]);
+}
+
+/// All there is to read.
+type Contents = (Vec<Program>, Vec<Link>, Vec<Dispatcher>, LinkId);
+
+fn contents(store: &(impl ReaderStore + ?Sized)) -> Contents {
+    (
+        store.list().unwrap(),
+        store.links().unwrap(),
+        store.dispatchers().unwrap(),
+        store.next_link().unwrap(),
+    )
+}
+
+/// What [`several_changes`] are made to.
+fn fill_to_change(store: &mut dyn WriterStore) -> Contents {
+    fill(store, &[plain(1, 7), plain(2, 42), plain(3, 7)]);
+    save_dispatchers(store, &[dispatcher(2)]);
+    contents(store)
+}
+
+/// One of each kind; the link that is saved needs the program before it.
+fn several_changes() -> Vec<StoreChange> {
+    vec![
+        StoreChange::SavePrograms(vec![program(8, &[])]),
+        StoreChange::SaveLink(plain(4, 8)),
+        StoreChange::DeleteLink(LinkId(1)),
+        StoreChange::SaveDispatcher(dispatcher(3)),
+        StoreChange::DeleteDispatcher(dispatcher(2).point()),
+        StoreChange::DeleteProgram(ProgramId(42)),
+    ]
+}
+
+/// What is there after [`several_changes`].
+fn changed_together() -> Contents {
+    let [seven, _] = sharing_pair();
+    (
+        vec![seven, program(8, &[])],
+        vec![plain(3, 7), plain(4, 8)],
+        vec![dispatcher(3)],
+        LinkId(5),
+    )
+}
+
+/// Changes that no store makes, and what it says.
+fn impossible_changes() -> [(StoreChange, &'static str); 6] {
+    let mut late = program(9, &[]);
+    late.created_at = UnixTime(u64::MAX);
+    [
+        (
+            StoreChange::SavePrograms(vec![program(5, &[]), late]),
+            "program 9 cannot be stored: its created_at is after the year 2262",
+        ),
+        (
+            StoreChange::DeleteProgram(ProgramId(99)),
+            "program 99 does not exist",
+        ),
+        (
+            StoreChange::SaveLink(plain(6, 99)),
+            "program 99 does not exist",
+        ),
+        (
+            StoreChange::DeleteLink(LinkId(99)),
+            "link 99 does not exist",
+        ),
+        // It was there until the third of the others.
+        (StoreChange::DeleteLink(LinkId(1)), "link 1 does not exist"),
+        (
+            StoreChange::DeleteDispatcher(dispatcher(99).point()),
+            "nothing of ours is attached at xdp/4026531840/99",
+        ),
+    ]
+}
+
+fn several_changes_are_made_together_in_their_order(store: &mut dyn WriterStore) {
+    let before = fill_to_change(store);
+    store.together(&[]).unwrap();
+    assert_eq!(contents(store), before);
+    store.together(&several_changes()).unwrap();
+    assert_eq!(contents(store), changed_together());
+    let saved = [1, 2].map(|time| Link {
+        created_at: UnixTime(time),
+        ..plain(9, 7)
+    });
+    let twice = saved.clone().map(StoreChange::SaveLink);
+    store.together(&twice).unwrap();
+    assert_eq!(store.link(LinkId(9)).unwrap(), saved[1]);
+}
+
+fn of_several_changes_none_is_made_when_one_cannot_be(store: &mut dyn WriterStore) {
+    let before = fill_to_change(store);
+    for (impossible, words) in impossible_changes() {
+        // Behind those that it depends on.
+        for at in 3..=several_changes().len() {
+            let mut changes = several_changes();
+            changes.insert(at, impossible.clone());
+            let error = store.together(&changes).unwrap_err();
+            assert_eq!(error.to_string(), words, "{at}");
+            assert_eq!(contents(store), before, "{words} {at}");
+        }
+    }
+    store.together(&several_changes()).unwrap();
+    assert_eq!(contents(store), changed_together());
+}
+
+#[test]
+fn a_reader_of_the_disk_sees_several_changes_or_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.db");
+    let mut writer = SqliteStore::open_writer(&path).unwrap();
+    let before = fill_to_change(&mut writer);
+    let reader = SqliteStore::open_reader(&path).unwrap().unwrap();
+    for (impossible, words) in impossible_changes() {
+        let changes = [several_changes(), vec![impossible]].concat();
+        writer.together(&changes).unwrap_err();
+        assert_eq!(contents(&reader), before, "{words}");
+    }
+    // They are on the disk when the call returns, not when the writer is done.
+    writer.together(&several_changes()).unwrap();
+    assert_eq!(contents(&reader), changed_together());
+    writer.delete_link(LinkId(3)).unwrap();
+    assert_eq!(link_ids(&reader.links().unwrap()), [4]);
+}
+
 #[test]
 fn a_clone_of_a_memory_store_goes_its_own_way() {
     let mut store = MemoryStore::new();
     fill(&mut store, &[plain(1, 7), plain(2, 42)]);
+    save_dispatchers(&mut store, &[dispatcher(2)]);
     let copy = store.clone();
     store.delete(ProgramId(7)).unwrap();
+    store.delete_dispatcher(&dispatcher(2).point()).unwrap();
     assert_eq!(copy.list().unwrap(), sharing_pair());
     assert_eq!(link_ids(&copy.links().unwrap()), [1, 2]);
+    assert_eq!(copy.dispatchers().unwrap(), [dispatcher(2)]);
     assert_eq!(ids(&store.list().unwrap()), [42]);
     assert_eq!(link_ids(&store.links().unwrap()), [2]);
 }

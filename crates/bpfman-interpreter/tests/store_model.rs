@@ -5,18 +5,22 @@
     reason = "a test whose case cannot be set up has failed"
 )]
 
+#[path = "fixtures/any_dispatcher.rs"]
+mod any_dispatcher;
 #[path = "fixtures/any_link.rs"]
 mod any_link;
 
 use std::collections::BTreeSet;
 
 use bpfman_core::kernel::ProgramIdentity;
+use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::LoadRecord;
 use bpfman_core::managed::ManagedMap;
 use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::Base64Bytes;
+use bpfman_core::types::Engine;
 use bpfman_core::types::KernelTime;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::MapId;
@@ -24,12 +28,16 @@ use bpfman_core::types::ProgramId;
 use bpfman_core::types::ProgramType;
 use bpfman_core::types::Tag;
 use bpfman_core::types::UnixTime;
+use bpfman_interpreter::interfaces::DispatcherReader;
+use bpfman_interpreter::interfaces::DispatcherWriter;
 use bpfman_interpreter::interfaces::LinkLister;
 use bpfman_interpreter::interfaces::LinkReader;
 use bpfman_interpreter::interfaces::LinkWriter;
 use bpfman_interpreter::interfaces::ProgramLister;
 use bpfman_interpreter::interfaces::ProgramReader;
 use bpfman_interpreter::interfaces::ProgramWriter;
+use bpfman_interpreter::interfaces::StoreChange;
+use bpfman_interpreter::interfaces::StoreWriter;
 use bpfman_interpreter::store::memory::MemoryStore;
 use bpfman_interpreter::store::sqlite::SqliteStore;
 use proptest::collection::btree_map;
@@ -38,6 +46,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use self::any_dispatcher::any_dispatcher;
 use self::any_link::any_link;
 use self::any_link::any_link_id;
 
@@ -47,21 +56,47 @@ const MAP_IDS: u32 = 6;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Save(Vec<Program>),
-    Delete(ProgramId),
-    SaveLink(Box<Link>),
-    DeleteLink(LinkId),
+    Change(Box<StoreChange>),
+    Together(Vec<StoreChange>),
     Reopen,
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => vec(any_program(), 0..4).prop_map(Step::Save),
-        2 => any_program_id().prop_map(Step::Delete),
-        6 => a_link().prop_map(|link| Step::SaveLink(Box::new(link))),
-        2 => any_link_id().prop_map(Step::DeleteLink),
+        19 => any_change().prop_map(|change| Step::Change(Box::new(change))),
+        4 => vec(any_change(), 0..5).prop_map(Step::Together),
         1 => Just(Step::Reopen),
     ]
+}
+
+fn any_change() -> impl Strategy<Value = StoreChange> {
+    prop_oneof![
+        4 => vec(any_program(), 0..4).prop_map(StoreChange::SavePrograms),
+        2 => any_program_id().prop_map(StoreChange::DeleteProgram),
+        6 => a_link().prop_map(StoreChange::SaveLink),
+        2 => any_link_id().prop_map(StoreChange::DeleteLink),
+        3 => a_dispatcher().prop_map(StoreChange::SaveDispatcher),
+        2 => a_dispatcher().prop_map(|dispatcher| StoreChange::DeleteDispatcher(dispatcher.point())),
+    ]
+}
+
+/// Makes changes in both; the ids of the links that were saved, also of those that are gone again.
+fn change_both(
+    disk: &mut SqliteStore,
+    memory: &mut MemoryStore,
+    changes: &[StoreChange],
+) -> Vec<u32> {
+    let (on_disk, in_memory) = match changes {
+        [one] => (one.apply(disk), one.apply(memory)),
+        several => (disk.together(several), memory.together(several)),
+    };
+    let made = in_memory.is_ok();
+    agree(on_disk, in_memory);
+    let saved = changes.iter().filter_map(|change| match change {
+        StoreChange::SaveLink(link) if made => Some(link.id.0),
+        _ => None,
+    });
+    saved.collect()
 }
 
 fn any_program_id() -> impl Strategy<Value = ProgramId> {
@@ -76,6 +111,10 @@ fn any_path() -> BoxedStrategy<AbsolutePath> {
 
 fn a_link() -> impl Strategy<Value = Link> {
     any_link(any_program_id(), any_path, any_time())
+}
+
+fn a_dispatcher() -> impl Strategy<Value = Dispatcher> {
+    any_dispatcher(any_path)
 }
 
 /// A time that fits a row and, now and then, one that does not.
@@ -104,6 +143,7 @@ fn any_load() -> impl Strategy<Value = LoadRecord> {
             any::<Vec<u8>>().prop_map(Base64Bytes),
             0..3,
         ),
+        select(vec![Engine::Auto, Engine::Extension]),
         option::of(any::<String>()),
         option::of(any::<u32>().prop_map(ProgramId)),
     )
@@ -114,6 +154,7 @@ fn any_load() -> impl Strategy<Value = LoadRecord> {
                 program_name,
                 program_type,
                 global_data,
+                engine,
                 attach_function,
                 map_owner_id,
             )| {
@@ -123,6 +164,7 @@ fn any_load() -> impl Strategy<Value = LoadRecord> {
                     program_name,
                     program_type,
                     global_data,
+                    engine,
                     attach_function,
                     map_owner_id,
                 }
@@ -205,6 +247,11 @@ fn answer_alike(disk: &SqliteStore, memory: &MemoryStore) {
             agree(disk.links_at(&point), memory.links_at(&point));
         }
     }
+    agree(disk.dispatchers(), memory.dispatchers());
+    for dispatcher in memory.dispatchers().unwrap() {
+        let point = dispatcher.point();
+        agree(disk.dispatcher(&point), memory.dispatcher(&point));
+    }
     for id in (1..=PROGRAM_IDS).map(ProgramId) {
         agree(disk.links_of(id), memory.links_of(id));
     }
@@ -249,6 +296,15 @@ proptest! {
     }
 
     #[test]
+    fn a_dispatcher_comes_back_as_it_was_saved(dispatcher in a_dispatcher()) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        SqliteStore::open_writer(&path).unwrap().save_dispatcher(&dispatcher).unwrap();
+        let reader = SqliteStore::open_reader(&path).unwrap().unwrap();
+        prop_assert_eq!(reader.dispatcher(&dispatcher.point()).unwrap(), Some(dispatcher));
+    }
+
+    #[test]
     fn the_store_on_disk_and_the_store_in_memory_answer_alike(steps in vec(any_step(), 1..24)) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store.db");
@@ -257,17 +313,18 @@ proptest! {
         let mut ever = BTreeSet::new();
         for step in steps {
             match step {
-                Step::Save(programs) => agree(disk.save(&programs), memory.save(&programs)),
-                Step::Delete(id) => agree(disk.delete(id), memory.delete(id)),
-                Step::SaveLink(link) => agree(disk.save_link(&link), memory.save_link(&link)),
-                Step::DeleteLink(id) => agree(disk.delete_link(id), memory.delete_link(id)),
+                Step::Change(change) => {
+                    ever.extend(change_both(&mut disk, &mut memory, &[*change]));
+                }
+                Step::Together(changes) => {
+                    ever.extend(change_both(&mut disk, &mut memory, &changes));
+                }
                 Step::Reopen => {
                     drop(disk);
                     disk = SqliteStore::open_writer(&path).unwrap();
                 }
             }
             answer_alike(&disk, &memory);
-            ever.extend(memory.links().unwrap().iter().map(|link| link.id.0));
             let next = ever.last().map_or(Some(1), |last| last.checked_add(1));
             assert_eq!(disk.next_link().ok(), next.map(LinkId), "of {ever:?}");
         }

@@ -5,6 +5,8 @@
     reason = "a test whose case cannot be set up has failed"
 )]
 
+#[path = "fixtures/dispatchers.rs"]
+mod dispatchers;
 #[path = "fixtures/links.rs"]
 mod links;
 #[path = "fixtures/records.rs"]
@@ -18,28 +20,41 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
+use bpfman_core::managed::Dispatcher;
+use bpfman_core::managed::DispatcherForm;
+use bpfman_core::managed::Holder;
 use bpfman_core::managed::Link;
+use bpfman_core::managed::LinkDetails;
 use bpfman_core::managed::Program;
 use bpfman_core::types::Direction;
+use bpfman_core::types::Engine;
+use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::UnixTime;
+use bpfman_interpreter::interfaces::DispatcherReader;
+use bpfman_interpreter::interfaces::DispatcherWriter;
 use bpfman_interpreter::interfaces::LinkLister;
 use bpfman_interpreter::interfaces::LinkReader;
 use bpfman_interpreter::interfaces::LinkWriter;
 use bpfman_interpreter::interfaces::ProgramLister;
 use bpfman_interpreter::interfaces::ProgramReader;
 use bpfman_interpreter::interfaces::ProgramWriter;
+use bpfman_interpreter::interfaces::StoreChange;
+use bpfman_interpreter::interfaces::StoreWriter;
 use bpfman_interpreter::store::StoreError;
 use bpfman_interpreter::store::sqlite::SCHEMA_VERSION;
 use bpfman_interpreter::store::sqlite::SqliteStore;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use self::dispatchers::dispatcher;
+use self::dispatchers::dispatchers;
 use self::links::link;
 use self::links::links;
 use self::links::tcx;
 use self::records::map;
+use self::records::path;
 use self::records::program;
 use self::records::sharing_pair;
 
@@ -62,7 +77,7 @@ impl Place {
         }
     }
 
-    /// With a database that holds the sharing pair and its links and held one more link, closed.
+    /// With a database that holds the sharing pair, its links and the dispatchers, and held one more link, closed.
     fn filled() -> Self {
         let place = Self::empty();
         let mut writer = place.writer();
@@ -71,7 +86,23 @@ impl Place {
             writer.save_link(link).unwrap();
         }
         writer.delete_link(LinkId(GONE)).unwrap();
+        for dispatcher in dispatchers() {
+            writer.save_dispatcher(&dispatcher).unwrap();
+        }
         drop(writer);
+        place
+    }
+
+    /// With the fixture of a version: a copy, for opening it writes.
+    fn of_version(version: u32) -> Self {
+        let file = fixture(&format!("store_v{version}.db"));
+        let place = Self::empty();
+        fs::copy(&file, place.database()).unwrap_or_else(|error| {
+            panic!(
+                "schema version {version} needs a fixture: {}: {error}",
+                file.display()
+            )
+        });
         place
     }
 
@@ -147,6 +178,19 @@ fn schema(connection: &Connection) -> BTreeMap<String, Option<String>> {
     rows.map(Result::unwrap).collect()
 }
 
+fn assert_damaged<T>(result: Result<T, StoreError>, words: &str) {
+    let error = result.err().map(|error| {
+        (
+            matches!(error, StoreError::Damaged { .. }),
+            error.to_string(),
+        )
+    });
+    assert!(
+        matches!(&error, Some((true, text)) if text.contains(words)),
+        "{words}: {error:?}"
+    );
+}
+
 mod files_and_rows {
     use super::*;
 
@@ -205,12 +249,15 @@ mod files_and_rows {
             reader.delete(ProgramId(7)),
             reader.delete_link(LinkId(1)),
             reader.save_link(&plain_link(1)),
+            reader.delete_dispatcher(&dispatchers()[0].point()),
+            reader.save_dispatcher(&dispatcher(2)),
         ] {
             let error = refused.unwrap_err();
             assert!(matches!(error, StoreError::Unreadable { .. }), "{error}");
         }
         assert_eq!(place.reader().list().unwrap(), sharing_pair());
         assert_eq!(place.reader().links().unwrap(), links());
+        assert_eq!(place.reader().dispatchers().unwrap(), dispatchers());
     }
 
     #[test]
@@ -272,6 +319,7 @@ mod versions {
     struct Contents {
         programs: Vec<Program>,
         links: Vec<Link>,
+        dispatchers: Vec<Dispatcher>,
         next_link: LinkId,
     }
 
@@ -280,6 +328,7 @@ mod versions {
             Self {
                 programs: store.list().unwrap(),
                 links: store.links().unwrap(),
+                dispatchers: store.dispatchers().unwrap(),
                 next_link: store.next_link().unwrap(),
             }
         }
@@ -287,37 +336,67 @@ mod versions {
 
     /// What the fixture of a version holds.
     fn expected(version: u32) -> Contents {
-        let programs = sharing_pair().to_vec();
-        let (links, next_link) = match version {
-            1 => (Vec::new(), LinkId(1)),
-            2 => (links(), LinkId(GONE + 1)),
+        match version {
+            1 => Contents {
+                programs: pair_without_engines(),
+                links: Vec::new(),
+                dispatchers: Vec::new(),
+                next_link: LinkId(1),
+            },
+            2 => Contents {
+                programs: pair_without_engines(),
+                links: links_without_counters(),
+                dispatchers: vec![first_alone()],
+                next_link: LinkId(GONE + 1),
+            },
+            3 => Contents {
+                programs: sharing_pair().to_vec(),
+                links: links(),
+                dispatchers: dispatchers(),
+                next_link: LinkId(GONE + 1),
+            },
             other => panic!("say what tests/fixtures/store_v{other}.db holds"),
-        };
-        Contents {
-            programs,
-            links,
-            next_link,
         }
     }
 
-    /// Copies a fixture to a place of its own: opening it writes.
-    fn place_with(version: u32) -> Place {
-        let file = fixture(&format!("store_v{version}.db"));
-        let place = Place::empty();
-        fs::copy(&file, place.database()).unwrap_or_else(|error| {
-            panic!(
-                "schema version {version} needs a fixture: {}: {error}",
-                file.display()
-            )
-        });
-        place
+    fn pair_without_engines() -> Vec<Program> {
+        let mut pair = sharing_pair().to_vec();
+        pair[1].load.engine = Engine::Auto;
+        pair
+    }
+
+    /// The links of version 2, of which the first was attached alone.
+    fn links_without_counters() -> Vec<Link> {
+        let mut links = links();
+        links[0].kernel = None;
+        links[0].pin_path = None;
+        if let LinkDetails::Xdp { counter, .. } = &mut links[0].details {
+            *counter = None;
+        }
+        links
+    }
+
+    /// What the first link of version 2 becomes a member of.
+    fn first_alone() -> Dispatcher {
+        let full = dispatchers().remove(0);
+        Dispatcher {
+            revision: 1,
+            form: DispatcherForm::Direct,
+            program: ProgramId(42),
+            holder: Holder::Link {
+                id: KernelLinkId(u32::MAX),
+                pin_path: path("/run/bpfman/fs/links/1"),
+            },
+            members: vec![LinkId(1)],
+            ..full
+        }
     }
 
     #[test]
     fn a_database_of_every_version_is_migrated_and_keeps_its_rows() {
         let fresh = Place::filled();
         for version in 1..=SCHEMA_VERSION {
-            let place = place_with(version);
+            let place = Place::of_version(version);
             assert_eq!(
                 scalar(&place.raw(), "PRAGMA user_version"),
                 i64::from(version)
@@ -341,19 +420,26 @@ mod versions {
     }
 
     #[test]
-    fn a_database_that_was_migrated_takes_links() {
+    fn a_database_that_was_migrated_takes_new_records() {
         for version in 1..=SCHEMA_VERSION {
-            let place = place_with(version);
+            let place = Place::of_version(version);
+            let program = sharing_pair()[1].clone();
+            place.writer().save(std::slice::from_ref(&program)).unwrap();
+            assert_eq!(place.reader().get(program.id()).unwrap(), program);
             let next = place.writer().next_link().unwrap();
             place.writer().save_link(&plain_link(next.0)).unwrap();
             assert_eq!(place.reader().link(next).unwrap(), plain_link(next.0));
+            let newest = dispatchers().remove(0);
+            place.writer().save_dispatcher(&newest).unwrap();
+            let found = place.reader().dispatcher(&newest.point()).unwrap();
+            assert_eq!(found, Some(newest));
         }
     }
 
     #[test]
     fn a_reader_refuses_every_older_version_and_leaves_it_old() {
         for version in 1..SCHEMA_VERSION {
-            let place = place_with(version);
+            let place = Place::of_version(version);
             let error = SqliteStore::open_reader(&place.database()).unwrap_err();
             let older = matches!(error, StoreError::OlderSchema { found, known, .. }
                 if (found, known) == (version, SCHEMA_VERSION));
@@ -373,7 +459,7 @@ mod versions {
             place.raw().execute_batch(&text).unwrap();
             assert_eq!(
                 schema(&place.raw()),
-                schema(&place_with(version).raw()),
+                schema(&Place::of_version(version).raw()),
                 "version {version}"
             );
             assert_eq!(
@@ -434,6 +520,266 @@ mod versions {
         let error = SqliteStore::open_reader(&place.database()).unwrap_err();
         assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
         assert!(place.files() == before, "{:?}", names(&place.files()));
+    }
+}
+
+/// Version 3 gives every link of XDP and TC a dispatcher that holds its point.
+mod attached_alone {
+    use rusqlite::types::ValueRef;
+
+    use super::*;
+
+    /// The interface of every link here.
+    const AT: &str = r#""interface":"veth4","ifindex":4,"netns":null,"nsid":18446744073709551615"#;
+    const XDP: &str = "xdp/18446744073709551615/4";
+    const INGRESS: &str = "tc-ingress/18446744073709551615/4";
+
+    /// A row of version 2.
+    struct OldLink {
+        id: u32,
+        kind: &'static str,
+        point: &'static str,
+        /// The kernel's id of a link with a pin.
+        kernel: Option<u32>,
+        rest: &'static str,
+    }
+
+    fn xdp(id: u32, kernel: Option<u32>) -> OldLink {
+        OldLink {
+            id,
+            kind: "xdp",
+            point: XDP,
+            kernel,
+            rest: r#","priority":50,"proceed_on":[2],"mode":"native""#,
+        }
+    }
+
+    fn tc(id: u32, kernel: Option<u32>, rest: &'static str) -> OldLink {
+        OldLink {
+            id,
+            kind: "tc",
+            point: INGRESS,
+            kernel,
+            rest,
+        }
+    }
+
+    const BY_LINK: &str = r#","direction":"ingress","priority":1,"proceed_on":[],"filter":null"#;
+    const BY_FILTER: &str = r#","direction":"ingress","priority":1,"proceed_on":[],"filter":{"preference":50,"handle":4294967295}"#;
+
+    /// The fixture of version 2 with more links, all of program 42.
+    fn place_with(links: &[OldLink]) -> Place {
+        let place = Place::of_version(2);
+        let raw = place.raw();
+        for link in links {
+            let pin_path = link
+                .kernel
+                .map(|_| format!("/run/bpfman/fs/links/{}", link.id));
+            let details = format!(r#"{{"kind":"{}",{AT}{}}}"#, link.kind, link.rest);
+            raw.execute(
+                "INSERT INTO links VALUES (?1, 2, ?2, ?3, ?4, ?5, ?6, '{}', 9)",
+                (
+                    link.id,
+                    link.kernel,
+                    link.kind,
+                    link.point,
+                    pin_path,
+                    details,
+                ),
+            )
+            .unwrap();
+        }
+        drop(raw);
+        place
+    }
+
+    /// The values of every row, as one text.
+    fn rows(place: &Place, query: &str) -> Vec<String> {
+        let raw = place.raw();
+        let mut statement = raw.prepare(query).unwrap();
+        let columns = 0..statement.column_count();
+        let text = |value: ValueRef<'_>| match value {
+            ValueRef::Null => "-".to_owned(),
+            ValueRef::Integer(number) => number.to_string(),
+            other => other.as_str().unwrap().to_owned(),
+        };
+        let rows = statement.query_map((), |row| {
+            let values = columns.clone().map(|column| row.get_ref(column).map(text));
+            Ok(values.collect::<Result<Vec<String>, _>>()?.join(" "))
+        });
+        rows.unwrap().map(Result::unwrap).collect()
+    }
+
+    fn dispatcher_rows(place: &Place, columns: &str) -> Vec<String> {
+        let points = format!("'{XDP}', '{INGRESS}'");
+        let query = format!("SELECT {columns} FROM dispatchers WHERE attach_point IN ({points})");
+        rows(place, &query)
+    }
+
+    fn link_rows(place: &Place, columns: &str) -> Vec<String> {
+        let query = format!("SELECT {columns} FROM links WHERE id >= 31 ORDER BY id");
+        rows(place, &query)
+    }
+
+    #[test]
+    fn a_link_of_the_kernel_passes_to_the_dispatcher() {
+        let place = place_with(&[xdp(31, Some(5)), tc(32, Some(6), BY_LINK)]);
+        drop(place.writer());
+        let tc = r#"{"tc":{"direction":"ingress"}}"#;
+        let xdp = r#"{"xdp":{"mode":"native"}}"#;
+        let expected =
+            [(INGRESS, 6, 32, tc), (XDP, 5, 31, xdp)].map(|(point, kernel, id, hook)| {
+                let details = format!(r#"{{"hook":{hook},{AT},"form":"direct","filter":null}}"#);
+                format!("{point} 1 direct 42 {kernel} /run/bpfman/fs/links/{id} [{id}] {details}")
+            });
+        assert_eq!(dispatcher_rows(&place, "*"), expected);
+        let xdp = r#""priority":50,"proceed_on":[2],"mode":"native""#;
+        let tc = r#""direction":"ingress","priority":1,"proceed_on":[]"#;
+        let expected = [
+            format!(r#"31 2 - xdp {XDP} - {{"kind":"xdp",{AT},{xdp}}} {{}} 9"#),
+            format!(r#"32 2 - tc {INGRESS} - {{"kind":"tc",{AT},{tc}}} {{}} 9"#),
+        ];
+        assert_eq!(link_rows(&place, "*"), expected);
+    }
+
+    #[test]
+    fn a_filter_passes_to_the_dispatcher() {
+        let place = place_with(&[tc(31, None, BY_FILTER)]);
+        drop(place.writer());
+        let hook = r#"{"tc":{"direction":"ingress"}}"#;
+        let filter = r#"{"preference":50,"handle":4294967295}"#;
+        let details = format!(r#"{{"hook":{hook},{AT},"form":"direct","filter":{filter}}}"#);
+        let expected = format!("{INGRESS} 1 direct 42 - - [31] {details}");
+        assert_eq!(dispatcher_rows(&place, "*"), [expected]);
+        let rest = r#""direction":"ingress","priority":1,"proceed_on":[]"#;
+        let expected = format!(r#"- - {{"kind":"tc",{AT},{rest}}}"#);
+        assert_eq!(
+            link_rows(&place, "kernel_id, pin_path, details"),
+            [expected]
+        );
+    }
+
+    #[test]
+    fn of_two_links_of_one_point_the_newest_is_its_member() {
+        let place = place_with(&[
+            xdp(31, Some(5)),
+            tc(32, None, BY_FILTER),
+            xdp(33, Some(6)),
+            tc(34, Some(7), BY_LINK),
+            xdp(35, Some(5)),
+        ]);
+        drop(place.writer());
+        assert_eq!(
+            dispatcher_rows(&place, "kernel_link_id, pin_path, members"),
+            [
+                "7 /run/bpfman/fs/links/34 [34]",
+                "5 /run/bpfman/fs/links/35 [35]",
+            ]
+        );
+        // No other row names the kernel links of the older ones.
+        assert_eq!(
+            link_rows(&place, "id, kernel_id, pin_path"),
+            [
+                "31 5 /run/bpfman/fs/links/31",
+                "32 - -",
+                "33 6 /run/bpfman/fs/links/33",
+                "34 - -",
+                "35 - -",
+            ]
+        );
+        assert_eq!(place.reader().links().unwrap().len(), links().len() + 5);
+        assert_eq!(place.reader().dispatchers().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_link_that_holds_nothing_is_no_member() {
+        let place = place_with(&[xdp(31, Some(5)), xdp(32, None), tc(33, None, BY_LINK)]);
+        drop(place.writer());
+        assert_eq!(dispatcher_rows(&place, "members"), ["[31]"]);
+        assert_eq!(place.reader().links().unwrap().len(), links().len() + 3);
+    }
+
+    #[test]
+    fn links_of_other_kinds_stay_as_they_are() {
+        let place = Place::of_version(2);
+        let others = "SELECT * FROM links WHERE kind NOT IN ('xdp', 'tc')";
+        let before = rows(&place, others);
+        drop(place.writer());
+        assert_eq!(before.len(), links().len() - 2);
+        assert_eq!(rows(&place, others), before);
+    }
+
+    #[test]
+    fn a_row_that_makes_no_sense_stops_it_and_leaves_the_file_as_it_was() {
+        let cases = [
+            ("details = '{'", "link 32: details: EOF"),
+            ("details = '{}'", "link 32: details: missing field `kind`"),
+            (
+                "details = json_remove(details, '$.direction')",
+                "link 32: details: missing field `direction`",
+            ),
+            (
+                "details = json_remove(details, '$.priority')",
+                "link 32: details: missing field `priority`",
+            ),
+            (
+                "details = json_set(details, '$.nsid', -1)",
+                "link 32: details: invalid value",
+            ),
+            (
+                "details = json_set(details, '$.filter.handle', -1)",
+                "link 32: details: invalid value",
+            ),
+            (
+                "details = json_set(details, '$.kind', 'tcx')",
+                "link 32: details: unknown variant `tcx`",
+            ),
+            (
+                "details = json_set(details, '$.kind', 'xdp', '$.mode', 'auto')",
+                "link 32: kind: tc, but the details say xdp",
+            ),
+            ("kind = 'xdp'", "link 32: kind: xdp, but the details say tc"),
+            (
+                "attach_point = NULL",
+                "link 32: attach_point: none, but the details say tc-ingress/",
+            ),
+            (
+                "attach_point = 'tc-egress/1/2'",
+                "link 32: attach_point: tc-egress/1/2, but the details say tc-ingress/",
+            ),
+            ("program_id = 99", "link 32: program: "),
+            ("kernel_id = -1", "link 32: kernel_id: -1 is out of range"),
+            (
+                "kernel_id = 5",
+                "link 32: pin_path: a link has its kernel id and its pin, or a filter",
+            ),
+            (
+                "pin_path = '/here'",
+                "link 32: pin_path: a link has its kernel id and its pin, or a filter",
+            ),
+            (
+                "kernel_id = 5, pin_path = '/here'",
+                "link 32: pin_path: a link has its kernel id and its pin, or a filter",
+            ),
+            (
+                "pin_path = 'here'",
+                "link 32: pin_path: path `here` is not absolute",
+            ),
+            ("id = -1", "row -1 of links: id: -1 is out of range"),
+        ];
+        for (change, words) in cases {
+            let place = place_with(&[xdp(31, Some(5)), tc(32, None, BY_FILTER)]);
+            let update =
+                format!("PRAGMA foreign_keys = OFF; UPDATE links SET {change} WHERE id = 32");
+            place.raw().execute_batch(&update).unwrap();
+            let before = place.files();
+            assert_damaged(SqliteStore::open_writer(&place.database()), words);
+            assert!(
+                place.files() == before,
+                "{change}: {:?}",
+                names(&place.files())
+            );
+        }
     }
 }
 
@@ -562,21 +908,93 @@ mod other_processes {
     }
 }
 
-mod damage {
+mod together {
     use super::*;
 
-    fn assert_damaged<T>(result: Result<T, StoreError>, words: &str) {
-        let error = result.err().map(|error| {
-            (
-                matches!(error, StoreError::Damaged { .. }),
-                error.to_string(),
-            )
-        });
-        assert!(
-            matches!(&error, Some((true, text)) if text.contains(words)),
-            "{words}: {error:?}"
-        );
+    /// Counted by one statement, which is one snapshot.
+    const RECORDS: &str = "SELECT (SELECT COUNT(*) FROM programs) + (SELECT COUNT(*) FROM links) \
+                           + (SELECT COUNT(*) FROM dispatchers)";
+
+    fn come() -> [StoreChange; 4] {
+        [
+            StoreChange::SavePrograms(sharing_pair().to_vec()),
+            StoreChange::SaveLink(plain_link(1)),
+            StoreChange::SaveLink(plain_link(2)),
+            StoreChange::SaveDispatcher(dispatcher(2)),
+        ]
     }
+
+    fn go() -> [StoreChange; 5] {
+        [
+            StoreChange::DeleteDispatcher(dispatcher(2).point()),
+            StoreChange::DeleteLink(LinkId(1)),
+            StoreChange::DeleteLink(LinkId(2)),
+            StoreChange::DeleteProgram(ProgramId(7)),
+            StoreChange::DeleteProgram(ProgramId(42)),
+        ]
+    }
+
+    /// Says when the writer is done, also when it has panicked.
+    struct Done<'a>(&'a AtomicBool);
+
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn readers_see_all_of_several_changes_or_none_while_they_are_made() {
+        let place = Place::empty();
+        let mut writer = place.writer();
+        let done = AtomicBool::new(false);
+        let watch = || {
+            let raw = place.raw();
+            while !done.load(Ordering::Relaxed) {
+                let records = scalar(&raw, RECORDS);
+                assert!([0, 5].contains(&records), "{records} of 5 records");
+            }
+        };
+        std::thread::scope(|scope| {
+            let watchers = [scope.spawn(watch), scope.spawn(watch)];
+            let writing = Done(&done);
+            for _ in 0..100 {
+                writer.together(&come()).unwrap();
+                // Nothing of what fails is ever seen.
+                let fails = [&go()[..], &go()[..1]].concat();
+                writer.together(&fails).unwrap_err();
+                writer.together(&go()).unwrap();
+            }
+            drop(writing);
+            for watcher in watchers {
+                watcher.join().unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn what_a_killed_writer_changed_together_is_there() {
+        let place = Place::empty();
+        let mut writer = place.writer();
+        writer.together(&come()).unwrap();
+        writer.together(&come()[1..2]).unwrap();
+        let fails = [&go()[..], &go()[..1]].concat();
+        writer.together(&fails).unwrap_err();
+        assert_eq!(scalar(&place.left_behind().raw(), RECORDS), 5);
+        writer.together(&go()).unwrap();
+        assert_eq!(scalar(&place.left_behind().raw(), RECORDS), 0);
+    }
+
+    #[test]
+    fn a_reader_changes_nothing_together() {
+        let place = Place::filled();
+        place.reader().together(&go()).unwrap_err();
+        assert_eq!(place.reader().dispatchers().unwrap(), dispatchers());
+    }
+}
+
+mod damage {
+    use super::*;
 
     #[test]
     fn a_file_of_garbage_is_damaged_and_not_touched() {
@@ -621,13 +1039,17 @@ mod damage {
         place
             .raw()
             .execute_batch(
-                "ALTER TABLE programs DROP COLUMN license; ALTER TABLE links DROP COLUMN pin_path",
+                "ALTER TABLE programs DROP COLUMN license; ALTER TABLE links DROP COLUMN pin_path; \
+                 ALTER TABLE dispatchers DROP COLUMN members",
             )
             .unwrap();
         assert_damaged(place.reader().list(), "license");
         assert_damaged(place.writer().save(&sharing_pair()), "license");
         assert_damaged(place.reader().links(), "pin_path");
         assert_damaged(place.writer().save_link(&plain_link(1)), "pin_path");
+        assert_damaged(place.reader().dispatchers(), "members");
+        let saved = place.writer().save_dispatcher(&dispatcher(2));
+        assert_damaged(saved, "members");
     }
 
     #[test]
@@ -661,6 +1083,10 @@ mod damage {
             (
                 "type = 'no-such-type'",
                 "program 42: type: unknown program type `no-such-type`",
+            ),
+            (
+                "engine = 'fast'",
+                "program 42: engine: no engine is called `fast`; there are: auto, extension",
             ),
             ("tag = 'xyz'", "program 42: tag: a tag is 16 hex digits"),
             ("metadata = '{'", "program 42: metadata"),
@@ -920,18 +1346,164 @@ mod damage {
         }
     }
 
+    /// Changes the row of the first of the dispatchers.
+    fn change_dispatcher(place: &Place, change: &str) {
+        let point = dispatchers()[0].point();
+        let update = format!("UPDATE dispatchers SET {change} WHERE attach_point = '{point}'");
+        place.raw().execute_batch(&update).unwrap();
+    }
+
+    /// Changes the row of the first of the dispatchers and sees what is said of it, and that the others are not
+    /// concerned.
+    fn assert_change_is_damage(change: &str, words: &str) {
+        let place = Place::filled();
+        change_dispatcher(&place, change);
+        let reader = place.reader();
+        let words = format!("dispatcher xdp/18446744073709551615/2: {words}");
+        assert_damaged(reader.dispatchers(), &words);
+        let [first, second, _] = dispatchers().try_into().unwrap();
+        assert_damaged(reader.dispatcher(&first.point()), &words);
+        let found = reader.dispatcher(&second.point()).unwrap();
+        assert_eq!(found, Some(second));
+    }
+
+    #[test]
+    fn a_dispatcher_that_makes_no_sense_is_damage_and_is_named() {
+        // The change to the row of the first, which has every field, and what the error must say.
+        let cases = [
+            ("revision = -1", "revision: -1 is out of range"),
+            ("revision = 4294967296", "revision: 4294967296 is out of"),
+            ("kernel_program_id = -1", "kernel_program_id: -1 is out of"),
+            ("kernel_link_id = 4294967296", "kernel_link_id: 4294967296"),
+            ("pin_path = 'relative'", "pin_path: path `relative` is not"),
+            ("pin_path = '/run/../x'", "pin_path: path `/run/../x` holds"),
+            ("members = ''", "members: EOF"),
+            ("members = '[1'", "members: EOF"),
+            ("members = '{}'", "members: invalid type"),
+            ("members = '[\"1\"]'", "members: invalid type"),
+            ("members = '[-1]'", "members: invalid value"),
+            ("members = '[4294967296]'", "members: invalid value"),
+            ("details = ''", "details: EOF"),
+            ("details = '[]'", "details: "),
+            ("details = '{}'", "details: missing field `hook`"),
+            ("details = CAST(x'ff' AS TEXT)", "details: invalid utf-8"),
+        ];
+        for (change, words) in cases {
+            assert_change_is_damage(change, words);
+        }
+    }
+
+    #[test]
+    fn details_of_a_dispatcher_that_make_no_sense_are_damage() {
+        // A member of the details of the first, what it becomes, and what the error must say.
+        let cases = [
+            ("hook", "'xdp'", "invalid type"),
+            ("hook", "json('{\"tcx\":{}}')", "unknown variant `tcx`"),
+            ("hook", "json('{\"tc\":{}}')", "missing field `direction`"),
+            ("hook.xdp.mode", "'fast'", "unknown variant `fast`"),
+            ("interface", "'a/b'", "`a/b` cannot be an interface"),
+            ("ifindex", "-1", "invalid value: integer `-1`"),
+            ("netns", "'/run/../x'", "path `/run/../x` holds a `..`"),
+            ("nsid", "-1", "invalid value"),
+            ("form", "'nosuch'", "unknown variant `nosuch`"),
+            ("form", "'extension'", "invalid type"),
+            ("form.extension.directory", "'here'", "path `here` is not"),
+            ("filter", "1", "invalid type"),
+            ("filter", "json('{\"handle\":1}')", "missing field `pref"),
+        ];
+        for (member, value, words) in cases {
+            let change = format!("details = json_set(details, '$.{member}', {value})");
+            assert_change_is_damage(&change, &format!("details: {words}"));
+        }
+    }
+
+    #[test]
+    fn a_dispatcher_whose_columns_and_details_disagree_is_damage() {
+        let cases = [
+            (
+                "form = 'nosuch'",
+                "form: nosuch, but the details say extension",
+            ),
+            (
+                "form = 'direct'",
+                "form: direct, but the details say extension",
+            ),
+            (
+                "details = json_set(details, '$.form', 'chain')",
+                "form: extension, but the details say chain",
+            ),
+            (
+                "details = json_set(details, '$.ifindex', 3)",
+                "attach_point: xdp/18446744073709551615/2, but the details say xdp/18446744073709551615/3",
+            ),
+            (
+                "details = json_set(details, '$.hook', json('{\"tc\":{\"direction\":\"egress\"}}'))",
+                "attach_point: xdp/18446744073709551615/2, but the details say tc-egress/",
+            ),
+        ];
+        for (change, words) in cases {
+            assert_change_is_damage(change, words);
+        }
+        let place = Place::filled();
+        change_dispatcher(&place, "attach_point = 'xdp/1/2' || char(10)");
+        let words = "dispatcher xdp/1/2\\n: attach_point: xdp/1/2\\n, but the details say xdp/18446744073709551615/2";
+        assert_damaged(place.reader().dispatchers(), words);
+        let moved = place.reader().dispatcher(&dispatchers()[0].point());
+        assert_eq!(moved.unwrap(), None);
+    }
+
+    #[test]
+    fn a_dispatcher_that_is_not_held_by_one_thing_is_damage() {
+        let filter =
+            "details = json_set(details, '$.filter', json('{\"preference\":1,\"handle\":1}'))";
+        let no_link = "kernel_link_id = NULL, pin_path = NULL";
+        let cases = [
+            ("pin_path = NULL", "pin_path: none, but there is a link"),
+            (
+                "kernel_link_id = NULL",
+                "kernel_link_id: none, but there is its pin",
+            ),
+            (
+                no_link,
+                "kernel_link_id: none, and the details have no filter",
+            ),
+            (filter, "details: a filter, but there is a link, too"),
+            (
+                &format!("{filter}, {no_link}"),
+                "details: no filter holds an XDP program",
+            ),
+        ];
+        for (change, words) in cases {
+            assert_change_is_damage(change, words);
+        }
+    }
+
+    #[test]
+    fn a_damaged_dispatcher_can_be_replaced_and_deleted() {
+        let place = Place::filled();
+        let first = dispatchers().remove(0);
+        change_dispatcher(&place, "details = '', form = 'nosuch'");
+        place.writer().save_dispatcher(&first).unwrap();
+        assert_eq!(place.reader().dispatchers().unwrap(), dispatchers());
+        change_dispatcher(&place, "members = ''");
+        place.writer().delete_dispatcher(&first.point()).unwrap();
+        assert_eq!(place.reader().dispatchers().unwrap(), dispatchers()[1..]);
+    }
+
     #[test]
     fn a_cell_of_another_kind_is_damage() {
-        let text = fs::read_to_string(fixture("store_v2.sql")).unwrap();
+        let text = fs::read_to_string(fixture("store_v3.sql")).unwrap();
         let place = Place::empty();
         let lax = text.replace("STRICT, ", "").replace(" STRICT", "");
         place.raw().execute_batch(&lax).unwrap();
         assert_eq!(place.reader().list().unwrap(), sharing_pair());
         assert_eq!(place.reader().links().unwrap(), links());
+        assert_eq!(place.reader().dispatchers().unwrap(), dispatchers());
         for (change, words) in [
             ("name = x'00'", "program 42: name"),
             ("created_at = 'noon'", "program 42: created_at"),
             ("kernel_id = 'many'", "row 2 of programs: kernel_id"),
+            ("engine = x'00'", "program 42: engine"),
         ] {
             let copy = place.left_behind();
             let update = format!("UPDATE programs SET {change} WHERE kernel_id = 42");
@@ -952,6 +1524,20 @@ mod damage {
             change_link(&copy, 1, change);
             assert_damaged(copy.reader().links(), words);
         }
+        for (change, words) in [
+            ("attach_point = x'00'", "a row of dispatchers: attach_point"),
+            ("revision = 'many'", ": revision"),
+            ("form = x'00'", ": form"),
+            ("kernel_program_id = 5.5", ": kernel_program_id"),
+            ("kernel_link_id = 'many'", ": kernel_link_id"),
+            ("pin_path = x'00'", ": pin_path"),
+            ("members = 5", ": members"),
+            ("details = x'00'", ": details"),
+        ] {
+            let copy = place.left_behind();
+            change_dispatcher(&copy, change);
+            assert_damaged(copy.reader().dispatchers(), words);
+        }
         let user = "PRAGMA foreign_keys = OFF; UPDATE program_maps SET program_id = 'some' WHERE position = 1";
         place.raw().execute_batch(user).unwrap();
         assert_damaged(place.reader().list(), "program_id");
@@ -966,6 +1552,8 @@ mod damage {
         let _ = store.links_of(ProgramId(42));
         let _ = store.links_at(&point);
         let _ = store.next_link();
+        let _ = store.dispatchers();
+        let _ = store.dispatcher(&dispatcher(2).point());
     }
 
     #[test]
@@ -1033,6 +1621,14 @@ mod full_disk {
             while file.write_all(&[0; 4096]).is_ok() {}
         }
 
+        /// Gives back so many pages of what [`Self::fill`] took.
+        fn spare(&self, pages: u64) {
+            let filler = self.directory.path().join("filler");
+            let filler = fs::File::options().write(true).open(filler).unwrap();
+            let size = filler.metadata().unwrap().len();
+            filler.set_len(size - pages * 4096).unwrap();
+        }
+
         fn make_room(&self) {
             fs::remove_file(self.directory.path().join("filler")).unwrap();
         }
@@ -1068,6 +1664,27 @@ mod full_disk {
     }
 
     #[test]
+    fn root_several_changes_on_a_full_disk_change_nothing_and_others_go_on() {
+        let many: Vec<StoreChange> = (100..1000)
+            .map(|id| StoreChange::SavePrograms(vec![program(id, &[])]))
+            .collect();
+        for pages in [0, 1, 4, 16] {
+            let disk = TinyDisk::mounted();
+            let mut writer = SqliteStore::open_writer(&disk.database()).unwrap();
+            writer.save(&sharing_pair()).unwrap();
+            disk.fill();
+            disk.spare(pages);
+            assert_full(writer.together(&many));
+            assert_eq!(writer.list().unwrap(), sharing_pair());
+            // The same connection: it is in no transaction any more.
+            disk.make_room();
+            writer.delete(ProgramId(7)).unwrap();
+            let reader = SqliteStore::open_reader(&disk.database()).unwrap().unwrap();
+            assert_eq!(reader.list().unwrap(), sharing_pair()[1..]);
+        }
+    }
+
+    #[test]
     fn root_opening_on_a_full_disk_says_that_it_is_full_and_changes_nothing() {
         let disk = TinyDisk::mounted();
         SqliteStore::open_writer(&disk.database())
@@ -1082,6 +1699,20 @@ mod full_disk {
         disk.make_room();
         let reader = SqliteStore::open_reader(&disk.database()).unwrap().unwrap();
         assert_eq!(reader.list().unwrap(), sharing_pair());
+    }
+
+    #[test]
+    fn root_a_migration_on_a_full_disk_changes_nothing() {
+        let disk = TinyDisk::mounted();
+        fs::copy(fixture("store_v2.db"), disk.database()).unwrap();
+        let before = fs::read(disk.database()).unwrap();
+        disk.fill();
+        assert_full(SqliteStore::open_writer(&disk.database()));
+        assert!(fs::read(disk.database()).unwrap() == before);
+        disk.make_room();
+        let mut writer = SqliteStore::open_writer(&disk.database()).unwrap();
+        assert_eq!(writer.dispatchers().unwrap().len(), 1);
+        writer.save_dispatcher(&dispatcher(3)).unwrap();
     }
 
     #[test]

@@ -3,18 +3,20 @@
 use bpfman_core::action::InterfaceTarget;
 use bpfman_core::action::Namespace;
 use bpfman_core::action::Plan;
-use bpfman_core::action::TcFilter;
 use bpfman_core::compute::AttachFacts;
 use bpfman_core::compute::AttachRefusal;
 use bpfman_core::compute::AttachSnapshot;
+use bpfman_core::compute::Change;
 use bpfman_core::compute::InterfaceFacts;
-use bpfman_core::compute::Occupants;
+use bpfman_core::compute::PointFacts;
+use bpfman_core::compute::Standing;
 use bpfman_core::compute::StructOpsFacts;
-use bpfman_core::compute::TC_FILTER;
 use bpfman_core::compute::USDT_SPECS;
 use bpfman_core::compute::UsdtFacts;
 use bpfman_core::compute::check_attach;
+use bpfman_core::compute::joining;
 use bpfman_core::compute::plan_attach;
+use bpfman_core::compute::plan_change;
 use bpfman_core::compute::struct_ops_map;
 use bpfman_core::compute::with_link;
 use bpfman_core::kernel::KernelErrorKind;
@@ -24,26 +26,24 @@ use bpfman_core::managed::AttachSpec;
 use bpfman_core::managed::Hook;
 use bpfman_core::managed::InterfaceRequest;
 use bpfman_core::managed::Link;
+use bpfman_core::managed::LinkInterface;
 use bpfman_core::managed::Program;
 use bpfman_core::object::inspect;
 use bpfman_core::object::struct_ops_value;
 use bpfman_core::target::UsdtProbe;
 use bpfman_core::target::is_pattern;
 use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::Engine;
 use bpfman_core::types::ProgramType;
 use bpfman_core::types::UnixTime;
 use bpfman_interpreter::executor::ActionError;
 use bpfman_interpreter::executor::ExecutionError;
-use bpfman_interpreter::executor::Executor;
 use bpfman_interpreter::interfaces::Detail;
 use bpfman_interpreter::runtime::ReaderStore;
 use bpfman_interpreter::targets::FunctionVerdict;
 
 use crate::Manager;
 use crate::ManagerError;
-
-/// How often an attach is planned anew when others change the order of a hook at the same time.
-const MAX_TRIES: usize = 16;
 
 impl Manager<'_> {
     /// Attaches a program; returns the link's record.
@@ -57,24 +57,18 @@ impl Manager<'_> {
         check_attach(&spec.request, &known.get(spec.program)?)?;
         drop(known);
         let (mut store, _lock) = self.runtime.writer()?;
-        let mut tries = 1;
-        loop {
-            let plan = self.attach_plan(spec, now, &*store)?;
-            let mut executor = Executor {
-                kernel: &mut *self.kernel,
-                files: &mut *self.files,
-                store: &mut *store,
-                object: &[],
-            };
-            match executor.run(&plan) {
-                Ok(recorded) => {
-                    let link = recorded.links.into_iter().next();
-                    return Ok(link.expect("the plan of an attach records a link"));
-                }
-                Err(error) if is_stale(&error) && tries < MAX_TRIES => tries += 1,
-                Err(error) => return Err(self.explain(spec, error)),
+        let recorded = self.until_settled(&mut *store, |manager, store| {
+            if spec.request.shared().is_some() {
+                let (facts, change) = manager.join(spec, now, store)?;
+                return manager.change_point(&facts, &change, store);
             }
-        }
+            let plan = manager.attach_plan(spec, now, store)?;
+            let done = manager.run(&plan, store);
+            done.map_err(|error| manager.explain(spec, error))
+        })?;
+        // The records of its neighbours may be written anew, too; its id is the largest.
+        let link = recorded.links.into_iter().max_by_key(|link| link.id);
+        Ok(link.expect("the plan of an attach records its link"))
     }
 
     /// The plan of an attach, without any effect.
@@ -84,7 +78,49 @@ impl Manager<'_> {
     pub fn plan_attach(&mut self, spec: &AttachSpec, now: UnixTime) -> Result<Plan, ManagerError> {
         let store = self.runtime.reader()?;
         let store = store.ok_or(ManagerError::NoSuchProgram(spec.program))?;
+        if spec.request.shared().is_some() {
+            let (facts, change) = self.join(spec, now, &*store)?;
+            return Ok(plan_change(&facts, &change, Engine::Auto, &self.layout)?);
+        }
         self.attach_plan(spec, now, &*store)
+    }
+
+    /// What there is of the attach point that a program joins, and how it joins.
+    fn join<S: ReaderStore + ?Sized>(
+        &mut self,
+        spec: &AttachSpec,
+        now: UnixTime,
+        store: &S,
+    ) -> Result<(PointFacts, Change), ManagerError> {
+        let program = store.get(spec.program)?;
+        check_attach(&spec.request, &program)?;
+        let (interface, hook) = spec
+            .request
+            .shared()
+            .expect("only requests for a shared hook join an attach point");
+        let netns = interface.netns.clone();
+        let (nsid, ifindex) = self.targets.interface(netns.as_ref(), &interface.name)?;
+        let at = LinkInterface {
+            interface: interface.name.clone(),
+            ifindex,
+            netns,
+            nsid,
+        };
+        let facts = self.point_facts(hook, at.clone(), Some(program.load.engine), store)?;
+        let id = store.next_link()?;
+        let details = joining(&spec.request, at, id, &self.layout);
+        let link = Link {
+            id,
+            program: program.id(),
+            kernel: None,
+            pin_path: None,
+            details: details.expect("only requests for a shared hook join an attach point"),
+            metadata: spec.metadata.clone(),
+            created_at: now,
+        };
+        let with_others = facts.standing == Standing::Runs;
+        let member = self.member_of(link, program, with_others)?;
+        Ok((facts, Change::Join(Box::new(member))))
     }
 
     fn attach_plan<S: ReaderStore + ?Sized>(
@@ -115,14 +151,9 @@ impl Manager<'_> {
     ) -> Result<AttachFacts, ManagerError> {
         let targets = self.targets;
         Ok(match request {
-            AttachRequest::Xdp { interface, .. } => {
-                self.interface_facts(interface, Hook::Xdp, store)?
+            AttachRequest::Xdp { .. } | AttachRequest::Tc { .. } => {
+                unreachable!("a shared hook is joined")
             }
-            AttachRequest::Tc {
-                interface,
-                direction,
-                ..
-            } => self.interface_facts(interface, Hook::Tc(*direction), store)?,
             AttachRequest::Tcx {
                 interface,
                 direction,
@@ -275,32 +306,23 @@ impl Manager<'_> {
             },
             ifindex,
         };
-        let attached = match (self.kernel.attached(&target, hook), hook) {
-            (Ok(order), _) => Occupants::Order(order),
-            (Err(error), Hook::Tc(direction)) if error.kind == KernelErrorKind::Unsupported => {
-                let filter = TcFilter {
-                    interface: target,
-                    direction,
-                    preference: TC_FILTER.preference,
-                    handle: TC_FILTER.handle,
-                };
-                Occupants::Filter(self.kernel.tc_filter(&filter)?)
-            }
-            (Err(error), _) => return Err(error.into()),
+        let attached = self.kernel.attached(&target, hook)?;
+        let point = |hook| AttachPoint {
+            hook,
+            nsid,
+            ifindex,
         };
-        let mut neighbours = Vec::new();
-        for hook in sharing(hook) {
-            neighbours.extend(store.links_at(&AttachPoint {
-                hook,
-                nsid,
-                ifindex,
-            })?);
-        }
+        let neighbours = store.links_at(&point(hook))?;
+        let tc = match hook {
+            Hook::Tcx(direction) => store.dispatcher(&point(Hook::Tc(direction)))?,
+            _ => None,
+        };
         Ok(AttachFacts::Interface(InterfaceFacts {
             nsid,
             ifindex,
             attached,
             neighbours: self.standing(neighbours)?,
+            tc: tc.and_then(|tc| tc.link().map(|(id, _)| id)),
         }))
     }
 
@@ -332,20 +354,4 @@ impl Manager<'_> {
             }),
         }
     }
-}
-
-/// The hooks whose links stand in one order of the kernel.
-fn sharing(hook: Hook) -> Vec<Hook> {
-    match hook {
-        Hook::Xdp | Hook::Netkit { .. } => vec![hook],
-        Hook::Tc(direction) | Hook::Tcx(direction) => {
-            vec![Hook::Tcx(direction), Hook::Tc(direction)]
-        }
-    }
-}
-
-fn is_stale(error: &ExecutionError) -> bool {
-    let stale =
-        matches!(&error.cause, ActionError::Kernel(cause) if cause.kind == KernelErrorKind::Stale);
-    stale && error.failed_undos.is_empty()
 }

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 
 use bpfman_core::action::Plan;
+use bpfman_core::compute::Change;
 use bpfman_core::compute::DetachSnapshot;
+use bpfman_core::compute::Member;
+use bpfman_core::compute::PointFacts;
+use bpfman_core::compute::plan_change;
 use bpfman_core::compute::plan_detach;
 use bpfman_core::kernel;
 use bpfman_core::kernel::PinState;
 use bpfman_core::managed::Link;
-use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::Engine;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::LinkId;
-use bpfman_interpreter::executor::Executor;
 use bpfman_interpreter::interfaces::Detail;
 use bpfman_interpreter::interfaces::LinkReader;
 use bpfman_interpreter::runtime::ReaderStore;
@@ -72,7 +75,28 @@ impl Manager<'_> {
     /// As for each link of [`Self::detach`], as far as a plan can tell.
     pub fn plan_detach(&mut self, id: LinkId) -> Result<Plan, ManagerError> {
         let store = self.runtime.reader()?.ok_or(ManagerError::NoSuchLink(id))?;
-        self.detach_plan(id, &*store)
+        let link = store.link(id)?;
+        match self.leave(std::slice::from_ref(&link), &*store)? {
+            Some((facts, change)) => Ok(plan_change(&facts, &change, Engine::Auto, &self.layout)?),
+            None => self.detach_plan(link, &*store),
+        }
+    }
+
+    /// What there is of the attach point that links leave; `None` when theirs is no shared one.
+    pub(crate) fn leave<S: ReaderStore + ?Sized>(
+        &mut self,
+        links: &[Link],
+        store: &S,
+    ) -> Result<Option<(PointFacts, Change)>, ManagerError> {
+        let Some(membership) = links.first().and_then(|link| link.details.membership()) else {
+            return Ok(None);
+        };
+        let facts = self.point_facts(membership.hook, membership.at.clone(), None, store)?;
+        let leaving = links
+            .iter()
+            .map(|link| self.member(link.clone(), false, store));
+        let leaving: Result<Vec<Member>, ManagerError> = leaving.collect();
+        Ok(Some((facts, Change::Leave(leaving?))))
     }
 
     fn detach_one(
@@ -80,24 +104,22 @@ impl Manager<'_> {
         id: LinkId,
         store: &mut dyn WriterStore,
     ) -> Result<Vec<KernelLinkId>, ManagerError> {
-        let plan = self.detach_plan(id, store)?;
-        let mut executor = Executor {
-            kernel: &mut *self.kernel,
-            files: &mut *self.files,
-            store,
-            object: &[],
-        };
-        Ok(executor.run(&plan)?.let_go)
+        let link = store.link(id)?;
+        self.until_settled(store, |manager, store| {
+            if let Some((facts, change)) = manager.leave(std::slice::from_ref(&link), store)? {
+                return Ok(manager.change_point(&facts, &change, store)?.let_go);
+            }
+            let plan = manager.detach_plan(link.clone(), store)?;
+            Ok(manager.run(&plan, store)?.let_go)
+        })
     }
 
     fn detach_plan<S: ReaderStore + ?Sized>(
         &mut self,
-        id: LinkId,
+        link: Link,
         store: &S,
     ) -> Result<Plan, ManagerError> {
-        let link = store.link(id)?;
-        let program_pin = store.get(link.program)?.pin_path;
-        let snapshot = self.detach_snapshot(link, program_pin, store)?;
+        let snapshot = self.detach_snapshot(link, store)?;
         Ok(plan_detach(&snapshot)?)
     }
 
@@ -105,7 +127,6 @@ impl Manager<'_> {
     pub(crate) fn detach_snapshot<S: LinkReader + ?Sized>(
         &mut self,
         link: Link,
-        program_pin: AbsolutePath,
         store: &S,
     ) -> Result<DetachSnapshot, ManagerError> {
         let pin = match &link.pin_path {
@@ -120,7 +141,6 @@ impl Manager<'_> {
             link,
             pin,
             unpinned,
-            program_pin,
         })
     }
 

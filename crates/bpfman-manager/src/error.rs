@@ -3,12 +3,17 @@
 use bpfman_core::compute::AttachRefusal;
 use bpfman_core::compute::DetachRefusal;
 use bpfman_core::compute::LoadRefusal;
+use bpfman_core::compute::PointRefusal;
+use bpfman_core::compute::ReplaceRefusal;
 use bpfman_core::compute::UnloadRefusal;
 use bpfman_core::kernel::KernelError;
+use bpfman_core::managed::AttachPoint;
 use bpfman_core::object::ObjectError;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::LinkId;
+use bpfman_core::types::LinkKind;
 use bpfman_core::types::ProgramId;
+use bpfman_interpreter::executor::ActionError;
 use bpfman_interpreter::executor::ExecutionError;
 use bpfman_interpreter::files::ReadObjectError;
 use bpfman_interpreter::runtime::RuntimeError;
@@ -42,12 +47,45 @@ pub enum ManagerError {
     /// There is no such link.
     #[error("link {0} does not exist")]
     NoSuchLink(LinkId),
+    /// Nothing of ours is at an attach point.
+    #[error("nothing of bpfman is attached at {0}")]
+    NothingThere(AttachPoint),
+    /// The kernel keeps the place of links of this kind.
+    #[error("link {0} is a {1} link, which cannot be given another place; attach it anew")]
+    NoPlaceToChange(LinkId, LinkKind),
     /// The attach was refused before its first effect.
     #[error(transparent)]
     AttachRefused(#[from] AttachRefusal),
     /// The detach was refused before its first effect.
     #[error(transparent)]
     DetachRefused(#[from] DetachRefusal),
+    /// The change of an attach point was refused before its first effect.
+    #[error(transparent)]
+    PointRefused(#[from] PointRefusal),
+    /// Programs can neither be joined into a chain nor run as extensions.
+    #[error("{chain}; as extensions of a dispatcher: {extension}")]
+    NotJoined {
+        /// Why not into a chain.
+        chain: Box<ManagerError>,
+        /// Why not as extensions.
+        extension: ActionError,
+    },
+    /// The replacement was refused.
+    #[error(transparent)]
+    ReplaceRefused(#[from] ReplaceRefusal),
+    /// An interface needs programs that take fragments, and one does not.
+    #[error("program {0} does not take packets in fragments, and then none of its chain can; {1}")]
+    Fragments(ProgramId, ExecutionError),
+    /// The replacement failed, and the new version could not be unloaded.
+    #[error("{why}; undoing failed: unload program {new}: {undo}")]
+    ReplaceNotUndone {
+        /// Why it failed.
+        why: Box<ManagerError>,
+        /// The new version, which stays loaded.
+        new: ProgramId,
+        /// Why it was not unloaded.
+        undo: Box<ManagerError>,
+    },
     /// What the user named was not found.
     #[error(transparent)]
     Target(#[from] TargetError),

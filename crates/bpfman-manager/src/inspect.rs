@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use bpfman_core::compute::Sharer;
+use bpfman_core::compute::Standing;
 use bpfman_core::compute::map_users;
 use bpfman_core::kernel;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::PinState;
+use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
 use bpfman_core::types::LinkId;
@@ -25,8 +27,19 @@ pub struct Listing {
     pub programs: Vec<(Option<Program>, Option<kernel::Program>)>,
     /// The links of the programs that have any.
     pub links: BTreeMap<ProgramId, Vec<LinkId>>,
+    /// The places of links that run together with others.
+    pub places: BTreeMap<LinkId, Place>,
     /// What the kernel refused to tell; empty when the list is whole.
     pub refused: Vec<KernelError>,
+}
+
+/// The place of a link among those that it runs together with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// How many run before it.
+    pub position: usize,
+    /// How many there are.
+    pub of: usize,
 }
 
 /// All there is to say about one managed program.
@@ -61,6 +74,7 @@ impl Manager<'_> {
             return Ok(listing);
         };
         listing.links = link_ids(store.links()?);
+        listing.places = self.places(store.dispatchers()?);
         for record in store.list()? {
             let kernel = match self.observe(&record, detail) {
                 Ok((kernel, _)) => kernel,
@@ -83,6 +97,7 @@ impl Manager<'_> {
         let stored = match self.runtime.reader()? {
             Some(store) => {
                 listing.links = link_ids(store.links()?);
+                listing.places = self.places(store.dispatchers()?);
                 store.list()?
             }
             None => Vec::new(),
@@ -155,6 +170,21 @@ impl Manager<'_> {
             links: Vec::new(),
             record,
         })
+    }
+
+    /// The places at attach points where several run. The kernel is not asked about the others, of which there may be
+    /// many.
+    fn places(&mut self, dispatchers: Vec<Dispatcher>) -> BTreeMap<LinkId, Place> {
+        let mut places = BTreeMap::new();
+        for dispatcher in dispatchers {
+            let of = dispatcher.members.len();
+            let runs = |standing| matches!(standing, Ok(Standing::Runs) | Err(_));
+            if of > 1 && runs(self.standing_of(&dispatcher)) {
+                let links = dispatcher.members.iter().enumerate();
+                places.extend(links.map(|(position, link)| (*link, Place { position, of })));
+            }
+        }
+        places
     }
 
     /// What the kernel has of records that may share maps with another.

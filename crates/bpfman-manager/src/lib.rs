@@ -2,18 +2,26 @@
 
 mod attach;
 mod detach;
+mod dispatchers;
 mod error;
 mod inspect;
 mod links;
 mod load;
+mod points;
+mod replace;
+mod settle;
 mod unload;
 
 pub use detach::Detached;
+pub use dispatchers::DispatcherStatus;
+pub use dispatchers::LinkUpdate;
 pub use error::ManagerError;
 pub use inspect::Listing;
+pub use inspect::Place;
 pub use inspect::ProgramStatus;
 pub use links::LinkListing;
 pub use links::LinkStatus;
+pub use links::ListedLink;
 
 use bpfman_core::types::RuntimeLayout;
 use bpfman_interpreter::interfaces::Files;

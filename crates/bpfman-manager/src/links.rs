@@ -1,14 +1,18 @@
 //! List and get of links: read only, as for programs.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
+use bpfman_core::compute::Standing;
 use bpfman_core::compute::is_ours;
 use bpfman_core::compute::position;
 use bpfman_core::kernel;
+use bpfman_core::kernel::Counter;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::LinkPlace;
 use bpfman_core::kernel::PinState;
 use bpfman_core::managed::AttachPoint;
+use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
 use bpfman_core::types::KernelLinkId;
@@ -16,6 +20,7 @@ use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
 use bpfman_interpreter::interfaces::Detail;
 use bpfman_interpreter::interfaces::LinkReader;
+use bpfman_interpreter::runtime::ReaderStore;
 
 use crate::Manager;
 use crate::ManagerError;
@@ -33,13 +38,28 @@ pub struct LinkStatus {
     pub attached: bool,
     /// Whether its pin is there and is its own.
     pub pin_present: bool,
+    /// What runs at its attach point, where it is one of several that may share it.
+    pub dispatcher: Option<Dispatcher>,
+    /// Its runs, where they are counted.
+    pub counter: Option<Counter>,
+}
+
+/// One link of a listing.
+#[derive(Debug)]
+pub struct ListedLink {
+    /// Its record.
+    pub record: Link,
+    /// Its place among the links of its attach point, first is 0.
+    pub position: Option<usize>,
+    /// What runs at its attach point, where it is one of several that may share it.
+    pub dispatcher: Option<Rc<Dispatcher>>,
 }
 
 /// The managed links.
 #[derive(Debug, Default)]
 pub struct LinkListing {
-    /// In the order of ids, with the place among the links of the attach point.
-    pub links: Vec<(Link, Option<usize>)>,
+    /// In the order of ids.
+    pub links: Vec<ListedLink>,
     /// The programs of the links.
     pub programs: BTreeMap<ProgramId, Program>,
 }
@@ -55,11 +75,48 @@ impl Manager<'_> {
         };
         let programs = store.list()?.into_iter();
         let links = store.links()?;
-        let standing = self.standing(links.clone());
+        let mut members = self.members(store.dispatchers()?);
+        let alone = links
+            .iter()
+            .filter(|link| link.details.membership().is_none());
+        let alone: Vec<Link> = alone.cloned().collect();
+        let standing = at_points(&self.standing(alone.clone()).unwrap_or(alone));
+        let listed = |mut record: Link| match members.remove(&record.id) {
+            Some((dispatcher, position)) => {
+                show_holder(&mut record, &dispatcher);
+                ListedLink {
+                    record,
+                    position,
+                    dispatcher: Some(dispatcher),
+                }
+            }
+            None => ListedLink {
+                position: position_among(&record, &standing),
+                record,
+                dispatcher: None,
+            },
+        };
         Ok(LinkListing {
-            links: with_positions(&standing.unwrap_or_else(|_| links.clone()), links),
+            links: links.into_iter().map(listed).collect(),
             programs: programs.map(|program| (program.id(), program)).collect(),
         })
+    }
+
+    /// The members of attach points, with their places where these run as recorded, or the kernel does not let us look.
+    fn members(
+        &mut self,
+        dispatchers: Vec<Dispatcher>,
+    ) -> BTreeMap<LinkId, (Rc<Dispatcher>, Option<usize>)> {
+        let mut members = BTreeMap::new();
+        for dispatcher in dispatchers {
+            let runs = matches!(self.standing_of(&dispatcher), Ok(Standing::Runs) | Err(_));
+            let dispatcher = Rc::new(dispatcher);
+            for (position, link) in dispatcher.members.iter().enumerate() {
+                let position = runs.then_some(position);
+                members.insert(*link, (Rc::clone(&dispatcher), position));
+            }
+        }
+        members
     }
 
     /// One managed link.
@@ -72,11 +129,14 @@ impl Manager<'_> {
     }
 
     /// The status of a link whose record is at hand.
-    pub(crate) fn status_of_link<S: LinkReader + ?Sized>(
+    pub(crate) fn status_of_link<S: ReaderStore + ?Sized>(
         &mut self,
         record: Link,
         store: &S,
     ) -> Result<LinkStatus, ManagerError> {
+        if record.details.membership().is_some() {
+            return self.status_of_member(record, store);
+        }
         let neighbours = match record.details.attach_point() {
             Some(point) => store.links_at(&point)?,
             None => Vec::new(),
@@ -90,16 +150,62 @@ impl Manager<'_> {
             Some(PinState::Link(found)) if is_ours(&record, &found) => (Some(found), true),
             _ => (self.kernel_link(&record, store)?, false),
         };
-        let attached = match record.details.tc_filter() {
-            Some(filter) => self.kernel.tc_filter(&filter)? == Some(record.program),
-            None => kernel.is_some(),
-        };
         Ok(LinkStatus {
-            attached,
+            attached: kernel.is_some(),
             record,
             position,
             kernel,
             pin_present,
+            dispatcher: None,
+            counter: None,
+        })
+    }
+
+    /// The status of a link that may share its attach point: what holds all of its members is what it has.
+    fn status_of_member<S: ReaderStore + ?Sized>(
+        &mut self,
+        mut record: Link,
+        store: &S,
+    ) -> Result<LinkStatus, ManagerError> {
+        let point = record.details.attach_point();
+        let dispatcher = match point {
+            Some(point) => store.dispatcher(&point)?,
+            None => None,
+        };
+        let dispatcher = dispatcher.filter(|found| found.members.contains(&record.id));
+        let standing = match &dispatcher {
+            Some(dispatcher) => self.standing_of(dispatcher)?,
+            None => Standing::Gone,
+        };
+        if let Some(dispatcher) = &dispatcher {
+            show_holder(&mut record, dispatcher);
+        }
+        let kernel = match (record.kernel, standing) {
+            (_, Standing::Gone) | (None, _) => None,
+            (Some(id), _) => self.kernel.link(id)?,
+        };
+        let counter = record.details.membership().and_then(|own| own.counter);
+        let counter = match counter {
+            Some(path) => self.kernel.counter(path)?,
+            None => None,
+        };
+        let position = dispatcher
+            .as_ref()
+            .and_then(|found| found.position(record.id));
+        Ok(LinkStatus {
+            attached: standing != Standing::Gone,
+            position: position.filter(|_| standing == Standing::Runs),
+            pin_present: match &record.pin_path {
+                Some(path) => matches!(
+                    self.kernel.pin_state(path, Detail::Info)?,
+                    PinState::Link(found) if Some(found.id) == record.kernel
+                ),
+                None => false,
+            },
+            record,
+            kernel,
+            dispatcher,
+            counter,
         })
     }
 
@@ -152,29 +258,32 @@ impl Manager<'_> {
     }
 }
 
+/// Shows a member that has no link of its own with the one that holds its attach point.
+pub(crate) fn show_holder(link: &mut Link, dispatcher: &Dispatcher) {
+    if let (None, Some((id, path))) = (link.kernel, dispatcher.link()) {
+        link.kernel = Some(id);
+        link.pin_path = Some(path.clone());
+    }
+}
+
 /// Whether a newer link has the kernel's id of this one, which is gone then.
 fn given_away(link: &Link, links: &[Link]) -> bool {
     let newer = |other: &Link| other.kernel == link.kernel && other.id > link.id;
     link.kernel.is_some() && links.iter().any(newer)
 }
 
-/// Each link with its place among those that stand at its attach point.
-fn with_positions(standing: &[Link], links: Vec<Link>) -> Vec<(Link, Option<usize>)> {
+/// Links by the attach points that they stand at.
+fn at_points(standing: &[Link]) -> BTreeMap<AttachPoint, Vec<Link>> {
     let mut points: BTreeMap<AttachPoint, Vec<Link>> = BTreeMap::new();
     for link in standing {
         if let Some(point) = link.details.attach_point() {
             points.entry(point).or_default().push(link.clone());
         }
     }
-    let place = |link: &Link| {
-        let point = link.details.attach_point()?;
-        position(link, points.get(&point).map_or(&[], Vec::as_slice))
-    };
-    links
-        .into_iter()
-        .map(|link| {
-            let place = place(&link);
-            (link, place)
-        })
-        .collect()
+    points
+}
+
+/// The place of a link among those that stand at its attach point.
+fn position_among(link: &Link, standing: &BTreeMap<AttachPoint, Vec<Link>>) -> Option<usize> {
+    position(link, standing.get(&link.details.attach_point()?)?)
 }

@@ -15,6 +15,7 @@ use bpfman_core::types::UnixTime;
 use bpfman_interpreter::executor::Executor;
 use bpfman_interpreter::interfaces::Detail;
 use bpfman_interpreter::interfaces::ProgramReader;
+use bpfman_interpreter::runtime::WriterStore;
 use bpfman_interpreter::store::StoreError;
 
 use crate::Manager;
@@ -38,14 +39,36 @@ impl Manager<'_> {
         bytes: &[u8],
         now: UnixTime,
     ) -> Result<Vec<Program>, ManagerError> {
+        // An object that makes no sense makes nobody wait for the writer's lock.
         let object = read(spec, bytes)?;
         let (mut store, _lock) = self.runtime.writer()?;
+        self.load_object(spec, &object, now, &mut *store)
+    }
+
+    /// The same for who is the writer already.
+    pub(crate) fn load_with(
+        &mut self,
+        spec: &LoadSpec,
+        bytes: &[u8],
+        now: UnixTime,
+        store: &mut dyn WriterStore,
+    ) -> Result<Vec<Program>, ManagerError> {
+        self.load_object(spec, &read(spec, bytes)?, now, store)
+    }
+
+    fn load_object(
+        &mut self,
+        spec: &LoadSpec,
+        object: &Object<'_>,
+        now: UnixTime,
+        store: &mut dyn WriterStore,
+    ) -> Result<Vec<Program>, ManagerError> {
         let owner = self.fetch_owner(spec, Some(&*store))?;
-        let plan = self.plan(spec, &object, owner, now)?;
+        let plan = self.plan(spec, object, owner, now)?;
         let mut executor = Executor {
             kernel: &mut *self.kernel,
             files: &mut *self.files,
-            store: &mut *store,
+            store,
             object: object.bytes,
         };
         Ok(executor.run(&plan)?.programs)

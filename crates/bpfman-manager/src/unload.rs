@@ -1,16 +1,34 @@
 //! Unload.
 
+use std::collections::BTreeMap;
+
 use bpfman_core::action::Plan;
 use bpfman_core::compute::UnloadSnapshot;
 use bpfman_core::compute::plan_unload;
+use bpfman_core::managed::AttachPoint;
+use bpfman_core::managed::Link;
+use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::Engine;
 use bpfman_core::types::ProgramId;
-use bpfman_interpreter::executor::Executor;
+use bpfman_core::types::RuntimeLayout;
 use bpfman_interpreter::interfaces::Detail;
 use bpfman_interpreter::runtime::ReaderStore;
 
 use crate::Manager;
 use crate::ManagerError;
+
+/// Links in groups of one attach point each.
+pub(crate) fn by_point(links: Vec<Link>) -> Vec<Vec<Link>> {
+    let mut groups: BTreeMap<Option<AttachPoint>, Vec<Link>> = BTreeMap::new();
+    for link in links {
+        groups
+            .entry(link.details.attach_point())
+            .or_default()
+            .push(link);
+    }
+    groups.into_values().collect()
+}
 
 impl Manager<'_> {
     /// Unloads a program.
@@ -26,14 +44,11 @@ impl Manager<'_> {
         known.get(id)?;
         drop(known);
         let (mut store, _lock) = self.runtime.writer()?;
-        let plan = self.unload_plan(id, &*store)?;
-        let mut executor = Executor {
-            kernel: &mut *self.kernel,
-            files: &mut *self.files,
-            store: &mut *store,
-            object: &[],
-        };
-        let let_go = executor.run(&plan)?.let_go;
+        let let_go = self.until_settled(&mut *store, |manager, store| {
+            let snapshot = manager.unload_snapshot(store.get(id)?, store)?;
+            let plan = |engine, layout: &RuntimeLayout| Ok(plan_unload(&snapshot, engine, layout)?);
+            Ok(manager.run_by_any_engine(plan, store)?.let_go)
+        })?;
         match self.left_after(&let_go)?.first() {
             None => Ok(()),
             Some(link) => Err(ManagerError::StillAttached(*link)),
@@ -49,30 +64,37 @@ impl Manager<'_> {
             .runtime
             .reader()?
             .ok_or(ManagerError::NoSuchProgram(id))?;
-        self.unload_plan(id, &*store)
+        let snapshot = self.unload_snapshot(store.get(id)?, &*store)?;
+        Ok(plan_unload(&snapshot, Engine::Auto, &self.layout)?)
     }
 
-    fn unload_plan<S: ReaderStore + ?Sized>(
+    pub(crate) fn unload_snapshot<S: ReaderStore + ?Sized>(
         &mut self,
-        id: ProgramId,
+        program: Program,
         store: &S,
-    ) -> Result<Plan, ManagerError> {
-        let program = store.get(id)?;
+    ) -> Result<UnloadSnapshot, ManagerError> {
         let sharing = self.observe_sharers(store.sharing(&program)?)?;
         let pin = self.kernel.pin_state(&program.pin_path, Detail::Info)?;
         let pin_root = self.bpffs_root_of(&program.pin_path)?;
-        let links = store.links_of(id)?.into_iter();
-        let links: Result<_, ManagerError> = links
-            .map(|link| self.detach_snapshot(link, program.pin_path.clone(), store))
+        let links = store.links_of(program.id())?.into_iter();
+        let (shared, own): (Vec<Link>, Vec<Link>) =
+            links.partition(|link| link.details.membership().is_some());
+        let links: Result<_, ManagerError> = own
+            .into_iter()
+            .map(|link| self.detach_snapshot(link, store))
             .collect();
-        let snapshot = UnloadSnapshot {
+        let mut points = Vec::new();
+        for links in by_point(shared) {
+            points.extend(self.leave(&links, store)?);
+        }
+        Ok(UnloadSnapshot {
             program,
             pin,
             pin_root,
             sharing,
             links: links?,
-        };
-        Ok(plan_unload(&snapshot, &self.layout)?)
+            points,
+        })
     }
 
     /// The nearest directory above `path` where a bpffs is mounted; the path's own parent when there is none.

@@ -21,9 +21,11 @@ use bpfman_core::types::XdpMode;
 
 use crate::Errno;
 use crate::errno::bad_request;
+use crate::kernel::known_program;
 use crate::link_types;
 use crate::links::expect_pin;
 use crate::objects::ProcessId;
+use crate::program::check_slot;
 use crate::state::State;
 use crate::tree::Node;
 
@@ -65,6 +67,7 @@ pub(crate) fn attach(
     if state.lacking.contains(&link_type) || !takes(state, target, program) {
         return Err(unsupported(target));
     }
+    check_free_slot(state, process, target)?;
     let Spot { place, hook } = spot(state, program, target)?;
     let id = state.objects.new_link_id();
     let link = kernel::Link {
@@ -86,7 +89,36 @@ pub(crate) fn attach(
     if let Some((point, before)) = hook {
         state.network.insert(point, id, before);
     }
+    if let Some(slot) = slot(target)? {
+        state.objects.slots.insert(slot, id);
+    }
     Ok(id)
+}
+
+/// The slot of a dispatcher that is meant.
+fn slot(target: &AttachTarget) -> Result<Option<(ProgramId, String)>, KernelError> {
+    match target {
+        AttachTarget::Slot {
+            dispatcher,
+            function,
+        } => Ok(Some((known_program(dispatcher)?, function.clone()))),
+        _ => Ok(None),
+    }
+}
+
+fn check_free_slot(
+    state: &mut State,
+    process: ProcessId,
+    target: &AttachTarget,
+) -> Result<(), KernelError> {
+    let Some(slot) = slot(target)? else {
+        return Ok(());
+    };
+    check_slot(state, process, slot.0, &slot.1)?;
+    match state.objects.slots.contains_key(&slot) {
+        true => Err(taken(target)),
+        false => Ok(()),
+    }
 }
 
 fn refusal(target: &AttachTarget, kind: KernelErrorKind, why: &str) -> KernelError {
@@ -114,7 +146,7 @@ pub(crate) fn program_of(
 ) -> Result<ProgramId, KernelError> {
     match source {
         ProgramSource::Held { program: reference } => {
-            let id = crate::kernel::known_program(reference)?;
+            let id = known_program(reference)?;
             if state.objects.held(process).programs.contains(&id) {
                 return Ok(id);
             }
@@ -131,7 +163,7 @@ fn link_type(target: &AttachTarget) -> KernelLinkType {
         AttachTarget::Xdp { .. } => link_types::XDP,
         AttachTarget::Tcx { .. } => link_types::TCX,
         AttachTarget::Netkit { .. } => link_types::NETKIT,
-        AttachTarget::Bound => link_types::TRACING,
+        AttachTarget::Bound | AttachTarget::Slot { .. } => link_types::TRACING,
         AttachTarget::RawTracepoint { .. } => link_types::RAW_TRACEPOINT,
         AttachTarget::Tracepoint { .. }
         | AttachTarget::Kprobe { .. }
@@ -160,6 +192,7 @@ fn takes(state: &State, target: &AttachTarget, program: ProgramId) -> bool {
         | AttachTarget::KprobeMulti { .. }
         | AttachTarget::UprobeMulti { .. } => KernelProgramType::KPROBE,
         AttachTarget::PerfEvent { .. } => KernelProgramType::PERF_EVENT,
+        AttachTarget::Slot { .. } => KernelProgramType::EXTENSION,
         _ => return true,
     };
     let found = state.objects.programs.get(&program);

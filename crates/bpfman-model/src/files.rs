@@ -1,5 +1,7 @@
 //! Ordinary files.
 
+use std::rc::Rc;
+
 use bpfman_core::action::KeptInstructions;
 use bpfman_core::types::AbsolutePath;
 use bpfman_interpreter::interfaces::FileError;
@@ -9,6 +11,7 @@ use crate::Errno;
 use crate::objects::ProcessId;
 use crate::state::Shared;
 use crate::tree::Content;
+use crate::tree::Kept;
 use crate::tree::Node;
 use crate::tree::Tree;
 
@@ -95,8 +98,7 @@ impl Files for SimulatedFiles {
         path: &AbsolutePath,
         kept: &KeptInstructions,
     ) -> Result<(), FileError> {
-        let bytes = kept.instructions.0.as_slice().into();
-        let file = Node::File(Content(bytes));
+        let file = Node::Instructions(Kept(Rc::new(kept.clone())));
         self.effect("keep instructions in", path, |tree| {
             replace(tree, path, file)
         })

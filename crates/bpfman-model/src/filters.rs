@@ -5,10 +5,12 @@ use bpfman_core::action::Outcome;
 use bpfman_core::action::TcFilter;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
+use bpfman_core::types::KernelProgramType;
 use bpfman_core::types::ProgramId;
 
 use crate::Errno;
 use crate::network::FilterKey;
+use crate::objects::ProcessId;
 use crate::state::State;
 
 /// Where a filter is or would be; `None` when its interface is gone.
@@ -68,6 +70,7 @@ pub(crate) fn add(
 
 pub(crate) fn remove(
     state: &mut State,
+    process: ProcessId,
     program: ProgramId,
     filter: &TcFilter,
 ) -> Result<Outcome, KernelError> {
@@ -81,6 +84,39 @@ pub(crate) fn remove(
     }
     if let Some(key) = key(state, filter)? {
         state.network.filters.remove(&key);
+        // The undo must be able to put it back, and the filter was perhaps its only holder.
+        state.objects.held(process).programs.insert(program);
+    }
+    Ok(Outcome::Done)
+}
+
+/// Gives a filter another program; the process holds the old one from then on.
+pub(crate) fn replace(
+    state: &mut State,
+    process: ProcessId,
+    filter: &TcFilter,
+    from: ProgramId,
+    to: ProgramId,
+) -> Result<Outcome, KernelError> {
+    let refusal = |kind, why: &str| Err(KernelError::new(kind, format!("{filter} {why}")));
+    match program_of(state, filter)? {
+        Some(found) if found == from => {}
+        Some(found) => {
+            let why = format!("has program {found} now, not program {from}");
+            return refusal(KernelErrorKind::Stale, &why);
+        }
+        None => return refusal(KernelErrorKind::NotFound, "is gone"),
+    }
+    let type_of = |id| {
+        let program = state.objects.programs.get(&id);
+        program.map(|program| program.program_type)
+    };
+    if type_of(to) != Some(KernelProgramType::SCHED_CLS) {
+        return refusal(KernelErrorKind::Unsupported, "cannot have the program");
+    }
+    if let Some(key) = key(state, filter)? {
+        state.network.filters.insert(key, to);
+        state.objects.held(process).programs.insert(from);
     }
     Ok(Outcome::Done)
 }

@@ -5,12 +5,16 @@ use bpfman_core::action::KernelAction;
 use bpfman_core::action::MapReference;
 use bpfman_core::action::Outcome;
 use bpfman_core::action::PathTemplate;
+use bpfman_core::action::PinnedProgram;
 use bpfman_core::action::ProgramReference;
 use bpfman_core::action::Results;
 use bpfman_core::action::TcFilter;
 use bpfman_core::kernel;
 use bpfman_core::kernel::AttachOrder;
+use bpfman_core::kernel::Counter;
 use bpfman_core::kernel::KernelError;
+use bpfman_core::kernel::KernelErrorKind;
+use bpfman_core::kernel::MapType;
 use bpfman_core::kernel::PinState;
 use bpfman_core::managed::Hook;
 use bpfman_core::types::AbsolutePath;
@@ -28,12 +32,19 @@ use crate::attach;
 use crate::errno::bad_request;
 use crate::filters;
 use crate::links;
+use crate::links::expect_pin;
 use crate::load;
 use crate::objects::ProcessId;
 use crate::pins;
+use crate::program;
 use crate::state::Shared;
 use crate::state::State;
+use crate::swap;
+use crate::swap::Swap;
 use crate::tree::Node;
+
+/// `BPF_MAP_TYPE_PERCPU_ARRAY` of `linux/bpf.h`.
+const PERCPU_ARRAY: MapType = MapType(6);
 
 /// One process's way to the simulated kernel.
 #[derive(Debug)]
@@ -77,6 +88,14 @@ fn interpret(
 ) -> Result<Outcome, KernelError> {
     match action {
         KernelAction::LoadObject(request) => load::load(state, process, request),
+        KernelAction::LoadProgram(request) => program::load(state, process, request),
+        KernelAction::LoadDispatcher(request) => program::load_dispatcher(state, process, request),
+        KernelAction::MakeMap(request) => program::make_map(state, process, request),
+        KernelAction::HoldProgram(PinnedProgram { program, path }) => {
+            expect_pin(state, path, &Node::Program(*program))?;
+            state.objects.held(process).programs.insert(*program);
+            Ok(Outcome::Done)
+        }
         KernelAction::Release => {
             state.objects.close(process);
             Ok(Outcome::Done)
@@ -86,17 +105,41 @@ fn interpret(
         | KernelAction::PinLink { .. }
         | KernelAction::UnpinLink { .. }
         | KernelAction::DetachLink { .. } => links::interpret(state, process, action),
+        KernelAction::UpdateLink {
+            link,
+            path,
+            from,
+            to,
+        } => {
+            let (link, from) = (links::known(*link)?, known_program(from)?);
+            swap::update_link(state, process, &Swap { link, path, from }, to)
+        }
         KernelAction::MakeClsact { interface } => filters::make_clsact(state, interface),
         KernelAction::RemoveClsact { interface } => filters::remove_clsact(state, interface),
         KernelAction::AddTcFilter { program, filter } => {
             let program = attach::program_of(state, process, program)?;
             filters::add(state, program, filter)
         }
+        KernelAction::ReplaceTcFilter { filter, from, to } => {
+            let to = attach::program_of(state, process, to)?;
+            filters::replace(state, process, filter, known_program(from)?, to)
+        }
         KernelAction::RemoveTcFilter { program, filter } => {
-            filters::remove(state, *program, filter)
+            filters::remove(state, process, known_program(program)?, filter)
         }
         KernelAction::WriteMapElement { map, path, .. } => links::write_element(state, *map, path),
         KernelAction::FillStructOps(fill) => links::fill_struct_ops(state, fill),
+        _ => interpret_on_bpffs(state, process, action),
+    }
+}
+
+/// The actions on a bpffs.
+fn interpret_on_bpffs(
+    state: &mut State,
+    process: ProcessId,
+    action: &KernelAction,
+) -> Result<Outcome, KernelError> {
+    match action {
         KernelAction::PinProgram { program, path } => {
             let id = known_program(program)?;
             if !state.objects.held(process).programs.contains(&id) {
@@ -135,6 +178,7 @@ fn interpret(
         }
         KernelAction::MountBpffs { path } => pins::mount(&mut state.tree, path),
         KernelAction::UnmountBpffs { path } => pins::unmount(&mut state.tree, path),
+        _ => Err(bad_request("no action on a bpffs")),
     }
 }
 
@@ -197,7 +241,9 @@ impl KernelReader for SimulatedKernel {
                 let link = state.objects.links.get(&id).cloned();
                 link.map_or(PinState::Other, PinState::Link)
             }
-            Ok(Node::Directory | Node::File(_) | Node::Database(_)) => PinState::Other,
+            Ok(Node::Directory | Node::File(_) | Node::Instructions(_) | Node::Database(_)) => {
+                PinState::Other
+            }
         })
     }
 
@@ -230,6 +276,25 @@ impl KernelReader for SimulatedKernel {
 
     fn tc_filter(&mut self, filter: &TcFilter) -> Result<Option<ProgramId>, KernelError> {
         filters::program_of(&self.state.borrow(), filter)
+    }
+
+    /// Nothing counts in this world.
+    fn counter(&mut self, path: &AbsolutePath) -> Result<Option<Counter>, KernelError> {
+        let state = self.state.borrow();
+        let found = match state.tree.lookup(path) {
+            Err(Errno::NotFound) => return Ok(None),
+            Err(errno) => return Err(errno.refusal(path)),
+            Ok(Node::Map(id)) => state.objects.maps.get(&id).cloned(),
+            Ok(_) => None,
+        };
+        let counts = |map: &kernel::Map| map.map_type == PERCPU_ARRAY && map.value_size == 16;
+        match found.is_some_and(|map| counts(&map)) {
+            true => Ok(Some(Counter::default())),
+            false => {
+                let message = format!("{path} is not the pin of a counter");
+                Err(KernelError::new(KernelErrorKind::NotOurs, message))
+            }
+        }
     }
 
     fn await_links_gone(

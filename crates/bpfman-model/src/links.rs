@@ -26,7 +26,7 @@ use crate::state::State;
 use crate::tree::Node;
 
 /// A link that is named by its id in the kernel.
-fn known(reference: LinkReference) -> Result<KernelLinkId, KernelError> {
+pub(crate) fn known(reference: LinkReference) -> Result<KernelLinkId, KernelError> {
     match reference {
         LinkReference::Known(id) => Ok(id),
         LinkReference::Made { .. } => Err(bad_request("a link without a kernel id")),

@@ -1,6 +1,5 @@
 //! Loading programs of one object. The object is a real one; what would run is made up.
 
-use bpfman_core::action::KeptInstructions;
 use bpfman_core::action::LoadObject;
 use bpfman_core::action::LoadedMap;
 use bpfman_core::action::LoadedObject;
@@ -17,18 +16,20 @@ use bpfman_core::object::ObjectMapKind;
 use bpfman_core::object::ObjectProgram;
 use bpfman_core::object::inspect;
 use bpfman_core::types::AbsolutePath;
-use bpfman_core::types::Base64Bytes;
 use bpfman_core::types::KernelProgramType;
 use bpfman_core::types::MapId;
 use bpfman_core::types::section_match;
 
 use crate::Errno;
+use crate::code::Code;
 use crate::errno::bad_request;
+use crate::kernel::known_program;
 use crate::objects::Objects;
 use crate::objects::ProcessId;
 use crate::objects::kernel_name;
 use crate::objects::program_facts;
 use crate::objects::tag_of;
+use crate::program;
 use crate::state::State;
 use crate::tree::Content;
 use crate::tree::Node;
@@ -38,6 +39,9 @@ use crate::tree::Tree;
 const HASH: MapType = MapType(1);
 const ARRAY: MapType = MapType(2);
 const STRUCT_OPS: MapType = MapType(26);
+
+/// The BTF of every object's programs: what it says is not looked at.
+const OBJECT_TYPES: u32 = 1;
 
 /// A map that the object declares and the load needs.
 struct Declared {
@@ -59,6 +63,9 @@ pub(crate) fn load(
         KernelError::new(KernelErrorKind::InvalidObject, message)
     })?;
     let programs = find_programs(&state.objects, &facts, request)?;
+    for (wanted, kernel_type) in &programs {
+        program::check_lockdown(state, &wanted.name, *kernel_type)?;
+    }
     let maps = declared_maps(state, &facts, request)?;
     check_globals(&facts, request)?;
     check_struct_ops(&facts, request)?;
@@ -84,16 +91,20 @@ pub(crate) fn load(
             load_time: objects.now(),
         };
         let program = kernel::Program {
+            btf_id: OBJECT_TYPES,
             map_ids: map_ids.clone(),
             gpl_compatible: gpl,
             ..program_facts(identity, &wanted.name, kernel_type)
         };
-        objects.programs.insert(identity.id, program);
-        objects.held(process).programs.insert(identity.id);
+        let code = Code::of_object(wanted, kernel_type);
+        let kept = wanted
+            .keep_instructions
+            .then(|| code.kept(wanted, identity.id, &loaded.maps));
+        objects.add_program(process, program, code);
         loaded.programs.push(LoadedProgram {
             name: wanted.name.clone(),
             identity,
-            instructions: wanted.keep_instructions.then(|| instructions(wanted)),
+            instructions: kept,
         });
     }
     objects.held(process).maps.extend(map_ids);
@@ -127,15 +138,35 @@ fn find_programs<'request>(
         if found.iter().any(|(other, _)| other.name == wanted.name) {
             return Err(bad_request("a program is named twice"));
         }
-        if let Some(target) = wanted.target_program
-            && !objects.programs.contains_key(&target)
-        {
-            let message = format!("program `{}`: no program {target}", wanted.name);
-            return Err(KernelError::new(KernelErrorKind::NotFound, message));
-        }
-        found.push((wanted, kernel_type(wanted, program)));
+        let kernel_type = kernel_type(wanted, program);
+        check_target(objects, wanted, kernel_type)?;
+        found.push((wanted, kernel_type));
     }
     Ok(found)
+}
+
+/// What an extension replaces must be there.
+fn check_target(
+    objects: &Objects,
+    wanted: &ProgramToLoad,
+    kernel_type: KernelProgramType,
+) -> Result<(), KernelError> {
+    let name = &wanted.name;
+    let Some(reference) = &wanted.target_program else {
+        return match kernel_type {
+            KernelProgramType::EXTENSION => {
+                let message = format!("program `{name}` is an extension: it needs its target");
+                Err(bad_request(message))
+            }
+            _ => Ok(()),
+        };
+    };
+    let target = known_program(reference)?;
+    if !objects.programs.contains_key(&target) {
+        let message = format!("program `{name}`: no program {target}");
+        return Err(KernelError::new(KernelErrorKind::NotFound, message));
+    }
+    Ok(())
 }
 
 fn kernel_type(wanted: &ProgramToLoad, program: &ObjectProgram) -> KernelProgramType {
@@ -269,13 +300,4 @@ fn make_map(objects: &mut Objects, declared: &Declared) -> LoadedMap {
     };
     objects.maps.insert(id, map);
     LoadedMap { name, id }
-}
-
-fn instructions(wanted: &ProgramToLoad) -> KeptInstructions {
-    KeptInstructions {
-        version: KeptInstructions::VERSION,
-        program: wanted.name.clone(),
-        instructions: Base64Bytes(wanted.name.clone().into_bytes()),
-        references: Vec::new(),
-    }
 }

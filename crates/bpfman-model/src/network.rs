@@ -170,6 +170,22 @@ impl Network {
         removed
     }
 
+    /// A link at a hook was given another program.
+    pub(crate) fn swapped(&mut self, link: KernelLinkId) {
+        let mut orders = self.hooks.values_mut();
+        if let Some(order) = orders.find(|order| order.links.contains(&link)) {
+            order.revision += 1;
+        }
+    }
+
+    /// The other links at the hook of a link.
+    pub(crate) fn neighbours(&self, link: KernelLinkId) -> impl Iterator<Item = KernelLinkId> {
+        let mut orders = self.hooks.values();
+        let order = orders.find(|order| order.links.contains(&link));
+        let links = order.into_iter().flat_map(|order| &order.links);
+        links.copied().filter(move |other| *other != link)
+    }
+
     /// The hooks at which something stands.
     pub(crate) fn hooks(&self) -> BTreeMap<AttachPoint, Vec<KernelLinkId>> {
         let hooks = self.hooks.iter();

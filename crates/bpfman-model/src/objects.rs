@@ -13,6 +13,7 @@ use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::Tag;
 
+use crate::code::Code;
 use crate::tree::Node;
 
 /// A process by its number in this world.
@@ -38,6 +39,10 @@ pub(crate) struct Objects {
     pub(crate) programs: BTreeMap<ProgramId, kernel::Program>,
     pub(crate) maps: BTreeMap<MapId, kernel::Map>,
     pub(crate) links: BTreeMap<KernelLinkId, kernel::Link>,
+    /// What each program does. Those of others do what they like, and are not in here.
+    pub(crate) codes: BTreeMap<ProgramId, Code>,
+    /// The links of extensions, by the dispatcher and the function that they are in place of.
+    pub(crate) slots: BTreeMap<(ProgramId, String), KernelLinkId>,
     pub(crate) next_program: u32,
     pub(crate) next_map: u32,
     pub(crate) next_link: u32,
@@ -51,6 +56,8 @@ impl Default for Objects {
             programs: BTreeMap::new(),
             maps: BTreeMap::new(),
             links: BTreeMap::new(),
+            codes: BTreeMap::new(),
+            slots: BTreeMap::new(),
             next_program: 1,
             next_map: 1,
             next_link: 1,
@@ -65,6 +72,14 @@ impl Objects {
     pub(crate) fn new_program_id(&mut self) -> ProgramId {
         let taken = |id| self.programs.contains_key(&ProgramId(id));
         ProgramId(take_id(&mut self.next_program, taken))
+    }
+
+    /// Takes in a program that somebody loads and holds.
+    pub(crate) fn add_program(&mut self, process: ProcessId, program: kernel::Program, code: Code) {
+        let id = program.identity.id;
+        self.programs.insert(id, program);
+        self.codes.insert(id, code);
+        self.held(process).programs.insert(id);
     }
 
     /// The id of the map that comes next.
@@ -117,13 +132,17 @@ impl Objects {
                 Node::Program(id) => drop(living.programs.insert(*id)),
                 Node::Map(id) => drop(living.maps.insert(*id)),
                 Node::Link(id) => drop(living.links.insert(*id)),
-                Node::Directory | Node::File(_) | Node::Database(_) => {}
+                Node::Directory | Node::File(_) | Node::Instructions(_) | Node::Database(_) => {}
             }
         }
         self.links.retain(|id, _| living.links.contains(id));
+        self.slots.retain(|_, link| living.links.contains(link));
+        let extended = self.slots.keys().map(|(dispatcher, _)| *dispatcher);
+        living.programs.extend(extended);
         let attached = self.links.values().map(|link| link.program);
         living.programs.extend(attached);
         self.programs.retain(|id, _| living.programs.contains(id));
+        self.codes.retain(|id, _| living.programs.contains(id));
         let used = self.programs.values().flat_map(|program| &program.map_ids);
         living.maps.extend(used);
         self.maps.retain(|id, _| living.maps.contains(id));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use bpfman_core::kernel;
 use bpfman_core::managed::AttachPoint;
+use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
@@ -13,8 +14,14 @@ use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::MapId;
 use bpfman_core::types::NetnsId;
 use bpfman_core::types::ProgramId;
+use bpfman_interpreter::interfaces::DispatcherReader;
+use bpfman_interpreter::interfaces::DispatcherWriter;
 use bpfman_interpreter::interfaces::LinkLister;
+use bpfman_interpreter::interfaces::LinkWriter;
 use bpfman_interpreter::interfaces::ProgramLister;
+use bpfman_interpreter::interfaces::ProgramWriter;
+use bpfman_interpreter::store::StoreError;
+use bpfman_interpreter::store::memory::MemoryStore;
 
 use crate::FilterKey;
 use crate::state::State;
@@ -36,6 +43,8 @@ pub struct Places {
     pub clsact: BTreeSet<(NetnsId, IfIndex)>,
     /// The programs of filters.
     pub filters: BTreeMap<FilterKey, ProgramId>,
+    /// The links of extensions, by the dispatcher and the function that they are in place of.
+    pub slots: BTreeMap<(ProgramId, String), KernelLinkId>,
     /// What is on each mounted bpffs.
     pub bpffs: BTreeMap<AbsolutePath, BTreeMap<AbsolutePath, Node>>,
     /// Ordinary files and directories, with the records inside the database files.
@@ -51,8 +60,9 @@ impl Places {
             hooks: state.network.hooks(),
             clsact: state.network.clsact.clone(),
             filters: state.network.filters.clone(),
+            slots: state.objects.slots.clone(),
             bpffs: state.tree.mounts().clone(),
-            files: state.tree.ordinary().clone(),
+            files: state.tree.ordinary().iter().map(without_next_ids).collect(),
         }
     }
 
@@ -87,4 +97,35 @@ impl Places {
         };
         self.files.values().flat_map(records).collect()
     }
+
+    /// The records of attach points of all databases.
+    #[must_use]
+    pub fn dispatchers(&self) -> Vec<Dispatcher> {
+        let records = |node: &Node| match node {
+            Node::Database(store) => store.dispatchers().unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        self.files.values().flat_map(records).collect()
+    }
+}
+
+/// A node, where a store forgets which ids it has given away: what failed may have taken one.
+fn without_next_ids((path, node): (&AbsolutePath, &Node)) -> (AbsolutePath, Node) {
+    let node = match node {
+        Node::Database(store) => Node::Database(same_records(store).unwrap_or_default()),
+        other => other.clone(),
+    };
+    (path.clone(), node)
+}
+
+fn same_records(store: &MemoryStore) -> Result<MemoryStore, StoreError> {
+    let mut copy = MemoryStore::new();
+    copy.save(&store.list()?)?;
+    for link in store.links()? {
+        copy.save_link(&link)?;
+    }
+    for dispatcher in store.dispatchers()? {
+        copy.save_dispatcher(&dispatcher)?;
+    }
+    Ok(copy)
 }

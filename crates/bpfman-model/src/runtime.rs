@@ -1,18 +1,23 @@
 //! The runtime directory and the store in its database file.
 
 use bpfman_core::managed::AttachPoint;
+use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::RuntimeLayout;
+use bpfman_interpreter::interfaces::DispatcherReader;
+use bpfman_interpreter::interfaces::DispatcherWriter;
 use bpfman_interpreter::interfaces::LinkLister;
 use bpfman_interpreter::interfaces::LinkReader;
 use bpfman_interpreter::interfaces::LinkWriter;
 use bpfman_interpreter::interfaces::ProgramLister;
 use bpfman_interpreter::interfaces::ProgramReader;
 use bpfman_interpreter::interfaces::ProgramWriter;
+use bpfman_interpreter::interfaces::StoreChange;
+use bpfman_interpreter::interfaces::StoreWriter;
 use bpfman_interpreter::lock::WriterLock;
 use bpfman_interpreter::runtime::ReaderStore;
 use bpfman_interpreter::runtime::Runtime;
@@ -135,14 +140,11 @@ impl ProgramLister for SimulatedStore {
 
 impl ProgramWriter for SimulatedStore {
     fn save(&mut self, programs: &[Program]) -> Result<(), StoreError> {
-        let ids: Vec<String> = programs.iter().map(|p| p.id().to_string()).collect();
-        let action = format!("store   record program {}", ids.join(", "));
-        self.write(action, |store| store.save(programs))
+        self.together(&[StoreChange::SavePrograms(programs.to_vec())])
     }
 
     fn delete(&mut self, id: ProgramId) -> Result<(), StoreError> {
-        let action = format!("store   delete program {id}");
-        self.write(action, |store| store.delete(id))
+        self.together(&[StoreChange::DeleteProgram(id)])
     }
 }
 
@@ -172,12 +174,55 @@ impl LinkLister for SimulatedStore {
 
 impl LinkWriter for SimulatedStore {
     fn save_link(&mut self, link: &Link) -> Result<(), StoreError> {
-        let action = format!("store   record link {}", link.id);
-        self.write(action, |store| store.save_link(link))
+        self.together(&[StoreChange::SaveLink(link.clone())])
     }
 
     fn delete_link(&mut self, id: LinkId) -> Result<(), StoreError> {
-        let action = format!("store   delete link {id}");
-        self.write(action, |store| store.delete_link(id))
+        self.together(&[StoreChange::DeleteLink(id)])
+    }
+}
+
+impl DispatcherReader for SimulatedStore {
+    fn dispatcher(&self, point: &AttachPoint) -> Result<Option<Dispatcher>, StoreError> {
+        self.read(|store| store.dispatcher(point))
+    }
+
+    fn dispatchers(&self) -> Result<Vec<Dispatcher>, StoreError> {
+        self.read(DispatcherReader::dispatchers)
+    }
+}
+
+impl DispatcherWriter for SimulatedStore {
+    fn save_dispatcher(&mut self, dispatcher: &Dispatcher) -> Result<(), StoreError> {
+        self.together(&[StoreChange::SaveDispatcher(dispatcher.clone())])
+    }
+
+    fn delete_dispatcher(&mut self, point: &AttachPoint) -> Result<(), StoreError> {
+        self.together(&[StoreChange::DeleteDispatcher(*point)])
+    }
+}
+
+impl StoreWriter for SimulatedStore {
+    fn together(&mut self, changes: &[StoreChange]) -> Result<(), StoreError> {
+        let actions: Vec<String> = changes.iter().map(named).collect();
+        let action = format!("store   {}", actions.join(", "));
+        self.write(action, |store| store.together(changes))
+    }
+}
+
+/// A change, as its action is printed.
+fn named(change: &StoreChange) -> String {
+    match change {
+        StoreChange::SavePrograms(programs) => {
+            let ids: Vec<String> = programs.iter().map(|p| p.id().to_string()).collect();
+            format!("record program {}", ids.join(", "))
+        }
+        StoreChange::DeleteProgram(id) => format!("delete program {id}"),
+        StoreChange::SaveLink(link) => format!("record link {}", link.id),
+        StoreChange::DeleteLink(id) => format!("delete link {id}"),
+        StoreChange::SaveDispatcher(dispatcher) => {
+            format!("record attach point {}", dispatcher.point())
+        }
+        StoreChange::DeleteDispatcher(point) => format!("delete attach point {point}"),
     }
 }

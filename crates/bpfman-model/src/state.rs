@@ -64,6 +64,10 @@ pub(crate) struct State {
     pub(crate) tracepoints: BTreeMap<KernelLinkId, u64>,
     /// The types of links that this kernel does not have.
     pub(crate) lacking: Vec<KernelLinkType>,
+    /// Whether extensions are refused.
+    pub(crate) locked_down: bool,
+    /// How many instructions the verifier takes of a program out of instructions.
+    pub(crate) most_instructions: Option<usize>,
     pub(crate) meddler: Option<Meddler>,
     pub(crate) faults: Faults,
     pub(crate) effects: Vec<Effect>,

@@ -150,6 +150,16 @@ impl World {
         self.state().borrow_mut().lacking.push(link_type);
     }
 
+    /// From now on the kernel refuses extensions, as a lockdown does.
+    pub fn lock_down(&self) {
+        self.state().borrow_mut().locked_down = true;
+    }
+
+    /// From now on the verifier refuses programs out of more instructions than this.
+    pub fn limit_instructions(&self, most: usize) {
+        self.state().borrow_mut().most_instructions = Some(most);
+    }
+
     /// Somebody else attaches a program, and holds the link.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use bpfman_core::action::KeptInstructions;
 use bpfman_core::action::ProbeSite;
 use bpfman_core::managed::ProbedFile;
 use bpfman_core::target::FunctionError;
@@ -20,6 +21,7 @@ use bpfman_interpreter::targets::Targets;
 
 use crate::Content;
 use crate::state::Shared;
+use crate::tree::Kept;
 use crate::tree::Node;
 
 /// The targets of a simulated machine.
@@ -200,6 +202,21 @@ impl Targets for SimulatedTargets {
             Ok(Node::File(Content(bytes))) => Ok(bytes.to_vec()),
             _ => Err(missing_file(path.as_str())),
         }
+    }
+
+    fn kept_instructions(&self, path: &AbsolutePath) -> Result<KeptInstructions, TargetError> {
+        let reason = match self.state.borrow().tree.lookup(path) {
+            Ok(Node::Instructions(Kept(kept))) if kept.version == KeptInstructions::VERSION => {
+                return Ok(KeptInstructions::clone(&kept));
+            }
+            Ok(Node::Instructions(Kept(kept))) => format!("it is of version {}", kept.version),
+            Ok(Node::File(_)) => "it holds no instructions".to_owned(),
+            _ => return Err(missing_file(path.as_str())),
+        };
+        Err(TargetError::KeptInstructions {
+            path: path.clone(),
+            reason,
+        })
     }
 
     /// This kernel does not publish its types.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::iter::successors;
 use std::rc::Rc;
 
+use bpfman_core::action::KeptInstructions;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::MapId;
@@ -23,6 +24,16 @@ impl fmt::Debug for Content {
     }
 }
 
+/// Kept instructions. Printed as whose they are, for the same reason.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Kept(pub(crate) Rc<KeptInstructions>);
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "instructions of {}", self.0.program)
+    }
+}
+
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Node {
@@ -30,6 +41,8 @@ pub enum Node {
     Directory,
     /// A file. Files are written as a whole, so a hard link is a copy.
     File(Content),
+    /// A file of kept instructions.
+    Instructions(Kept),
     /// A database file with the records in it.
     Database(MemoryStore),
     /// The pin of a program.
@@ -97,7 +110,10 @@ impl Tree {
             Err(Errno::NotFound) => {}
             Err(error) => return Err(error),
         }
-        let of_bpffs = !matches!(node, Node::File(_) | Node::Database(_));
+        let of_bpffs = !matches!(
+            node,
+            Node::File(_) | Node::Instructions(_) | Node::Database(_)
+        );
         if self.mount_of(path).is_some() && !of_bpffs {
             return Err(Errno::Access);
         }

@@ -44,7 +44,6 @@ use self::common::path;
 use self::common::tcx;
 use self::common::tcx_in;
 use self::common::tracepoint;
-use self::common::xdp;
 
 /// How often an attach is planned, as the manager has it.
 const TRIES: usize = 16;
@@ -92,7 +91,7 @@ fn status(machine: &Machine, id: LinkId) -> LinkStatus {
 fn listed_positions(machine: &Machine) -> BTreeMap<LinkId, Option<usize>> {
     let listing = machine.manage(|manager| manager.list_links()).unwrap();
     let links = listing.links.into_iter();
-    links.map(|(link, position)| (link.id, position)).collect()
+    links.map(|link| (link.record.id, link.position)).collect()
 }
 
 /// Our links at the only hook there is, in the kernel's order.
@@ -292,32 +291,6 @@ fn the_same_program_is_refused_twice_at_one_hook_by_plan_or_by_kernel() {
     assert_eq!(machine.world.places().link_records().len(), 2);
 }
 
-#[test]
-fn xdp_takes_one_program_an_interface_and_says_whose_is_there() {
-    let machine = Machine::new().with_interfaces(&["eth0"]);
-    let first = machine.load_to_attach("pass", None);
-    let second = machine.load_to_attach("pass", None);
-    let link = machine.attach(&xdp(&first, "eth0"));
-    let point = hook_of(&link);
-    let refused = machine.try_attach(&xdp(&second, "eth0")).unwrap_err();
-    assert!(
-        matches!(&refused, ManagerError::AttachRefused(AttachRefusal::Occupied { link: found, program, .. }) if *found == Some(link.id) && *program == first.id()),
-        "{refused:?}"
-    );
-    machine.detach(link.id).unwrap();
-    // Somebody else is faster than our plan.
-    let foreign = machine.world.load_foreign("foreign");
-    machine.world.meddle(move |world, action| {
-        if matches!(action, KernelAction::CreateLink(_)) {
-            let _ = world.attach_foreign(foreign, &foreign_target(point, None));
-        }
-    });
-    let before = machine.world.places().link_records();
-    let refused = machine.try_attach(&xdp(&second, "eth0")).unwrap_err();
-    assert_eq!(cause_of(&refused), Some(KernelErrorKind::Taken));
-    assert_eq!(machine.world.places().link_records(), before);
-}
-
 /// Three links at one hook, the records as they were made, and how the interface is called.
 fn three_links() -> (Machine, Vec<Link>) {
     let machine = Machine::new().with_interfaces(&["eth0"]);
@@ -431,21 +404,6 @@ fn a_strangers_link_at_the_next_interface_with_the_id_of_ours_is_no_anchor() {
     let new = machine.attach(&tcx(&program, "eth9", 0));
     let order = &machine.world.places().hooks[&point];
     assert_eq!(order.as_slice(), [dead, new.kernel.unwrap()]);
-}
-
-#[test]
-fn an_occupied_xdp_hook_is_not_said_to_have_a_link_of_an_interface_that_went() {
-    let machine = Machine::new().with_interfaces(&["eth0"]);
-    let program = machine.load_to_attach("pass", None);
-    let dead = machine.attach(&xdp(&program, "eth0"));
-    recycle_interface(&machine, hook_of(&dead).ifindex);
-    let living = machine.attach(&xdp(&program, "eth9"));
-    let other = machine.load_to_attach("pass", None);
-    let refused = machine.try_attach(&xdp(&other, "eth9")).unwrap_err();
-    assert!(
-        matches!(&refused, ManagerError::AttachRefused(AttachRefusal::Occupied { link, .. }) if *link == Some(living.id)),
-        "{refused:?}"
-    );
 }
 
 #[test]

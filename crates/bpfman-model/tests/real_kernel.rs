@@ -18,20 +18,35 @@ use std::time::Instant;
 
 use bpfman_core::action::AttachTarget;
 use bpfman_core::action::CreateLink;
+use bpfman_core::action::InstructionMap;
 use bpfman_core::action::InterfaceTarget;
+use bpfman_core::action::KeptInstructions;
 use bpfman_core::action::KernelAction;
+use bpfman_core::action::LinkName;
 use bpfman_core::action::LinkReference;
+use bpfman_core::action::LoadDispatcher;
 use bpfman_core::action::LoadObject;
+use bpfman_core::action::LoadProgram;
+use bpfman_core::action::LoadedMap;
 use bpfman_core::action::LoadedObject;
+use bpfman_core::action::MakeMap;
+use bpfman_core::action::MapPlace;
 use bpfman_core::action::MapReference;
 use bpfman_core::action::MapSource;
 use bpfman_core::action::Namespace;
 use bpfman_core::action::OrderedPlace;
 use bpfman_core::action::Outcome;
+use bpfman_core::action::PinnedProgram;
 use bpfman_core::action::ProgramReference;
 use bpfman_core::action::ProgramSource;
 use bpfman_core::action::ProgramToLoad;
+use bpfman_core::action::ProgramTypes;
+use bpfman_core::action::ReplacedFunction;
 use bpfman_core::action::TcFilter;
+use bpfman_core::chain;
+use bpfman_core::dispatcher::DispatcherConfig;
+use bpfman_core::dispatcher::Slot;
+use bpfman_core::kernel::Counter;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::KernelLinkType;
@@ -39,7 +54,9 @@ use bpfman_core::kernel::LinkPlace;
 use bpfman_core::kernel::PinState;
 use bpfman_core::managed::Hook;
 use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::Base64Bytes;
 use bpfman_core::types::Direction;
+use bpfman_core::types::Family;
 use bpfman_core::types::IfIndex;
 use bpfman_core::types::InterfaceName;
 use bpfman_core::types::KernelLinkId;
@@ -406,6 +423,60 @@ impl Session<'_> {
         loaded.programs[0].identity.id
     }
 
+    /// Loads a program and pins it; answers what a chain of it is made of.
+    fn load_part(&mut self, object: &str, program: &str, pin: &str) -> Part {
+        let loaded = self.load_with(object, &[program], |load| {
+            load.programs[0].keep_instructions = true;
+        });
+        let loaded = loaded.unwrap();
+        let id = loaded.programs[0].identity.id;
+        self.pin(id, pin);
+        Part {
+            program: id,
+            path: self.at(pin),
+            kept: loaded.programs[0].instructions.clone().unwrap(),
+            maps: loaded.maps,
+        }
+    }
+
+    fn load_program(&mut self, load: LoadProgram) -> Option<ProgramId> {
+        let loaded = self.execute(&KernelAction::LoadProgram(load))?;
+        Some(loaded.programs[0].identity.id)
+    }
+
+    /// Gives the link of this number, at this pin, another program.
+    fn update(&mut self, number: usize, pin: &str, from: ProgramId, to: ProgramSource) {
+        self.execute(&KernelAction::UpdateLink {
+            link: LinkReference::Known(self.made[number]),
+            path: self.at(pin),
+            from: from.into(),
+            to,
+        });
+    }
+
+    /// Which of the loaded programs a link has.
+    fn ask_program(&mut self, number: usize) {
+        let link = self.kernel.link(self.made[number]).unwrap();
+        let program = link.map(|link| link.program);
+        let loaded = |id| self.loaded.iter().position(|loaded| *loaded == id).unwrap();
+        let answer = Answer::Filter(program.map(loaded));
+        self.answers
+            .push((format!("program of link {number}"), answer));
+    }
+
+    fn ask_counter(&mut self, names: &str) {
+        let path = self.at(names);
+        let answer = match self.kernel.counter(&path) {
+            Ok(Some(counter)) => {
+                assert_eq!(counter, Counter::default());
+                Answer::Map
+            }
+            Ok(None) => Answer::Gone,
+            Err(error) => Answer::Refused(error.kind),
+        };
+        self.answers.push((format!("counter {names}"), answer));
+    }
+
     /// The interface as the session's world numbers it.
     fn interface(&self) -> InterfaceTarget {
         let found = self.targets.interface(Some(&self.netns), &veth0());
@@ -428,7 +499,7 @@ impl Session<'_> {
 
     fn create_from(&mut self, program: ProgramSource, target: &AttachTarget) {
         self.execute(&KernelAction::CreateLink(CreateLink {
-            link: LinkId(1),
+            link: LinkName::Of(LinkId(1)),
             program,
             target: target.clone(),
         }));
@@ -539,6 +610,14 @@ fn goes(mut gone: impl FnMut() -> bool) {
 
 /// Runs a scenario in both worlds; answers what both said.
 fn in_both_worlds(scenario: impl Fn(&mut Session<'_>)) -> Vec<Answer> {
+    in_both_worlds_after(scenario, |_, _| {})
+}
+
+/// The same, where the simulated one is told something by what the real one answered.
+fn in_both_worlds_after(
+    scenario: impl Fn(&mut Session<'_>),
+    prepare: impl Fn(&World, &[(String, Answer)]),
+) -> Vec<Answer> {
     let real_place = Place::new();
     let place = real_place.path();
     let real_network = RealNetwork::new();
@@ -558,6 +637,7 @@ fn in_both_worlds(scenario: impl Fn(&mut Session<'_>)) -> Vec<Answer> {
     };
     let real = run(&mut LibbpfKernel::new(), &SystemTargets, &real_network);
     let world = simulated(&place);
+    prepare(&world, &real);
     let network = SimulatedNetwork::new(&world, real_network.path());
     let layout = RuntimeLayout::new(place.join("run"));
     let mut process = world.process(&layout);
@@ -712,7 +792,7 @@ fn loads_are_answered_alike() {
         let skip = |load: &mut LoadObject| load.skip_maps = vec!["missing".to_owned()];
         s.load_with("maps.bpf.o", &["first"], skip);
         s.load_with("maps.bpf.o", &["first"], |load| {
-            load.programs[0].target_program = Some(ProgramId(u32::MAX));
+            load.programs[0].target_program = Some(ProgramId(u32::MAX).into());
         });
         s.load("struct_ops.bpf.o", &[]);
     });
@@ -1100,7 +1180,7 @@ fn filters_are_added_and_removed_alike() {
             filter: filter.clone(),
         };
         let remove = |program| KernelAction::RemoveTcFilter {
-            program,
+            program: ProgramReference::Known(program),
             filter: filter.clone(),
         };
         s.ask_filter(&filter);
@@ -1119,6 +1199,11 @@ fn filters_are_added_and_removed_alike() {
         s.assert_program_lives(program);
         s.execute(&remove(program));
         s.execute(&remove(program));
+        s.assert_program_lives(program);
+        s.execute(&held(program));
+        s.ask_filter(&filter);
+        s.execute(&remove(program));
+        s.kernel.finish();
         s.assert_program_goes(program);
         for _ in 0..2 {
             let interface = interface.clone();
@@ -1132,4 +1217,344 @@ fn filters_are_added_and_removed_alike() {
         });
         s.execute(&KernelAction::MakeClsact { interface });
     });
+}
+
+/// A program that a chain can be made of.
+struct Part {
+    program: ProgramId,
+    path: AbsolutePath,
+    kept: KeptInstructions,
+    maps: Vec<LoadedMap>,
+}
+
+impl Part {
+    fn pinned(&self) -> ProgramSource {
+        ProgramSource::Pinned {
+            program: self.program,
+            path: self.path.clone(),
+        }
+    }
+}
+
+fn known(program: ProgramId) -> ProgramSource {
+    ProgramSource::Held {
+        program: program.into(),
+    }
+}
+
+/// The load of a chain of these, as it is planned.
+fn chain_of(family: Family, parts: &[&Part]) -> LoadProgram {
+    let references: Vec<Vec<chain::MapReference<MapId>>> = parts
+        .iter()
+        .map(|part| {
+            let map = |name: &str| part.maps.iter().find(|map| map.name == name).unwrap().id;
+            let references = part.kept.references.iter();
+            let reference = references.map(|reference| chain::MapReference {
+                instruction: reference.instruction,
+                map: map(&reference.map),
+            });
+            reference.collect()
+        })
+        .collect();
+    let members = parts.iter().zip(&references).enumerate();
+    let members: Vec<chain::Member<'_, usize, MapId>> = members
+        .map(|(id, (part, references))| chain::Member {
+            id,
+            instructions: &part.kept.instructions.0,
+            references,
+            stack_depths: &part.kept.stack_depths,
+            proceed_on: &[0, 2],
+            counter: None,
+        })
+        .collect();
+    let chain = chain::compile(family, &members).unwrap();
+    let (kernel_type, attach_type) = match family {
+        Family::Xdp => (KernelProgramType::XDP, parts[0].kept.attach_type),
+        Family::Tc => (KernelProgramType::SCHED_CLS, 0),
+    };
+    LoadProgram {
+        name: "a chain".to_owned(),
+        kernel_name: "chain".to_owned(),
+        kernel_type,
+        attach_type,
+        flags: 0,
+        license: "GPL".to_owned(),
+        instructions: Base64Bytes(chain.instructions),
+        maps: chain
+            .references
+            .iter()
+            .map(|reference| InstructionMap {
+                instruction: reference.instruction,
+                map: MapPlace::InUse(reference.map),
+            })
+            .collect(),
+        programs: parts
+            .iter()
+            .map(|part| PinnedProgram {
+                program: part.program,
+                path: part.path.clone(),
+            })
+            .collect(),
+        types: None,
+        replaces: None,
+    }
+}
+
+#[test]
+fn programs_of_a_link_of_xdp_are_swapped_alike() {
+    bpfman_testing::requires!(bpfman_testing::kernel_knows("BPF_TCX_INGRESS"));
+    let answers = in_both_worlds(|s| {
+        let first = s.load_part("xdp_pass.bpf.o", "xdp_pass", "fs/first");
+        let second = s.load_part("xdp_pass.bpf.o", "xdp_pass", "fs/second");
+        let filter = s.load_part("tc_count.bpf.o", "tc_count", "fs/filter");
+        let interface = s.interface();
+        s.create(first.program, &xdp(&interface, XdpMode::Generic));
+        s.pin_link(0, "fs/link");
+        let chain = s.load_program(chain_of(Family::Xdp, &[&first, &second]));
+        let chain = chain.unwrap();
+        s.update(0, "fs/link", chain, second.pinned());
+        s.update(0, "fs/missing", first.program, known(chain));
+        s.update(0, "fs/first", first.program, known(chain));
+        s.update(0, "fs/link", first.program, known(ProgramId(u32::MAX)));
+        s.update(0, "fs/link", first.program, filter.pinned());
+        s.ask_program(0);
+        s.update(0, "fs/link", first.program, known(chain));
+        s.ask_program(0);
+        s.ask_attached(&interface, Hook::Xdp);
+        s.update(0, "fs/link", first.program, known(chain));
+        s.update(0, "fs/link", chain, known(chain));
+        s.kernel.finish();
+        s.assert_program_lives(chain);
+        s.update(0, "fs/link", chain, second.pinned());
+        s.ask_program(0);
+        // It was held nowhere else, and now by who swapped it.
+        s.update(0, "fs/link", second.program, known(chain));
+        s.update(0, "fs/link", chain, first.pinned());
+        s.kernel.finish();
+        s.assert_program_goes(chain);
+        s.surroundings.remove_interface();
+        s.update(0, "fs/link", first.program, second.pinned());
+        s.ask_program(0);
+    });
+    assert!(answers.contains(&Answer::Refused(KernelErrorKind::Stale)));
+    assert_eq!(answers.last(), Some(&Answer::Filter(Some(0))));
+}
+
+#[test]
+fn programs_of_a_link_of_tcx_are_swapped_alike() {
+    bpfman_testing::requires!(bpfman_testing::kernel_knows("BPF_TCX_INGRESS"));
+    in_both_worlds(|s| {
+        let first = s.load_part("tc_count.bpf.o", "tc_count", "fs/first");
+        let second = s.load_part("tc_count.bpf.o", "tc_count", "fs/second");
+        let other = s.load_part("tc_count.bpf.o", "tc_count", "fs/other");
+        let program = s.load_part("xdp_pass.bpf.o", "xdp_pass", "fs/program");
+        let interface = s.interface();
+        s.create(first.program, &tcx(&interface, None, 0));
+        s.pin_link(0, "fs/link");
+        s.create(other.program, &tcx(&interface, None, 0));
+        let chain = s.load_program(chain_of(Family::Tc, &[&first, &second]));
+        let chain = chain.unwrap();
+        s.update(0, "fs/link", chain, second.pinned());
+        s.update(0, "fs/link", first.program, program.pinned());
+        s.update(0, "fs/link", first.program, other.pinned());
+        s.ask_attached(&interface, INGRESS);
+        s.update(0, "fs/link", first.program, known(chain));
+        s.ask_attached(&interface, INGRESS);
+        s.update(0, "fs/link", chain, known(chain));
+        s.ask_attached(&interface, INGRESS);
+        s.update(0, "fs/link", chain, second.pinned());
+        s.ask_attached(&interface, INGRESS);
+        s.surroundings.remove_interface();
+        s.update(0, "fs/link", second.program, known(chain));
+    });
+}
+
+#[test]
+fn programs_of_a_filter_are_swapped_alike() {
+    in_both_worlds(|s| {
+        let first = s.load_part("tc_count.bpf.o", "tc_count", "fs/first");
+        let second = s.load_part("tc_count.bpf.o", "tc_count", "fs/second");
+        let program = s.load_part("xdp_pass.bpf.o", "xdp_pass", "fs/program");
+        let interface = s.interface();
+        let filter = TcFilter {
+            interface: interface.clone(),
+            direction: Direction::Ingress,
+            preference: 50,
+            handle: 1,
+        };
+        let replace = |from: ProgramId, to: ProgramSource| KernelAction::ReplaceTcFilter {
+            filter: filter.clone(),
+            from: from.into(),
+            to,
+        };
+        let chain = s.load_program(chain_of(Family::Tc, &[&first, &second]));
+        let chain = chain.unwrap();
+        s.execute(&replace(first.program, known(chain)));
+        s.execute(&KernelAction::MakeClsact { interface });
+        s.execute(&KernelAction::AddTcFilter {
+            program: first.pinned(),
+            filter: filter.clone(),
+        });
+        s.execute(&replace(chain, second.pinned()));
+        s.execute(&replace(first.program, known(ProgramId(u32::MAX))));
+        s.execute(&replace(first.program, program.pinned()));
+        s.ask_filter(&filter);
+        s.execute(&replace(first.program, known(chain)));
+        s.ask_filter(&filter);
+        s.kernel.finish();
+        s.assert_program_lives(chain);
+        s.execute(&replace(chain, second.pinned()));
+        s.execute(&replace(second.program, known(chain)));
+        s.execute(&KernelAction::RemoveTcFilter {
+            program: chain.into(),
+            filter: filter.clone(),
+        });
+        s.assert_program_lives(chain);
+        s.kernel.finish();
+        s.assert_program_goes(chain);
+        s.surroundings.remove_interface();
+        s.execute(&replace(second.program, first.pinned()));
+    });
+}
+
+#[test]
+fn loads_out_of_instructions_and_maps_are_answered_alike() {
+    in_both_worlds(|s| {
+        let part = s.load_part("xdp_pass.bpf.o", "xdp_pass", "fs/part");
+        let other = s.load_part("tc_count.bpf.o", "tc_count", "fs/other");
+        let good = || chain_of(Family::Xdp, &[&part]);
+        let with = |change: &dyn Fn(&mut LoadProgram)| {
+            let mut load = good();
+            change(&mut load);
+            load
+        };
+        s.load_program(good());
+        s.load_program(with(&|load| load.kernel_name = "a name too long".repeat(2)));
+        s.load_program(with(&|load| load.instructions.0.truncate(12)));
+        s.load_program(with(&|load| load.instructions.0.clear()));
+        s.load_program(with(&|load| load.license = "G\0".to_owned()));
+        s.load_program(with(&|load| load.programs[0].path = other.path.clone()));
+        s.load_program(with(&|load| load.programs[0].path = path("/missing")));
+        s.load_program(with(&|load| {
+            load.maps.push(InstructionMap {
+                instruction: 0,
+                map: MapPlace::InUse(MapId(u32::MAX)),
+            });
+        }));
+        let hold = |path: &AbsolutePath| {
+            KernelAction::HoldProgram(PinnedProgram {
+                program: part.program,
+                path: path.clone(),
+            })
+        };
+        for pin in ["fs/part", "fs/other", "fs/missing", "file"] {
+            let path = s.at(pin);
+            s.execute(&hold(&path));
+        }
+        let counter = MakeMap {
+            name: "a counter".to_owned(),
+            kernel_name: "counter".to_owned(),
+            map_type: 6,
+            key_size: 4,
+            value_size: 16,
+            max_entries: 1,
+        };
+        let made = s.execute(&KernelAction::MakeMap(counter.clone())).unwrap();
+        s.pin_map(made.maps[0].id, "fs/counter");
+        let broken = MakeMap {
+            max_entries: 0,
+            ..counter.clone()
+        };
+        s.execute(&KernelAction::MakeMap(broken));
+        let plain = MakeMap {
+            map_type: 2,
+            ..counter
+        };
+        let made = s.execute(&KernelAction::MakeMap(plain)).unwrap();
+        s.pin_map(made.maps[0].id, "fs/plain");
+        for names in ["fs/counter", "fs/plain", "fs/part", "fs/missing"] {
+            s.ask_counter(names);
+        }
+    });
+}
+
+/// The load of a program as an extension for a slot.
+fn extension_of(part: &Part, dispatcher: ProgramId, function: &str) -> LoadProgram {
+    let map = |name: &str| part.maps.iter().find(|map| map.name == name).unwrap().id;
+    let references = part.kept.references.iter();
+    let maps = references.map(|reference| InstructionMap {
+        instruction: reference.instruction,
+        map: MapPlace::InUse(map(&reference.map)),
+    });
+    LoadProgram {
+        kernel_type: KernelProgramType::EXTENSION,
+        attach_type: 0,
+        instructions: part.kept.instructions.clone(),
+        maps: maps.collect(),
+        types: Some(ProgramTypes {
+            btf: None,
+            functions: part.kept.functions.clone(),
+        }),
+        replaces: Some(ReplacedFunction {
+            program: dispatcher.into(),
+            function: function.to_owned(),
+        }),
+        ..chain_of(Family::Xdp, &[part])
+    }
+}
+
+#[test]
+fn dispatchers_are_loaded_and_extended_alike_or_refused_by_a_lockdown() {
+    bpfman_testing::requires!(bpfman_testing::kernel_knows("BPF_TCX_INGRESS"));
+    let locks_down = |world: &World, real: &[(String, Answer)]| {
+        if real
+            .iter()
+            .any(|(_, answer)| *answer == Answer::Refused(KernelErrorKind::Permission))
+        {
+            world.lock_down();
+        }
+    };
+    let answers = in_both_worlds_after(
+        |s| {
+            let part = s.load_part("xdp_pass.bpf.o", "xdp_pass", "fs/part");
+            let slot = Slot {
+                proceed_on: 4,
+                priority: 50,
+                flags: 0,
+            };
+            let config = DispatcherConfig::new(Family::Xdp, vec![slot]).unwrap();
+            let load = |family, config: Vec<u8>| {
+                KernelAction::LoadDispatcher(LoadDispatcher {
+                    name: "a dispatcher".to_owned(),
+                    family,
+                    config: Base64Bytes(config),
+                    frags: false,
+                })
+            };
+            s.execute(&load(Family::Xdp, vec![0; 3]));
+            let loaded = s.execute(&load(Family::Xdp, config.encode())).unwrap();
+            let dispatcher = loaded.programs[0].identity.id;
+            let interface = s.interface();
+            s.create(part.program, &xdp(&interface, XdpMode::Generic));
+            s.pin_link(0, "fs/link");
+            s.update(0, "fs/link", part.program, known(dispatcher));
+            s.ask_program(0);
+            let extension = |function: &str| extension_of(&part, dispatcher, function);
+            s.load_program(extension("prog10"));
+            let Some(extension) = s.load_program(extension("prog0")) else {
+                return;
+            };
+            let at = |function: &str| AttachTarget::Slot {
+                dispatcher: dispatcher.into(),
+                function: function.to_owned(),
+            };
+            s.create(extension, &at("prog0"));
+            s.create(extension, &at("prog10"));
+            s.create(part.program, &at("prog1"));
+            s.release(1);
+            s.assert_link_goes(1);
+        },
+        locks_down,
+    );
+    assert!(answers.contains(&Answer::Filter(Some(1))), "{answers:?}");
 }

@@ -11,6 +11,7 @@ use std::process::Output;
 
 use common::World;
 use common::id;
+use common::net::Net;
 use common::object;
 use common::run;
 use common::stderr;
@@ -19,6 +20,7 @@ use common::steps;
 both_ways!(
     a_load_that_fills_the_disk_at_any_step_leaves_nothing,
     an_unload_on_a_full_disk_is_whole_or_undone,
+    a_chain_that_cannot_be_recorded_is_swapped_back,
 );
 
 const PAGE: u64 = 4096;
@@ -123,4 +125,32 @@ fn an_unload_on_a_full_disk_is_whole_or_undone(world: &World) {
     assert!(record.iter().any(unpins), "{record:?}");
     assert_eq!(world.ids(&[]).len(), 1);
     assert!(!world.runtime().join(format!("fs/prog_{number}")).exists());
+}
+
+fn a_chain_that_cannot_be_recorded_is_swapped_back(world: &World) {
+    small_disk(world);
+    let net = Net::new();
+    let programs = "xdp:xdp_10,xdp:xdp_11,xdp:xdp_12";
+    let loaded = world.load("chain.bpf.o", programs, &[]);
+    let numbers: Vec<String> = loaded
+        .iter()
+        .map(|program| id(program).to_string())
+        .collect();
+    let words = |number: &str| {
+        let words = [
+            "attach", "xdp", number, "veth0", "-p", "50", "-n", &net.near,
+        ];
+        words.map(str::to_owned)
+    };
+    for number in &numbers[..2] {
+        let words = words(number);
+        world.ok(&words.each_ref().map(String::as_str));
+    }
+    let joining = words(&numbers[2]);
+    let failures = with_ever_more_space(world, &joining.each_ref().map(String::as_str));
+    let swaps = |step: &String| step.starts_with("kernel  swap program");
+    let record = before(&failures, "store   record");
+    assert!(record.iter().any(swaps), "{record:?}");
+    let list = world.json(&["dispatcher", "list"]);
+    assert_eq!(list["dispatchers"][0]["member_count"], 3);
 }

@@ -24,7 +24,10 @@ const PERF_LINKS: &str = "BPF_LINK_TYPE_PERF_EVENT";
 both_ways!(
     a_tracepoint_is_attached_listed_and_detached,
     a_program_of_another_kind_is_refused,
-    a_second_xdp_program_is_refused_and_the_first_runs_on,
+    a_program_alone_is_attached_itself_and_pinned_by_its_attach_point,
+    a_second_xdp_program_makes_a_chain_and_the_first_keeps_its_link,
+    a_link_gets_another_place_and_stays_the_same,
+    an_attach_point_is_listed_shown_and_cleared,
     an_unknown_interface_is_refused_with_names_that_exist,
     a_link_whose_pin_was_removed_is_detached,
     unloading_a_program_detaches_its_links,
@@ -81,7 +84,7 @@ fn a_tracepoint_is_attached_listed_and_detached(world: &World) {
     assert_eq!(keys(&link["record"]), record.into());
     assert_eq!(
         keys(&link["status"]),
-        ["kernel", "kernel_seen", "pin_present"].into()
+        ["kernel", "kernel_seen", "pin_present", "stats"].into()
     );
     assert_eq!(keys(&link["record"]["details"]), ["group", "name"].into());
     assert_eq!(link["record"]["metadata"]["a"], "b");
@@ -163,21 +166,300 @@ fn a_program_of_another_kind_is_refused(world: &World) {
     world.refused(&fentry, 2, &["is a socket_filter program", "has no link"]);
 }
 
-fn a_second_xdp_program_is_refused_and_the_first_runs_on(world: &World) {
+/// The words that name an attach point of a private network.
+fn point(world: &World, hook: &str) -> [String; 3] {
+    let list = world.json(&["dispatcher", "list", "--type", hook]);
+    let key = &list["dispatchers"][0]["key"];
+    [
+        hook.to_owned(),
+        key["nsid"].to_string(),
+        key["ifindex"].to_string(),
+    ]
+}
+
+fn get_dispatcher(world: &World, hook: &str) -> Value {
+    let [hook, nsid, ifindex] = point(world, hook);
+    world.json(&["dispatcher", "get", &hook, &nsid, &ifindex])
+}
+
+fn a_program_alone_is_attached_itself_and_pinned_by_its_attach_point(world: &World) {
+    let net = Net::new();
+    let xdp = load(world, "traffic.bpf.o", "xdp:xdp_1");
+    let tc = load(world, "traffic.bpf.o", "tc:tc_3");
+    let near = net.near.as_str();
+    let links = [
+        attach(world, &["xdp", &xdp, "veth0", "-p", "1", "-n", near]),
+        attach(
+            world,
+            &["tc", &tc, "veth0", "ingress", "-p", "1", "-n", near],
+        ),
+    ];
+    for (link, hook) in links.iter().zip(["xdp", "tc-ingress"]) {
+        let [_, nsid, ifindex] = point(world, hook);
+        let details = &link["record"]["details"];
+        assert_eq!(details["dispatcher_id"], Value::Null);
+        assert_eq!(details["revision"], Value::Null);
+        assert_eq!(details["position"], 0);
+        let dispatcher = get_dispatcher(world, hook);
+        assert_eq!(dispatcher["engine"], "direct");
+        assert_eq!(dispatcher["standing"], "runs");
+        assert_eq!(
+            dispatcher["runtime"]["program_id"],
+            link["record"]["program_id"]
+        );
+        if link["record"]["kernel_link_id"].is_null() {
+            assert_eq!(hook, "tc-ingress", "only TC has filters");
+            continue;
+        }
+        let pin = format!("fs/{hook}/dispatcher_{nsid}_{ifindex}_link");
+        let pin = world.runtime().join(pin);
+        assert_eq!(link["record"]["pin_path"], pin.to_str().unwrap());
+        assert!(pin.exists());
+        let seen = bpftool(&["link", "show", "id", &kernel_id(link).to_string()]).unwrap();
+        assert_eq!(seen["prog_id"], link["record"]["program_id"]);
+    }
+}
+
+fn a_second_xdp_program_makes_a_chain_and_the_first_keeps_its_link(world: &World) {
     let net = Net::new();
     let first = load(world, "traffic.bpf.o", "xdp:xdp_1");
     let second = load(world, "traffic.bpf.o", "xdp:xdp_2");
-    let link = attach(world, &["xdp", &first, "veth0", "-p", "1", "-n", &net.near]);
-    let again = [
-        "attach", "xdp", &second, "veth0", "-p", "1", "-n", &net.near,
-    ];
-    let words = [format!(
-        "already has program {first} (link {})",
-        link_id(&link)
-    )];
-    world.refused(&again, 1, &[&words[0], "bpfman detach"]);
-    let seen = bpftool(&["link", "show", "id", &kernel_id(&link).to_string()]).unwrap();
+    let on = |program: &str, priority: &str| {
+        let place = ["veth0", "-p", priority, "-n", &net.near];
+        attach(world, &[&["xdp", program], &place[..]].concat())
+    };
+    let alone = on(&first, "5");
+    let joined = on(&second, "1");
+    assert_eq!(kernel_id(&alone), kernel_id(&joined));
+    let seen = bpftool(&["link", "show", "id", &kernel_id(&alone).to_string()]).unwrap();
+    let chain = seen["prog_id"].clone();
+    assert_ne!(chain.to_string(), first);
+    let before = world.json(&["link", "get", &link_id(&alone)]);
+    for (link, position) in [(&before, 1), (&joined, 0)] {
+        let details = &link["record"]["details"];
+        assert_eq!(details["position"], position);
+        assert_eq!(details["dispatcher_id"], chain);
+        assert_eq!(details["revision"], 2);
+    }
+    assert_eq!(
+        world.json(&["link", "list"])["links"],
+        serde_json::json!([before["record"], joined["record"]])
+    );
+    let listed = world.ok(&["list"]);
+    assert!(listed.contains("1 (2/2)\n") && listed.contains("2 (1/2)\n"));
+    let text = world.ok(&["link", "get", &link_id(&alone)]);
+    assert!(
+        text.contains(&format!("chain of 2, program {chain}, revision 2")),
+        "{text}"
+    );
+    world.ok(&["detach", &link_id(&joined)]);
+    let seen = bpftool(&["link", "show", "id", &kernel_id(&alone).to_string()]).unwrap();
     assert_eq!(seen["prog_id"].to_string(), first);
+    assert_gone("prog", chain.as_u64().unwrap());
+}
+
+fn a_link_gets_another_place_and_stays_the_same(world: &World) {
+    let net = Net::new();
+    let first = load(world, "traffic.bpf.o", "xdp:xdp_1");
+    let second = load(world, "traffic.bpf.o", "xdp:xdp_2");
+    let on = |program: &str, priority: &str| {
+        let place = ["veth0", "-p", priority, "-n", &net.near, "-m", "a=b"];
+        attach(world, &[&["xdp", program], &place[..]].concat())
+    };
+    let (link, _) = (on(&first, "5"), on(&second, "7"));
+    let id = link_id(&link);
+    let before = world.places();
+    let update = ["link", "update", &id, "-p", "9", "--proceed-on", "pass,tx"];
+    let plan = world.ok(&[&update[..], &["--dry-run"]].concat());
+    assert!(plan.contains("record attach point xdp/"), "{plan}");
+    assert_eq!(before, world.places(), "a dry run changed something");
+    let updated = world.json(&update);
+    assert_eq!(updated, world.json(&["link", "get", &id]));
+    let details = &updated["record"]["details"];
+    assert_eq!(details["priority"], 9);
+    assert_eq!(details["proceed_on"], serde_json::json!([2, 3]));
+    assert_eq!(details["position"], 1);
+    assert_eq!(details["revision"], 3);
+    for key in [
+        "id",
+        "program_id",
+        "kernel_link_id",
+        "created_at",
+        "metadata",
+    ] {
+        assert_eq!(updated["record"][key], link["record"][key], "{key}");
+    }
+    let text = world.ok(&["link", "update", &id, "-p", "1"]);
+    assert!(
+        text.contains("priority 1\n") && text.contains("pass,tx\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_update_that_makes_no_sense_is_refused() {
+    let world = World::new(Via::InProcess);
+    let net = Net::new();
+    let xdp = load(&world, "traffic.bpf.o", "xdp:xdp_1");
+    let link = attach(&world, &["xdp", &xdp, "veth0", "-p", "5", "-n", &net.near]);
+    let id = link_id(&link);
+    let update = |more: &[&str], code: i32, words: &[&str]| {
+        world.refused(&[&["link", "update"], more].concat(), code, words);
+    };
+    update(
+        &[&id, "--proceed-on", "pass,pipe"],
+        2,
+        &["no verdict is called `pipe`", "aborted, drop"],
+    );
+    update(&["98", "-p", "1"], 3, &["link 98 does not exist"]);
+    update(
+        &["98", "--proceed-on", "pass"],
+        3,
+        &["link 98 does not exist"],
+    );
+    let nothing = world.bpfman(&["link", "update", &id]);
+    assert_eq!(nothing.status.code(), Some(2));
+    assert!(stderr(&nothing).contains("--priority"));
+    let tcx = load(&world, "traffic.bpf.o", "tcx:tcx_4");
+    let place = ["veth0", "ingress", "-p", "1", "-n", &net.near];
+    let words = [&["attach", "tcx", &tcx], &place[..]].concat();
+    let output = world.bpfman(&words);
+    if !output.status.success() {
+        return bpfman_testing::skip(&stderr(&output));
+    }
+    for change in [["-p", "1"], ["--proceed-on", "ok"]] {
+        update(
+            &[&["2"], &change[..]].concat(),
+            2,
+            &["link 2 is a tcx link", "bpfman detach 2"],
+        );
+    }
+}
+
+#[test]
+fn an_update_of_a_link_whose_interface_is_gone_is_refused() {
+    let world = World::new(Via::InProcess);
+    let net = Net::new();
+    let xdp = load(&world, "traffic.bpf.o", "xdp:xdp_1");
+    let link = attach(&world, &["xdp", &xdp, "veth0", "-p", "5", "-n", &net.near]);
+    net.delete_interface();
+    let update = ["link", "update", &link_id(&link), "-p", "1"];
+    world.refused(&update, 1, &["is not attached any more", "bpfman detach 1"]);
+    let listed = world.json(&["dispatcher"]);
+    assert_eq!(listed["dispatchers"][0]["standing"], "dead");
+    let text = world.ok(&["dispatcher"]);
+    assert!(text.contains("1 (dead)"), "{text}");
+    let [hook, nsid, ifindex] = point(&world, "xdp");
+    world.ok(&["dispatcher", "delete", &hook, &nsid, &ifindex]);
+    assert_gone("link", kernel_id(&link));
+}
+
+#[test]
+fn runs_through_a_link_are_shown_where_they_are_counted() {
+    let world = World::new(Via::InProcess);
+    let net = Net::new();
+    let near = net.near.as_str();
+    let stats =
+        |link: &Value| world.json(&["link", "get", &link_id(link)])["status"]["stats"].clone();
+    let table = [
+        ("xdp:xdp_1", &["xdp", "veth0"][..]),
+        ("tc:tc_3", &["tc", "veth0", "ingress"]),
+    ];
+    for (program, place) in table {
+        let id = load(&world, "traffic.bpf.o", program);
+        let words = [&place[..1], &[&id], &place[1..], &["-p", "1", "-n", near]].concat();
+        let link = attach(&world, &[&words[..], &["--stats"]].concat());
+        let before = stats(&link)["run_count"].as_u64().unwrap();
+        net.send_in(3);
+        let after = stats(&link);
+        // Whatever else comes by is counted too.
+        assert!(
+            after["run_count"].as_u64().unwrap() >= before + 3,
+            "{after}"
+        );
+        assert!(after["runtime"].as_u64().unwrap() > 0, "{after}");
+        let text = world.ok(&["link", "get", &link_id(&link)]);
+        assert!(
+            text.contains("Runs:") && text.contains(" ns in all"),
+            "{text}"
+        );
+        let other = load(&world, "traffic.bpf.o", program);
+        let words = [
+            &place[..1],
+            &[&other],
+            &place[1..],
+            &["-p", "2", "-n", near],
+        ]
+        .concat();
+        let other = attach(&world, &words);
+        assert_eq!(stats(&other), Value::Null);
+        let text = world.ok(&["link", "get", &link_id(&other)]);
+        assert!(!text.contains("Runs:"), "{text}");
+    }
+}
+
+fn an_attach_point_is_listed_shown_and_cleared(world: &World) {
+    let net = Net::new();
+    let near = net.near.as_str();
+    let xdp = load(world, "traffic.bpf.o", "xdp:xdp_1");
+    let tc = load(world, "traffic.bpf.o", "tc:tc_3");
+    attach(world, &["xdp", &xdp, "veth0", "-p", "1", "-n", near]);
+    attach(world, &["xdp", &xdp, "veth0", "-p", "2", "-n", near]);
+    attach(
+        world,
+        &["tc", &tc, "veth0", "egress", "-p", "3", "-n", near],
+    );
+    let count = |filters: &[&str]| {
+        let words = [&["dispatcher"], filters].concat();
+        world.json(&words)["dispatchers"].as_array().unwrap().len()
+    };
+    let [hook, nsid, ifindex] = point(world, "xdp");
+    assert_eq!(count(&[]), 2);
+    assert_eq!(count(&["--type", "tc-egress"]), 1);
+    assert_eq!(count(&["--type", "tc-ingress"]), 0);
+    assert_eq!(count(&["--nsid", &nsid, "--ifindex", &ifindex]), 2);
+    assert_eq!(count(&["--nsid", "1"]), 0);
+    assert_eq!(count(&["--ifindex", "99999"]), 0);
+    let shown = get_dispatcher(world, "xdp");
+    assert_eq!(shown["engine"], "chain");
+    assert_eq!(shown["members"][1]["priority"], 2);
+    let before = world.places();
+    let delete = ["dispatcher", "delete", &hook, &nsid, &ifindex];
+    let plan = world.ok(&[&delete[..], &["--dry-run"]].concat());
+    assert!(plan.contains("delete attach point xdp/"), "{plan}");
+    assert_eq!(before, world.places(), "a dry run changed something");
+    world.ok(&delete);
+    assert_gone("prog", shown["runtime"]["program_id"].as_u64().unwrap());
+    assert_eq!(world.ok(&["link", "list", "-q"]), "3\n");
+    for verb in ["get", "delete"] {
+        let again = ["dispatcher", verb, &hook, &nsid, &ifindex];
+        world.refused(&again, 3, &["nothing of bpfman is attached at xdp/"]);
+    }
+}
+
+#[test]
+fn nothing_is_shown_or_made_where_nothing_ever_was() {
+    let world = World::new(Via::InProcess);
+    assert_eq!(
+        world.json(&["dispatcher"]),
+        serde_json::json!({"dispatchers": []})
+    );
+    for verb in ["get", "delete"] {
+        world.refused(
+            &["dispatcher", verb, "tc-ingress", "1", "2"],
+            3,
+            &["nothing of bpfman is attached at tc-ingress/1/2"],
+        );
+    }
+    world.refused(
+        &["link", "update", "1", "-p", "1"],
+        3,
+        &["link 1 does not exist"],
+    );
+    let unknown = world.bpfman(&["dispatcher", "get", "tcx-ingress", "1", "2"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(stderr(&unknown).contains("tc-ingress"));
+    assert!(!world.runtime().exists());
 }
 
 #[test]
@@ -203,7 +485,15 @@ fn an_xdp_program_of_somebody_else_is_named_and_left_alone() {
     let attach = [
         "attach", "xdp", &program, "veth0", "-p", "1", "-n", &net.near,
     ];
-    world.refused(&attach, 1, &["already has program", "not ours"]);
+    world.refused(
+        &attach,
+        1,
+        &[
+            "already has program",
+            "which bpfman did not attach",
+            "bpftool net",
+        ],
+    );
 }
 
 #[test]
@@ -311,7 +601,7 @@ fn a_link_whose_pin_was_removed_is_detached(world: &World) {
     let status = &world.json(&["link", "get", &link_id(&link)])["status"];
     assert_eq!(
         *status,
-        serde_json::json!({"kernel": null, "kernel_seen": false, "pin_present": false})
+        serde_json::json!({"kernel": null, "kernel_seen": false, "pin_present": false, "stats": null})
     );
     world.ok(&["detach", &link_id(&link)]);
     assert_eq!(

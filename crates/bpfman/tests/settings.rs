@@ -10,6 +10,7 @@ use std::process::Output;
 use common::Via;
 use common::World;
 use common::helper;
+use common::net::Net;
 use common::object;
 use common::stderr;
 use common::steps;
@@ -172,6 +173,98 @@ fn sections_of_other_features_are_let_pass() {
     assert!(output.stderr.is_empty(), "{}", stderr(&output));
 }
 
+/// Loads a program; the engine that its record names.
+fn engine(world: &World, more: &[&str]) -> String {
+    let path = object("traffic.bpf.o");
+    let load = ["program", "load", &path, "--programs", "xdp:xdp_1"];
+    let loaded = world.json(&[&load[..], more].concat());
+    let engine = &loaded["programs"][0]["record"]["load"]["engine"];
+    engine.as_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_engine_is_that_of_the_configuration_unless_another_is_named() {
+    let world = World::new(Via::InProcess);
+    assert_eq!(engine(&world, &[]), "auto");
+    let config = write(&world, "[dispatcher]\nengine = \"extension\"\n");
+    let flag = ["--config", &config, "--engine", "auto"];
+    assert_eq!(engine(&world, &flag), "auto");
+    // A plan tells the engine also where the kernel refuses its programs.
+    let path = object("traffic.bpf.o");
+    let load = ["program", "load", &path, "--programs", "xdp:xdp_1"];
+    let plan = |more: &[&str]| world.ok(&[&load[..], &["--dry-run"], more].concat());
+    let extension = plan(&["--engine", "extension"]);
+    assert_ne!(extension, plan(&[]));
+    assert_eq!(extension, plan(&["--config", &config]));
+    write(&world, "[dispatcher]\nengine = \"auto\"\n");
+    assert_eq!(plan(&["--config", &config]), plan(&[]));
+    let flag = ["--config", &config, "--engine", "extension"];
+    assert_eq!(plan(&flag), extension);
+}
+
+#[test]
+fn an_engine_means_nothing_to_a_program_that_shares_no_interface() {
+    let world = World::new(Via::InProcess);
+    let path = object("maps.bpf.o");
+    let loaded = world.json(&["load", &path, "--program", "first", "--engine", "extension"]);
+    let program = &loaded["programs"][0];
+    assert_eq!(program["status"]["kernel"]["program_type"], "tracepoint");
+}
+
+#[test]
+fn an_engine_that_does_not_exist_is_refused() {
+    let world = World::new(Via::InProcess);
+    let path = object("xdp_pass.bpf.o");
+    let load = ["load", &path, "--program", "xdp_pass", "--engine", "fast"];
+    let output = world.bpfman(&load);
+    assert_eq!(output.status.code(), Some(2));
+    let message = stderr(&output);
+    assert!(
+        message.contains("no engine is called `fast`; there are: auto, extension"),
+        "{message}"
+    );
+    assert!(!world.runtime().exists());
+}
+
+#[test]
+fn a_kernel_in_lockdown_refuses_the_extension_engine_and_nothing_is_left() {
+    let world = World::new(Via::InProcess);
+    // So that its places are there to be compared.
+    engine(&world, &[]);
+    if bpfman_testing::no_lockdown().is_ok() {
+        return bpfman_testing::skip("this kernel is not locked down");
+    }
+    let path = object("traffic.bpf.o");
+    for program in ["xdp:xdp_1", "tc:tc_3"] {
+        let load = ["program", "load", &path, "--programs", program];
+        let load = [&load[..], &["--engine", "extension"]].concat();
+        world.refused(&load, 4, &["not permitted", "locked down", "hint: "]);
+    }
+}
+
+#[test]
+fn the_mode_of_xdp_is_that_of_the_configuration_unless_another_is_named() {
+    let world = World::new(Via::InProcess);
+    let net = Net::new();
+    let path = object("traffic.bpf.o");
+    let load = ["program", "load", &path, "--programs", "xdp:xdp_1"];
+    let program = common::id(&world.json(&load)["programs"][0]).to_string();
+    let config = write(&world, "[dispatcher]\nxdp_mode = \"generic\"\n");
+    let mode = |more: &[&str]| {
+        let place = ["veth0", "-p", "1", "-n", &net.near];
+        let words = [&["link", "attach", "xdp", &program], &place[..], more].concat();
+        let link = world.json(&words);
+        world.ok(&["detach", &link["record"]["id"].to_string()]);
+        link["record"]["details"]["mode"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(mode(&[]), "auto");
+    assert_eq!(mode(&["--config", &config]), "generic");
+    assert_eq!(mode(&["--config", &config, "--mode", "auto"]), "auto");
+}
+
 #[test]
 fn what_makes_no_sense_is_refused_by_name() {
     let world = World::new(Via::InProcess);
@@ -181,6 +274,16 @@ fn what_makes_no_sense_is_refused_by_name() {
         ("[limits]\nobject_bytes = \"many\"\n", "invalid type"),
         ("[limits]\nobject_bytes = -1\n", "invalid value"),
         ("[limits\n", "unclosed table"),
+        ("[dispatcher]\nengines = \"auto\"\n", "`engines`"),
+        (
+            "[dispatcher]\nengine = \"fast\"\n",
+            "line 2, `engine = \"fast\"`: unknown variant `fast`, expected `auto` or `extension`",
+        ),
+        (
+            "[dispatcher]\n\nxdp_mode = \"hw\"\n",
+            "line 3, `xdp_mode = \"hw\"`: unknown variant `hw`, expected one of `auto`, `native`",
+        ),
+        ("[dispatcher]\nengine = 1\n", "line 2, `engine = 1`"),
     ];
     for (text, word) in table {
         let config = write(&world, text);

@@ -8,6 +8,7 @@ use common::World;
 use common::bpftool;
 use common::id;
 use common::map_id;
+use common::net::Net;
 use common::object;
 use serde_json::Value;
 
@@ -154,7 +155,7 @@ fn instructions_are_kept_with_their_maps_by_name(world: &World) {
         let kept: Value =
             serde_json::from_slice(&std::fs::read(directory.join("instructions.json")).unwrap())
                 .unwrap();
-        assert_eq!(kept["version"], 1);
+        assert_eq!(kept["version"], 2);
         assert_eq!(kept["program"], program["record"]["load"]["program_name"]);
         let references = kept["references"].as_array().unwrap();
         let names: Vec<&str> = references
@@ -192,7 +193,7 @@ fn json_has_every_key_of_the_contract() {
         ),
         (
             "/record/load",
-            "object_path source_path program_name program_type global_data image_source attach_func map_owner_id",
+            "object_path source_path program_name program_type global_data image_source attach_func map_owner_id engine",
         ),
         ("/record/handles", "pin_path map_pin_path map_owner_id"),
         ("/record/meta", "name owner description metadata"),
@@ -218,7 +219,8 @@ fn json_has_every_key_of_the_contract() {
         );
     }
     let rows = world.json(&["list"]);
-    let expected = words("program_id managed application type function_name links record kernel");
+    let expected =
+        words("program_id managed application type function_name links places record kernel");
     assert_eq!(keys(&rows["programs"][0]), expected);
     assert_eq!(rows["programs"][0]["application"], "app");
     let seen = bpftool(&["prog", "show", "id", &id(&program).to_string()]).unwrap();
@@ -231,6 +233,175 @@ fn json_has_every_key_of_the_contract() {
         ("btf_id", "btf_id"),
     ] {
         assert_eq!(kernel[ours], seen[theirs], "{ours}");
+    }
+}
+
+/// Loads three programs and attaches them to one XDP hook; their ids.
+fn chain(world: &World, net: &Net) -> Vec<String> {
+    let programs = world.load("traffic.bpf.o", "xdp:xdp_1,xdp:xdp_2", &[]);
+    let ids: Vec<String> = programs
+        .iter()
+        .map(|program| id(program).to_string())
+        .collect();
+    for (program, more) in [
+        (&ids[0], &["-m", "a=b"][..]),
+        (&ids[1], &["--proceed-on", "drop"]),
+        (&ids[0], &["--stats"]),
+    ] {
+        let place = ["veth0", "-p", "50", "-n", &net.near];
+        world.ok(&[&["link", "attach", "xdp", program], &place[..], more].concat());
+    }
+    ids
+}
+
+const LINK_SHAPE: [(&str, &str); 3] = [
+    ("", "record status"),
+    (
+        "/record",
+        "id program_id kernel_link_id kind pin_path details created_at metadata",
+    ),
+    ("/status", "kernel kernel_seen pin_present stats"),
+];
+
+fn assert_shape(value: &Value, table: &[(&str, &str)]) {
+    for (pointer, expected) in table {
+        let part = value.pointer(pointer).unwrap();
+        assert_eq!(keys(part), words(expected), "{pointer}");
+    }
+}
+
+#[test]
+fn dispatchers_and_their_links_have_every_key_of_the_contract() {
+    let world = World::new(Via::InProcess);
+    let net = Net::new();
+    chain(&world, &net);
+    let runtime = "program_id kernel_link_id filter_priority filter_handle netns_path";
+    let list = world.json(&["dispatcher", "list"]);
+    assert_shape(
+        &list,
+        &[
+            ("", "dispatchers"),
+            (
+                "/dispatchers/0",
+                "key revision engine standing runtime member_count",
+            ),
+            ("/dispatchers/0/key", "type nsid ifindex"),
+            ("/dispatchers/0/runtime", runtime),
+        ],
+    );
+    let key = &list["dispatchers"][0]["key"];
+    let (nsid, ifindex) = (key["nsid"].to_string(), key["ifindex"].to_string());
+    let got = world.json(&["dispatcher", "get", "xdp", &nsid, &ifindex]);
+    assert_shape(
+        &got,
+        &[
+            ("", "key revision engine standing runtime members"),
+            ("/runtime", runtime),
+            (
+                "/members/0",
+                "program_id program_name prog_pin_path link_id kernel_link_id link_pin_path position \
+                 priority proceed_on ifname metadata",
+            ),
+        ],
+    );
+    assert_eq!(got["runtime"], list["dispatchers"][0]["runtime"]);
+    assert_eq!(got["revision"], 3);
+    // New before existing, then by name.
+    let links: Vec<&Value> = (0..3).map(|at| &got["members"][at]["link_id"]).collect();
+    assert_eq!(links, [3, 1, 2]);
+    assert_eq!(got["members"][0]["proceed_on"], 0x8000_0004_u32);
+    assert_eq!(got["members"][0]["metadata"], Value::Null);
+    assert_eq!(got["members"][1]["metadata"]["a"], "b");
+    assert_eq!(got["members"][2]["proceed_on"], 0b10);
+    let updated = world.json(&["link", "update", "3", "-p", "60"]);
+    assert_shape(&updated, &LINK_SHAPE);
+    assert_shape(
+        &updated,
+        &[
+            (
+                "/record/details",
+                "interface ifindex netns nsid priority proceed_on mode counter position dispatcher_id revision",
+            ),
+            ("/status/stats", "run_count runtime"),
+        ],
+    );
+}
+
+#[test]
+fn a_replacement_is_printed_as_get_prints_it() {
+    let world = World::new(Via::InProcess);
+    let net = Net::new();
+    let programs = chain(&world, &net);
+    let path = object("traffic.bpf.o");
+    let new = world.json(&["program", "replace", &programs[0], &path]);
+    assert_shape(
+        &new,
+        &[("", "record status"), ("/status/links/0", LINK_SHAPE[0].1)],
+    );
+    assert_eq!(new, world.json(&["get", &id(&new).to_string()]));
+    assert_eq!(new["status"]["links"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn places_of_links_that_run_together_are_listed() {
+    let world = World::new(Via::InProcess);
+    let net = Net::new();
+    let programs = chain(&world, &net);
+    let rows = world.json(&["list"]);
+    assert_eq!(rows["programs"][0]["links"], serde_json::json!([1, 3]));
+    assert_eq!(
+        rows["programs"][0]["places"],
+        serde_json::json!([
+            {"link_id": 1, "position": 1, "of": 3},
+            {"link_id": 3, "position": 0, "of": 3},
+        ])
+    );
+    let line = world.ok(&["list"]);
+    let line = line.lines().find(|line| line.starts_with(&programs[0]));
+    let line = line.unwrap();
+    assert!(line.ends_with("1 (2/3), 3 (1/3)"), "{line}");
+    world.ok(&["detach", "2", "3"]);
+    assert_eq!(
+        world.json(&["list"])["programs"][0]["places"],
+        serde_json::json!([])
+    );
+}
+
+#[test]
+fn tables_of_dispatchers_fit_a_terminal() {
+    const COLUMNS: usize = 80;
+    let world = World::new(Via::InProcess);
+    let net = Net::new();
+    chain(&world, &net);
+    let list = world.ok(&["dispatcher"]);
+    let mut lines = list.lines();
+    assert_eq!(
+        lines.next().unwrap().split_whitespace().collect::<Vec<_>>(),
+        [
+            "TYPE",
+            "NSID",
+            "IFINDEX",
+            "INTERFACE",
+            "ENGINE",
+            "PROGRAM",
+            "MEMBERS"
+        ]
+    );
+    let row: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
+    let shown = world.ok(&["dispatcher", "get", "xdp", row[1], row[2]]);
+    let table: Vec<&str> = shown
+        .lines()
+        .skip_while(|line| !line.is_empty())
+        .skip(1)
+        .collect();
+    assert_eq!(table.len(), 4, "{shown}");
+    assert!(table[0].starts_with("PLACE  LINK ID"), "{shown}");
+    assert!(
+        table[3].starts_with("3/3    2") && table[3].ends_with("drop"),
+        "{shown}"
+    );
+    for line in list.lines().chain(table) {
+        assert!(line.len() <= COLUMNS, "{line}");
     }
 }
 

@@ -20,6 +20,8 @@ both_ways!(
     tcx_programs_run_in_the_order_of_their_priorities,
     tc_runs_after_tcx_and_on_both_ways,
     a_dropping_program_ends_the_chain,
+    a_new_version_of_an_xdp_program_takes_over_maps_and_link,
+    a_new_version_of_a_tcx_program_keeps_its_place,
 );
 
 /// The programs of `traffic.bpf.c`, by name: their ids.
@@ -179,6 +181,106 @@ fn a_dropping_program_ends_the_chain(world: &World) {
     }
     net.send_in(2);
     assert_eq!(sequence(world, &programs[0]), 77);
+}
+
+/// Replaces a program by the same object; what is printed of the new version.
+fn replace(world: &World, program: &str) -> Value {
+    let path = common::object("traffic.bpf.o");
+    let new = world.json(&["program", "replace", program, &path]);
+    assert_ne!(id(&new).to_string(), program);
+    common::assert_gone("prog", program.parse().unwrap());
+    new
+}
+
+fn a_new_version_of_an_xdp_program_takes_over_maps_and_link(world: &World) {
+    let net = Net::new();
+    let path = common::object("traffic.bpf.o");
+    let pin = world.pin("mine");
+    let load = ["load", &path, "--program", "xdp_1", "--pin-path", &pin];
+    let loaded = world.json(&[&load[..], &["-m", "a=b"]].concat())["programs"][0].clone();
+    let old = id(&loaded).to_string();
+    let link = attach(world, &["xdp", &old, "veth0", "-p", "50", "-n", &net.near]);
+    net.send_in(3);
+    let runs_map = map(world, &old, "runs");
+    let new = replace(world, &old);
+    let number = id(&new).to_string();
+    net.send_in(2);
+    assert_eq!(runs(world, &number, 1), 5);
+    assert_eq!(map(world, &number, "runs"), runs_map);
+    assert_eq!(new["record"]["meta"], loaded["record"]["meta"]);
+    assert_eq!(new["record"]["handles"]["pin_path"], pin);
+    let shown = &new["status"]["links"][0];
+    for key in ["id", "kernel_link_id", "pin_path", "created_at", "details"] {
+        assert_eq!(shown["record"][key], link["record"][key], "{key}");
+    }
+    assert_eq!(shown["status"]["kernel"]["program_id"], id(&new));
+    world.ok(&["detach", &link_id(&link)]);
+    world.ok(&["unload", &number]);
+    assert!(world.ids(&[]).is_empty());
+}
+
+fn a_new_version_of_a_tcx_program_keeps_its_place(world: &World) {
+    bpfman_testing::requires!(kernel_knows(TCX));
+    let net = Net::new();
+    let programs = load(world, &["tcx_4", "tcx_5", "tcx_6"]);
+    for (program, priority) in programs.iter().zip(["30", "10", "20"]) {
+        let place = ["veth0", "ingress", "-p", priority, "-n", &net.near];
+        attach(world, &[&["tcx", program], &place[..]].concat());
+    }
+    let before = world.json(&["link", "get", "2"]);
+    let new = replace(world, &programs[1]);
+    let after = &new["status"]["links"][0];
+    for key in ["id", "kernel_link_id", "pin_path", "details"] {
+        assert_eq!(after["record"][key], before["record"][key], "{key}");
+    }
+    assert_eq!(after["record"]["details"]["position"], 0);
+    net.send_in(1);
+    // The new version counts in the old map, and has variables of its own.
+    assert_eq!(runs(world, &programs[0], 5), 1);
+    assert_eq!(sequence(world, &programs[0]), 64);
+    assert_eq!(sequence(world, &id(&new).to_string()), 5);
+}
+
+/// A new version that cannot take over: the old one runs on, and nothing of the new one is left.
+#[test]
+fn a_replacement_that_fails_changes_nothing() {
+    let world = World::new(Via::InProcess);
+    let net = Net::new();
+    let programs = load(&world, &["xdp_1"]);
+    attach(
+        &world,
+        &["xdp", &programs[0], "veth0", "-p", "1", "-n", &net.near],
+    );
+    let path = common::object("traffic.bpf.o");
+    let other = common::object("xdp_pass.bpf.o");
+    let replace = |program: &str, object: &str, code: i32, words: &[&str]| {
+        world.refused(&["program", "replace", program, object], code, words);
+    };
+    replace("999999999", &path, 3, &["program 999999999 does not exist"]);
+    replace(&programs[0], &other, 3, &["no program `xdp_1`", "xdp_pass"]);
+    replace(
+        &programs[0],
+        &common::object("not_elf.o"),
+        2,
+        &["open bytecode ELF"],
+    );
+    let probe = world.load("types.bpf.o", "tracepoint:t_tracepoint", &[]);
+    let probe = id(&probe[0]).to_string();
+    let output = world.bpfman(&["attach", "tracepoint", &probe, "sched/sched_switch"]);
+    assert!(output.status.success(), "{}", common::stderr(&output));
+    let types = common::object("types.bpf.o");
+    replace(
+        &probe,
+        &types,
+        1,
+        &[
+            "link 2 is of kind tracepoint",
+            "detach them first",
+            "bpfman detach 2",
+        ],
+    );
+    net.send_in(1);
+    assert_eq!(runs(&world, &programs[0], 1), 1);
 }
 
 #[test]

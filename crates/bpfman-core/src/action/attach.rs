@@ -7,6 +7,10 @@ use core::fmt;
 use serde::Deserialize;
 use serde::Serialize;
 
+use super::ProgramReference;
+use super::Results;
+use super::UnresolvedReference;
+use super::kernel::fill_in_program;
 use crate::types::AbsolutePath;
 use crate::types::Direction;
 use crate::types::IfIndex;
@@ -226,6 +230,23 @@ pub enum AttachTarget {
         /// `enum bpf_attach_type` of `linux/bpf.h`.
         attach_type: u32,
     },
+    /// A slot of a dispatcher that this plan holds: the program is an extension.
+    Slot {
+        /// The dispatcher.
+        dispatcher: ProgramReference,
+        /// The function that is replaced.
+        function: String,
+    },
+}
+
+impl AttachTarget {
+    /// Replaces its reference by what earlier steps answered.
+    pub(super) fn fill_in(&mut self, results: &Results) -> Result<(), UnresolvedReference> {
+        match self {
+            Self::Slot { dispatcher, .. } => fill_in_program(dispatcher, results),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl fmt::Display for InterfaceTarget {
@@ -304,6 +325,10 @@ impl fmt::Display for AttachTarget {
             Self::Iter { .. } => f.write_str("its iterator"),
             Self::StructOps { map, path } => write!(f, "struct_ops map {map} ({path})"),
             Self::Sockmap { map, .. } => write!(f, "map {map}"),
+            Self::Slot {
+                dispatcher,
+                function,
+            } => write!(f, "{function} of dispatcher {dispatcher}"),
         }
     }
 }

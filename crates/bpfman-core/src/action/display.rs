@@ -1,14 +1,21 @@
 //! The printed form: one line an action, `subsystem  what it does`.
 
+use alloc::format;
 use alloc::string::String;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::fmt;
 
 use super::Action;
+use super::CreateLink;
 use super::FileAction;
 use super::KernelAction;
+use super::LoadObject;
+use super::LoadProgram;
+use super::PinnedProgram;
 use super::Plan;
 use super::ProgramSource;
+use super::ProgramToLoad;
 use super::StoreAction;
 
 impl fmt::Display for Action {
@@ -24,24 +31,13 @@ impl fmt::Display for Action {
 impl fmt::Display for KernelAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::LoadObject(load) => {
-                let named =
-                    |p: &super::ProgramToLoad| alloc::format!("{} ({})", p.name, p.kernel_type);
-                let programs: Vec<String> = load.programs.iter().map(named).collect();
-                write!(
-                    f,
-                    "kernel  load {} from {}",
-                    programs.join(", "),
-                    load.object
-                )?;
-                for map in &load.reuse_maps {
-                    write!(f, ", map {} from {}", map.name, map.path)?;
-                }
-                match load.globals.len() {
-                    0 => Ok(()),
-                    count => write!(f, ", {count} global(s) set"),
-                }
+            Self::LoadObject(load) => load.fmt(f),
+            Self::LoadProgram(load) => load.fmt(f),
+            Self::LoadDispatcher(load) => write!(f, "kernel  load the {} dispatcher", load.family),
+            Self::HoldProgram(PinnedProgram { program, path }) => {
+                write!(f, "kernel  hold program {program} ({path})")
             }
+            Self::MakeMap(map) => write!(f, "kernel  make map {}", map.name),
             Self::Release => write!(f, "kernel  let go of what was loaded"),
             Self::PinProgram { program, path } => {
                 write!(f, "bpffs   pin program {program} at {path}")
@@ -54,20 +50,16 @@ impl fmt::Display for KernelAction {
             Self::WriteMapElement { map, path, .. } => {
                 write!(f, "kernel  write an element of map {map} ({path})")
             }
-            Self::FillStructOps(fill) => write!(
-                f,
-                "kernel  fill struct_ops map {} ({}) with {} program(s)",
-                fill.map,
-                fill.path,
-                fill.programs.len()
-            ),
-            Self::CreateLink(create) => {
+            Self::FillStructOps(fill) => {
+                let (map, path, count) = (fill.map, &fill.path, fill.programs.len());
                 write!(
                     f,
-                    "kernel  attach program {} to {}",
-                    create.program, create.target
+                    "kernel  fill struct_ops map {map} ({path}) with {count} program(s)"
                 )
             }
+            Self::CreateLink(CreateLink {
+                program, target, ..
+            }) => write!(f, "kernel  attach program {program} to {target}"),
             Self::ReleaseLink { link } => write!(f, "kernel  let go of link {link}"),
             Self::PinLink { link, path } => write!(f, "bpffs   pin link {link} at {path}"),
             Self::UnpinLink { link, path } => write!(f, "bpffs   unpin link {link} from {path}"),
@@ -76,6 +68,18 @@ impl fmt::Display for KernelAction {
                 link,
                 pin: Some(path),
             } => write!(f, "kernel  detach link {link} and unpin it from {path}"),
+            Self::UpdateLink {
+                link,
+                path,
+                from,
+                to,
+            } => write!(
+                f,
+                "kernel  swap program {from} of link {link} ({path}) for {to}"
+            ),
+            Self::ReplaceTcFilter { filter, from, to } => {
+                write!(f, "kernel  swap program {from} of {filter} for {to}")
+            }
             Self::MakeClsact { interface } => write!(f, "kernel  make clsact of {interface}"),
             Self::RemoveClsact { interface } => write!(f, "kernel  remove clsact of {interface}"),
             Self::AddTcFilter { program, filter } => {
@@ -90,6 +94,34 @@ impl fmt::Display for KernelAction {
             }
             Self::MountBpffs { path } => write!(f, "bpffs   mount at {path}"),
             Self::UnmountBpffs { path } => write!(f, "bpffs   unmount {path}"),
+        }
+    }
+}
+
+impl fmt::Display for LoadObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = |p: &ProgramToLoad| format!("{} ({})", p.name, p.kernel_type);
+        let programs: Vec<String> = self.programs.iter().map(named).collect();
+        let programs = programs.join(", ");
+        write!(f, "kernel  load {programs} from {}", self.object)?;
+        for map in &self.reuse_maps {
+            write!(f, ", map {} from {}", map.name, map.path)?;
+        }
+        match self.globals.len() {
+            0 => Ok(()),
+            count => write!(f, ", {count} global(s) set"),
+        }
+    }
+}
+
+impl fmt::Display for LoadProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (count, programs) = (self.instructions.0.len() / 8, self.programs.len());
+        write!(f, "kernel  load {} ({}): ", self.name, self.kernel_type)?;
+        write!(f, "{count} instructions of {programs} program(s)")?;
+        match &self.replaces {
+            Some(slot) => write!(f, ", for {} of {}", slot.function, slot.program),
+            None => Ok(()),
         }
     }
 }
@@ -124,11 +156,12 @@ impl fmt::Display for FileAction {
 impl fmt::Display for StoreAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Together { actions } => {
+                let actions: Vec<String> = actions.iter().map(ToString::to_string).collect();
+                f.write_str(&actions.join(", "))
+            }
             Self::RecordPrograms { programs } => {
-                let ids: Vec<String> = programs
-                    .iter()
-                    .map(|p| alloc::format!("{}", p.program))
-                    .collect();
+                let ids: Vec<String> = programs.iter().map(|p| format!("{}", p.program)).collect();
                 write!(f, "record program {}", ids.join(", "))
             }
             Self::SaveProgram { program } => write!(f, "record program {}", program.id()),
@@ -136,6 +169,13 @@ impl fmt::Display for StoreAction {
             Self::RecordLink { link } => write!(f, "record link {}", link.link.id),
             Self::SaveLink { link } => write!(f, "record link {}", link.id),
             Self::DeleteLink { id } => write!(f, "delete link {id}"),
+            Self::RecordDispatcher { dispatcher } => {
+                write!(f, "record attach point {}", dispatcher.dispatcher.point())
+            }
+            Self::SaveDispatcher { dispatcher } => {
+                write!(f, "record attach point {}", dispatcher.point())
+            }
+            Self::DeleteDispatcher { point } => write!(f, "delete attach point {point}"),
         }
     }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::AttachTarget;
 use super::InterfaceTarget;
+use super::LinkName;
 use super::LinkReference;
 use super::MapReference;
 use super::PathTemplate;
@@ -18,9 +19,9 @@ use super::TcFilter;
 use super::UnresolvedReference;
 use crate::types::AbsolutePath;
 use crate::types::Base64Bytes;
+use crate::types::Family;
 use crate::types::KernelLinkId;
 use crate::types::KernelProgramType;
-use crate::types::LinkId;
 use crate::types::MapId;
 use crate::types::ProgramId;
 
@@ -31,9 +32,17 @@ pub enum KernelAction {
     /// Loads programs of one object; they share its maps. Nothing is pinned: without the steps that
     /// follow, all of it is gone when the process ends.
     LoadObject(LoadObject),
+    /// Loads one program out of instructions. It is held and not pinned.
+    LoadProgram(LoadProgram),
+    /// Loads one of our dispatchers. It is held and not pinned.
+    LoadDispatcher(LoadDispatcher),
+    /// Makes a map. It is held and not pinned.
+    MakeMap(MakeMap),
     /// Lets go of what this plan holds. Undoes a load: what is not pinned is gone.
     Release,
-    /// Pins a program that this plan loaded or unpinned.
+    /// Takes hold of a program at its pin, so that later steps can use it.
+    HoldProgram(PinnedProgram),
+    /// Pins a program that this plan holds.
     PinProgram {
         /// The program.
         program: ProgramReference,
@@ -103,6 +112,17 @@ pub enum KernelAction {
         /// Its pin; `None` when it has lost it.
         pin: Option<AbsolutePath>,
     },
+    /// Gives a pinned link another program, which takes over between two packets. The old one is held.
+    UpdateLink {
+        /// The link that must be found at the pin.
+        link: LinkReference,
+        /// Its pin.
+        path: AbsolutePath,
+        /// The program that the link must have now.
+        from: ProgramReference,
+        /// The program that it gets.
+        to: ProgramSource,
+    },
     /// Gives an interface the queueing discipline that holds filters; changes nothing when it has one.
     MakeClsact {
         /// The interface.
@@ -120,11 +140,20 @@ pub enum KernelAction {
         /// The filter.
         filter: TcFilter,
     },
+    /// Gives a filter another program, which takes over between two packets. The old one is held.
+    ReplaceTcFilter {
+        /// The filter.
+        filter: TcFilter,
+        /// The program that it must have now.
+        from: ProgramReference,
+        /// The program that it gets.
+        to: ProgramSource,
+    },
     /// Removes a filter, after checking whose it is; changes nothing when it is gone, with its interface or namespace
     /// or without.
     RemoveTcFilter {
         /// The program that must be found there.
-        program: ProgramId,
+        program: ProgramReference,
         /// The filter.
         filter: TcFilter,
     },
@@ -170,6 +199,118 @@ pub struct LoadObject {
     pub skip_maps: Vec<String>,
 }
 
+/// A program to load out of instructions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadProgram {
+    /// How later steps call it.
+    pub name: String,
+    /// How the kernel names it: at most 15 bytes.
+    pub kernel_name: String,
+    /// What it is loaded as.
+    pub kernel_type: KernelProgramType,
+    /// Its expected attach type.
+    pub attach_type: u32,
+    /// Load flags (`BPF_F_XDP_HAS_FRAGS`).
+    pub flags: u32,
+    /// Its license.
+    pub license: String,
+    /// `struct bpf_insn` by `struct bpf_insn` (`linux/bpf.h`); where a map belongs, the number of its descriptor is 0.
+    pub instructions: Base64Bytes,
+    /// The maps in them.
+    pub maps: Vec<InstructionMap>,
+    /// The programs whose maps are meant, which keep them alive.
+    pub programs: Vec<PinnedProgram>,
+    /// What it says about its functions; `None` when it says nothing.
+    pub types: Option<ProgramTypes>,
+    /// The function of another program that it replaces, when it is an extension.
+    pub replaces: Option<ReplacedFunction>,
+}
+
+/// A map in an instruction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstructionMap {
+    /// The index of the instruction.
+    pub instruction: u32,
+    /// The map.
+    pub map: MapPlace,
+}
+
+/// Where a map is found.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MapPlace {
+    /// One of the programs' uses it; it may have no pin.
+    InUse(MapId),
+    /// At a pin.
+    Pinned(AbsolutePath),
+}
+
+/// A program at a pin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinnedProgram {
+    /// The program that must be found there.
+    pub program: ProgramId,
+    /// The pin.
+    pub path: AbsolutePath,
+}
+
+/// Where a program's type information comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramTypes {
+    /// BTF; `None` for that of the first of [`LoadProgram::programs`].
+    pub btf: Option<Base64Bytes>,
+    /// Its functions, in their order.
+    pub functions: Vec<FunctionInfo>,
+}
+
+/// Which type a function has: `struct bpf_func_info` of `linux/bpf.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionInfo {
+    /// Its first instruction.
+    pub instruction: u32,
+    /// Its type in the BTF.
+    pub type_id: u32,
+}
+
+/// A function that an extension replaces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplacedFunction {
+    /// The program it belongs to, which this plan holds.
+    pub program: ProgramReference,
+    /// Its name.
+    pub function: String,
+}
+
+/// A dispatcher to load (contract: section 4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadDispatcher {
+    /// How later steps call it.
+    pub name: String,
+    /// Which one.
+    pub family: Family,
+    /// Its configuration, as it lies in `.rodata`.
+    pub config: Base64Bytes,
+    /// Whether it takes packets in fragments.
+    pub frags: bool,
+}
+
+/// A map to make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MakeMap {
+    /// How later steps call it.
+    pub name: String,
+    /// How the kernel names it: at most 15 bytes.
+    pub kernel_name: String,
+    /// `enum bpf_map_type` of `linux/bpf.h`.
+    pub map_type: u32,
+    /// The size of a key in bytes.
+    pub key_size: u32,
+    /// The size of a value in bytes.
+    pub value_size: u32,
+    /// How many elements it has.
+    pub max_entries: u32,
+}
+
 /// A struct_ops map and what it is to hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FillStructOps {
@@ -197,8 +338,8 @@ pub struct MemberProgram {
 /// A program and what to attach it to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateLink {
-    /// Our id of the new link.
-    pub link: LinkId,
+    /// How later steps call it.
+    pub link: LinkName,
     /// The program.
     pub program: ProgramSource,
     /// To what.
@@ -237,7 +378,7 @@ pub struct ProgramToLoad {
     /// The function or hook it binds to; `None` leaves it to the section.
     pub attach_function: Option<String>,
     /// The program that an extension replaces a function of.
-    pub target_program: Option<ProgramId>,
+    pub target_program: Option<ProgramReference>,
     /// Whether the answer holds its relocated instructions.
     pub keep_instructions: bool,
 }
@@ -268,77 +409,89 @@ impl KernelAction {
     /// # Errors
     /// [`UnresolvedReference`] when no earlier step answered it.
     pub fn resolve(&self, results: &Results) -> Result<Self, UnresolvedReference> {
-        let program = |program| Ok(ProgramReference::Known(results.program(program)?));
-        let map = |map| Ok(MapReference::Known(results.map(map)?));
-        let path = |path| Ok(PathTemplate::from(results.path(path)?));
-        let known_link = |link| Ok(LinkReference::Known(results.link(link)?));
-        Ok(match self {
-            Self::PinProgram {
-                program: p,
-                path: t,
-            } => Self::PinProgram {
-                program: program(p)?,
-                path: path(t)?,
-            },
-            Self::UnpinProgram {
-                program: p,
-                path: t,
-            } => Self::UnpinProgram {
-                program: program(p)?,
-                path: path(t)?,
-            },
-            Self::PinMap { map: m, path: t } => Self::PinMap {
-                map: map(m)?,
-                path: path(t)?,
-            },
-            Self::UnpinMap { map: m, path: t } => Self::UnpinMap {
-                map: map(m)?,
-                path: path(t)?,
-            },
-            Self::MakePinDirectory { path: t } => Self::MakePinDirectory { path: path(t)? },
-            Self::RemoveEmptyPinDirectory { path: t } => {
-                Self::RemoveEmptyPinDirectory { path: path(t)? }
+        let mut action = self.clone();
+        action.fill_in(results)?;
+        Ok(action)
+    }
+
+    fn fill_in(&mut self, results: &Results) -> Result<(), UnresolvedReference> {
+        match self {
+            Self::PinProgram { program, path } | Self::UnpinProgram { program, path } => {
+                fill_in_program(program, results)?;
+                fill_in_path(path, results)
             }
-            Self::CreateLink(create) => Self::CreateLink(CreateLink {
-                program: create.program.resolve(results)?,
-                ..create.clone()
-            }),
-            Self::AddTcFilter { program, filter } => Self::AddTcFilter {
-                program: program.resolve(results)?,
-                filter: filter.clone(),
+            Self::PinMap { map, path } | Self::UnpinMap { map, path } => {
+                *map = MapReference::Known(results.map(map)?);
+                fill_in_path(path, results)
+            }
+            Self::MakePinDirectory { path } | Self::RemoveEmptyPinDirectory { path } => {
+                fill_in_path(path, results)
+            }
+            Self::LoadObject(load) => {
+                let targets = load.programs.iter_mut();
+                targets
+                    .filter_map(|program| program.target_program.as_mut())
+                    .try_for_each(|target| fill_in_program(target, results))
+            }
+            Self::LoadProgram(load) => match &mut load.replaces {
+                Some(slot) => fill_in_program(&mut slot.program, results),
+                None => Ok(()),
             },
-            Self::ReleaseLink { link } => Self::ReleaseLink {
-                link: known_link(*link)?,
-            },
-            Self::PinLink { link, path } => Self::PinLink {
-                link: known_link(*link)?,
-                path: path.clone(),
-            },
-            Self::UnpinLink { link, path } => Self::UnpinLink {
-                link: known_link(*link)?,
-                path: path.clone(),
-            },
-            Self::LoadObject(_)
+            Self::CreateLink(create) => {
+                fill_in_source(&mut create.program, results)?;
+                create.target.fill_in(results)
+            }
+            Self::UpdateLink { link, from, to, .. } => {
+                *link = LinkReference::Known(results.link(*link)?);
+                fill_in_program(from, results)?;
+                fill_in_source(to, results)
+            }
+            Self::ReplaceTcFilter { from, to, .. } => {
+                fill_in_program(from, results)?;
+                fill_in_source(to, results)
+            }
+            Self::AddTcFilter { program, .. } => fill_in_source(program, results),
+            Self::RemoveTcFilter { program, .. } => fill_in_program(program, results),
+            Self::ReleaseLink { link }
+            | Self::PinLink { link, .. }
+            | Self::UnpinLink { link, .. } => {
+                *link = LinkReference::Known(results.link(*link)?);
+                Ok(())
+            }
+            Self::LoadDispatcher(_)
+            | Self::MakeMap(_)
+            | Self::HoldProgram(_)
             | Self::DetachLink { .. }
             | Self::WriteMapElement { .. }
             | Self::FillStructOps(_)
             | Self::MakeClsact { .. }
             | Self::RemoveClsact { .. }
-            | Self::RemoveTcFilter { .. }
             | Self::Release
             | Self::MountBpffs { .. }
-            | Self::UnmountBpffs { .. } => self.clone(),
-        })
+            | Self::UnmountBpffs { .. } => Ok(()),
+        }
     }
 }
 
-impl ProgramSource {
-    fn resolve(&self, results: &Results) -> Result<Self, UnresolvedReference> {
-        Ok(match self {
-            Self::Held { program } => Self::Held {
-                program: ProgramReference::Known(results.program(program)?),
-            },
-            Self::Pinned { .. } => self.clone(),
-        })
+pub(super) fn fill_in_program(
+    program: &mut ProgramReference,
+    results: &Results,
+) -> Result<(), UnresolvedReference> {
+    *program = ProgramReference::Known(results.program(program)?);
+    Ok(())
+}
+
+fn fill_in_path(path: &mut PathTemplate, results: &Results) -> Result<(), UnresolvedReference> {
+    *path = PathTemplate::from(results.path(path)?);
+    Ok(())
+}
+
+fn fill_in_source(
+    source: &mut ProgramSource,
+    results: &Results,
+) -> Result<(), UnresolvedReference> {
+    match source {
+        ProgramSource::Held { program } => fill_in_program(program, results),
+        ProgramSource::Pinned { .. } => Ok(()),
     }
 }

@@ -27,13 +27,22 @@ pub use attach::Sampling;
 pub use attach::TcFilter;
 pub use kernel::CreateLink;
 pub use kernel::FillStructOps;
+pub use kernel::FunctionInfo;
 pub use kernel::GlobalValue;
+pub use kernel::InstructionMap;
 pub use kernel::KernelAction;
+pub use kernel::LoadDispatcher;
 pub use kernel::LoadObject;
+pub use kernel::LoadProgram;
+pub use kernel::MakeMap;
+pub use kernel::MapPlace;
 pub use kernel::MapSource;
 pub use kernel::MemberProgram;
+pub use kernel::PinnedProgram;
 pub use kernel::ProgramSource;
 pub use kernel::ProgramToLoad;
+pub use kernel::ProgramTypes;
+pub use kernel::ReplacedFunction;
 pub use outcome::CreatedLink;
 pub use outcome::InstructionReference;
 pub use outcome::KeptInstructions;
@@ -44,6 +53,7 @@ pub use outcome::Outcome;
 pub use plan::Plan;
 pub use plan::Step;
 pub use plan::Undo;
+pub use reference::LinkName;
 pub use reference::LinkReference;
 pub use reference::MapReference;
 pub use reference::PathTemplate;
@@ -51,6 +61,9 @@ pub use reference::ProgramReference;
 pub use reference::Results;
 pub use reference::UnresolvedReference;
 
+use crate::managed::AttachPoint;
+use crate::managed::Dispatcher;
+use crate::managed::DispatcherDraft;
 use crate::managed::Link;
 use crate::managed::LinkDraft;
 use crate::managed::Program;
@@ -121,6 +134,12 @@ pub enum FileAction {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum StoreAction {
+    /// Does several of these as a whole or not at all: the first of them may be the last that there is space for, and then
+    /// its undo has none.
+    Together {
+        /// Those.
+        actions: Vec<StoreAction>,
+    },
     /// Records programs that this plan loads, all or none.
     RecordPrograms {
         /// Their records, but for what the kernel will say.
@@ -150,5 +169,20 @@ pub enum StoreAction {
     DeleteLink {
         /// The link's id.
         id: LinkId,
+    },
+    /// Records what runs at an attach point, in place of what ran there.
+    RecordDispatcher {
+        /// Its record, but for what the kernel will say.
+        dispatcher: Box<DispatcherDraft>,
+    },
+    /// Puts the record of an attach point back.
+    SaveDispatcher {
+        /// The record.
+        dispatcher: Box<Dispatcher>,
+    },
+    /// Removes the record of an attach point.
+    DeleteDispatcher {
+        /// The attach point.
+        point: AttachPoint,
     },
 }

@@ -6,10 +6,11 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 use serde::Serialize;
 
+use super::FunctionInfo;
+use super::LinkName;
 use crate::kernel::ProgramIdentity;
 use crate::types::Base64Bytes;
 use crate::types::KernelLinkId;
-use crate::types::LinkId;
 use crate::types::MapId;
 
 /// What one action did.
@@ -43,8 +44,8 @@ pub struct LoadedObject {
 /// A link that was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreatedLink {
-    /// Its id in our books.
-    pub link: LinkId,
+    /// What the plan calls it.
+    pub link: LinkName,
     /// Its id in the kernel.
     pub id: KernelLinkId,
 }
@@ -82,11 +83,20 @@ pub struct KeptInstructions {
     pub instructions: Base64Bytes,
     /// Which instructions load a map; their `imm` is 0.
     pub references: Vec<InstructionReference>,
+    /// Its expected attach type.
+    pub attach_type: u32,
+    /// Its load flags.
+    pub flags: u32,
+    /// How many bytes of stack each function uses, as the verifier says; the program's own comes first, then those
+    /// behind it. Empty when the verifier did not say.
+    pub stack_depths: Vec<u32>,
+    /// The types of its functions in its BTF; empty when it has none.
+    pub functions: Vec<FunctionInfo>,
 }
 
 impl KeptInstructions {
     /// The version that this code writes.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 }
 
 /// An instruction that loads the address of a map or of a value in it.

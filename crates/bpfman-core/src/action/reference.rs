@@ -33,6 +33,12 @@ pub enum ProgramReference {
     },
 }
 
+impl From<ProgramId> for ProgramReference {
+    fn from(id: ProgramId) -> Self {
+        Self::Known(id)
+    }
+}
+
 /// A map: one that is known, or one that a step of this plan makes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -52,11 +58,30 @@ pub enum MapReference {
 pub enum LinkReference {
     /// Its id in the kernel.
     Known(KernelLinkId),
-    /// The kernel's link of this link of ours, out of the plan.
+    /// The kernel's link of this name, out of the plan.
     Made {
-        /// Our link.
-        link: LinkId,
+        /// Its name.
+        link: LinkName,
     },
+}
+
+/// What a plan calls a link that it makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkName {
+    /// That of this record.
+    Of(LinkId),
+    /// That of the attach point, which its members share.
+    AttachPoint,
+}
+
+impl fmt::Display for LinkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Of(link) => write!(f, "link {link}"),
+            Self::AttachPoint => f.write_str("the attach point"),
+        }
+    }
 }
 
 /// A path that may hold the id of a program still to be loaded.
@@ -112,7 +137,7 @@ impl fmt::Display for LinkReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Known(id) => id.fmt(f),
-            Self::Made { link } => write!(f, "<kernel id of link {link}>"),
+            Self::Made { link } => write!(f, "<kernel id of {link}>"),
         }
     }
 }
@@ -136,8 +161,11 @@ pub enum UnresolvedReference {
     #[error("no earlier step makes map `{0}`")]
     Map(String),
     /// No step made this link.
-    #[error("no earlier step makes link {0}")]
-    Link(LinkId),
+    #[error("no earlier step makes the link of {0}")]
+    Link(LinkName),
+    /// Changes of records that happen together hold others that do.
+    #[error("records that change together hold others that do")]
+    Nested,
     /// The finished text is not a path.
     #[error(transparent)]
     Path(PathError),

@@ -7,13 +7,15 @@
 use alloc::format;
 use alloc::vec::Vec;
 
+use crate::action::FunctionInfo;
+
 /// The types of a chain's functions, to be loaded with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionTypes {
     /// What `BPF_BTF_LOAD` takes.
     pub btf: Vec<u8>,
-    /// `struct bpf_func_info` by `struct bpf_func_info`, 8 bytes each: where a function starts, and its type.
-    pub records: Vec<u8>,
+    /// Where each function starts, and its type.
+    pub functions: Vec<FunctionInfo>,
 }
 
 /// Who a function comes from: the member and its function, by their numbers.
@@ -42,7 +44,7 @@ impl FunctionTypes {
     pub(super) fn describe(functions: &[(u32, Origin)]) -> Self {
         let mut names = Vec::from(*b"\0");
         let mut types = Vec::new();
-        let mut records = Vec::new();
+        let mut infos = Vec::new();
         let integer = add_name(&mut names, "int");
         let fixed = [integer, INTEGER, INTEGER_BYTES, INTEGER_ENCODING];
         add_words(&mut types, &fixed);
@@ -55,11 +57,14 @@ impl FunctionTypes {
         for ((start, name), id) in all.zip(FIRST_FUNCTION_ID..) {
             let name = add_name(&mut names, &name);
             add_words(&mut types, &[name, FUNCTION, PROTOTYPE_ID]);
-            add_words(&mut records, &[start, id]);
+            infos.push(FunctionInfo {
+                instruction: start,
+                type_id: id,
+            });
         }
         Self {
             btf: assemble(&types, &names),
-            records,
+            functions: infos,
         }
     }
 }

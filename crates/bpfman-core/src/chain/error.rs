@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError<I> {
     /// One member cannot be part of a chain; without it there may be one.
-    #[error("the program of {member} {refusal}")]
+    #[error("the program of link {member} {refusal}")]
     Refused {
         /// Which one.
         member: I,
@@ -12,7 +12,7 @@ pub enum ChainError<I> {
         refusal: Refusal,
     },
     /// The instructions of one member are not those of a program.
-    #[error("the instructions of {member} are damaged: {damage}")]
+    #[error("the instructions of link {member} are damaged: {damage}")]
     Damaged {
         /// Which one.
         member: I,

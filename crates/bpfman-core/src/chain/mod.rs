@@ -45,6 +45,8 @@ use stack::Frame;
 use stack::Slots;
 use stack::Use;
 
+use crate::types::Family;
+
 pub use btf::FunctionTypes;
 pub use error::ChainError;
 pub use error::Damage;
@@ -58,15 +60,6 @@ pub const MAX_FUNCTIONS: usize = 256;
 pub const MAX_MAPS: usize = 64;
 /// The most verdicts that one member goes on after; there are eleven at most.
 pub const MAX_VERDICTS: usize = 64;
-
-/// Which hook runs a chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// An interface, before the kernel has made anything of a packet.
-    Xdp,
-    /// The traffic control, direct action.
-    Tc,
-}
 
 /// One program of a chain.
 #[derive(Clone, Debug)]
@@ -115,16 +108,6 @@ pub struct Chain<M> {
     pub types: Option<FunctionTypes>,
 }
 
-impl Family {
-    /// What the chain answers when the last member lets it go on: `XDP_PASS` or `TC_ACT_OK`.
-    const fn last_verdict(self) -> i32 {
-        match self {
-            Self::Xdp => 2,
-            Self::Tc => 0,
-        }
-    }
-}
-
 /// Joins programs into one, which runs them in their order. What comes after a member that no verdict goes on after
 /// is checked and left out, as the kernel refuses what cannot be reached.
 ///
@@ -161,7 +144,7 @@ pub fn compile<I: Clone, M: Clone + Ord>(
         counted = part.counter.is_some();
     }
     if last.is_none() {
-        code.answer(family.last_verdict());
+        code.answer(family.end());
     }
     let types_wanted = add_functions(&mut code, &parts, &frame);
     finish(code, types_wanted)

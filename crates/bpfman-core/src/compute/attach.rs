@@ -5,7 +5,6 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::attach_target::Attached;
 use super::attach_target::Attachment;
 use super::attach_target::attachment;
 use super::load::mount_bpffs;
@@ -16,12 +15,12 @@ use crate::action::Action;
 use crate::action::AttachTarget;
 use crate::action::CreateLink;
 use crate::action::KernelAction;
+use crate::action::LinkName;
 use crate::action::LinkReference;
 use crate::action::Plan;
 use crate::action::ProbeSite;
 use crate::action::ProgramSource;
 use crate::action::StoreAction;
-use crate::action::TcFilter;
 use crate::kernel;
 use crate::kernel::AttachOrder;
 use crate::kernel::PinState;
@@ -34,6 +33,7 @@ use crate::object::StructOpsError;
 use crate::target::UsdtProbe;
 use crate::types::AbsolutePath;
 use crate::types::IfIndex;
+use crate::types::KernelLinkId;
 use crate::types::LinkId;
 use crate::types::LinkKind;
 use crate::types::NetnsId;
@@ -95,9 +95,11 @@ pub struct InterfaceFacts {
     /// Its index there.
     pub ifindex: IfIndex,
     /// What the kernel has at the hook.
-    pub attached: Occupants,
-    /// Our links at the hook, and those of hooks that share its order.
+    pub attached: AttachOrder,
+    /// Our links at the hook.
     pub neighbours: Vec<Link>,
+    /// The link that holds the programs of TC, which stands in the same order.
+    pub tc: Option<KernelLinkId>,
 }
 
 /// What the kernel has at a hook.
@@ -292,10 +294,7 @@ pub fn plan_attach(
         metadata: spec.metadata.clone(),
         created_at: snapshot.now,
     };
-    let draft = match target {
-        Attached::ByLink(target) => add_link(&mut plan, source, target, record, snapshot, layout),
-        Attached::ByFilter(filter) => add_filter(&mut plan, source, filter, record),
-    };
+    let draft = add_link(&mut plan, source, target, record, snapshot, layout);
     plan.push_final(
         Action::Store(StoreAction::RecordLink {
             link: Box::new(draft),
@@ -325,11 +324,12 @@ fn add_link(
             path: directory.into(),
         }),
     );
-    let link = LinkReference::Made { link: record.id };
+    let name = LinkName::Of(record.id);
+    let link = LinkReference::Made { link: name };
     let path = layout.link_pin(record.id);
     plan.push(
         Action::Kernel(KernelAction::CreateLink(CreateLink {
-            link: record.id,
+            link: name,
             program,
             target,
         })),
@@ -351,36 +351,6 @@ fn add_link(
             ..record
         },
         kernel: Some(link),
-    }
-}
-
-fn add_filter(
-    plan: &mut Plan,
-    program: ProgramSource,
-    filter: TcFilter,
-    record: Link,
-) -> LinkDraft {
-    plan.push(
-        Action::Kernel(KernelAction::MakeClsact {
-            interface: filter.interface.clone(),
-        }),
-        Action::Kernel(KernelAction::RemoveClsact {
-            interface: filter.interface.clone(),
-        }),
-    );
-    plan.push(
-        Action::Kernel(KernelAction::AddTcFilter {
-            program,
-            filter: filter.clone(),
-        }),
-        Action::Kernel(KernelAction::RemoveTcFilter {
-            program: record.program,
-            filter,
-        }),
-    );
-    LinkDraft {
-        link: record,
-        kernel: None,
     }
 }
 

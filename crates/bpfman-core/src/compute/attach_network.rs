@@ -5,16 +5,11 @@ use alloc::string::String;
 
 use super::attach::AttachRefusal;
 use super::attach::InterfaceFacts;
-use super::attach::Occupants;
-use super::attach::TC_FILTER;
-use super::attach_target::Attached;
 use super::attach_target::Attachment;
 use crate::action::AttachTarget;
 use crate::action::OrderedPlace;
-use crate::action::TcFilter;
 use crate::kernel::AttachOrder;
 use crate::managed::AttachRequest;
-use crate::managed::FilterPlace;
 use crate::managed::Hook;
 use crate::managed::InterfaceRequest;
 use crate::managed::Link;
@@ -25,8 +20,6 @@ use crate::types::Direction;
 use crate::types::KernelLinkId;
 use crate::types::Priority;
 use crate::types::ProgramType;
-use crate::types::TC_DEFAULT;
-use crate::types::XDP_DEFAULT;
 
 pub(super) fn network(
     request: &AttachRequest,
@@ -34,48 +27,6 @@ pub(super) fn network(
     facts: &InterfaceFacts,
 ) -> Result<Attachment, AttachRefusal> {
     match request {
-        AttachRequest::Xdp {
-            interface,
-            priority,
-            proceed_on,
-            mode,
-        } => {
-            alone(Hook::Xdp, interface, facts)?;
-            let at = link_interface(interface, facts);
-            let target = AttachTarget::Xdp {
-                interface: at.target(),
-                mode: *mode,
-            };
-            Ok(Attachment {
-                target: target.into(),
-                details: LinkDetails::Xdp {
-                    at,
-                    priority: *priority,
-                    proceed_on: proceed_on.clone().unwrap_or_else(|| XDP_DEFAULT.to_vec()),
-                    mode: *mode,
-                },
-            })
-        }
-        AttachRequest::Tc {
-            interface,
-            direction,
-            priority,
-            proceed_on,
-        } => {
-            alone(Hook::Tc(*direction), interface, facts)?;
-            let at = link_interface(interface, facts);
-            let (target, filter) = traffic_control(&at, *direction, facts);
-            Ok(Attachment {
-                target,
-                details: LinkDetails::Tc {
-                    at,
-                    direction: *direction,
-                    priority: *priority,
-                    proceed_on: proceed_on.clone().unwrap_or_else(|| TC_DEFAULT.to_vec()),
-                    filter,
-                },
-            })
-        }
         AttachRequest::Tcx {
             interface,
             direction,
@@ -103,7 +54,7 @@ fn tcx(
         place: in_order(Hook::Tcx(direction), interface, priority, program, facts)?,
     };
     Ok(Attachment {
-        target: target.into(),
+        target,
         details: LinkDetails::Tcx {
             at,
             direction,
@@ -126,36 +77,9 @@ fn netkit(
         place: in_order(Hook::Netkit { peer }, interface, priority, program, facts)?,
     };
     Ok(Attachment {
-        target: target.into(),
+        target,
         details: LinkDetails::Netkit { at, peer, priority },
     })
-}
-
-/// The last TCX link; on a kernel without TCX, a filter.
-fn traffic_control(
-    at: &LinkInterface,
-    direction: Direction,
-    facts: &InterfaceFacts,
-) -> (Attached, Option<FilterPlace>) {
-    match &facts.attached {
-        Occupants::Order(order) => {
-            let target = AttachTarget::Tcx {
-                interface: at.target(),
-                direction,
-                place: last(order),
-            };
-            (target.into(), None)
-        }
-        Occupants::Filter(_) => {
-            let filter = TcFilter {
-                interface: at.target(),
-                direction,
-                preference: TC_FILTER.preference,
-                handle: TC_FILTER.handle,
-            };
-            (Attached::ByFilter(filter), Some(TC_FILTER))
-        }
-    }
 }
 
 fn link_interface(request: &InterfaceRequest, facts: &InterfaceFacts) -> LinkInterface {
@@ -188,43 +112,6 @@ fn members<'a>(
     linked.map(move |id| (id, ours(id)))
 }
 
-/// Refuses a second program where only one can be. What counts is what the kernel has there: a record alone may
-/// speak of an interface that has gone, whose number another one has now.
-fn alone(
-    hook: Hook,
-    interface: &InterfaceRequest,
-    facts: &InterfaceFacts,
-) -> Result<(), AttachRefusal> {
-    let at_hook = |link: &&Link| link.details.attach_point().map(|point| point.hook) == Some(hook);
-    let of_program = |program| {
-        let ours = facts
-            .neighbours
-            .iter()
-            .filter(at_hook)
-            .find(|link| link.program == program);
-        (program, ours.map(|link| link.id))
-    };
-    let occupant = match (&facts.attached, hook) {
-        (Occupants::Filter(program), _) => program.map(of_program),
-        (Occupants::Order(order), Hook::Xdp) => order
-            .members
-            .first()
-            .map(|member| of_program(member.program)),
-        (Occupants::Order(order), _) => members(order, &facts.neighbours)
-            .filter_map(|(_, link)| link)
-            .find(at_hook)
-            .map(|link| (link.program, Some(link.id))),
-    };
-    match occupant {
-        None => Ok(()),
-        Some((program, link)) => Err(AttachRefusal::Occupied {
-            place: place_name(hook, interface),
-            program,
-            link,
-        }),
-    }
-}
-
 fn last(order: &AttachOrder) -> OrderedPlace {
     OrderedPlace {
         before: None,
@@ -241,9 +128,7 @@ fn in_order(
     program: &Program,
     facts: &InterfaceFacts,
 ) -> Result<OrderedPlace, AttachRefusal> {
-    let Occupants::Order(order) = &facts.attached else {
-        unreachable!("only TC is attached where the kernel keeps no order");
-    };
+    let order = &facts.attached;
     let mut attached = order.members.iter();
     if let Some(same) = attached.find(|member| member.program == program.id()) {
         let ours = facts
@@ -256,14 +141,12 @@ fn in_order(
             link: ours.map(|link| link.id),
         });
     }
-    let later = |link: &Link| match link.details {
-        LinkDetails::Tc { .. } => true,
-        _ => link
-            .details
-            .priority()
-            .is_some_and(|theirs| theirs > priority),
+    let later = |link: &Link| {
+        let theirs = link.details.priority();
+        theirs.is_some_and(|theirs| theirs > priority)
     };
-    let before = members(order, &facts.neighbours).find(|(_, link)| link.is_some_and(later));
+    let before = members(order, &facts.neighbours)
+        .find(|(id, link)| facts.tc == Some(*id) || link.is_some_and(later));
     Ok(OrderedPlace {
         before: before.map(|(id, _)| id),
         ..last(order)

@@ -15,7 +15,6 @@ use crate::action::AttachTarget;
 use crate::action::Namespace;
 use crate::action::ProbeSite;
 use crate::action::ProbeWhen;
-use crate::action::TcFilter;
 use crate::managed::AttachRequest;
 use crate::managed::AttachSpec;
 use crate::managed::LinkDetails;
@@ -44,20 +43,8 @@ const SYSCALL_PREFIX: &str = if cfg!(target_arch = "x86_64") {
 
 /// What the kernel is told, and what the record says.
 pub(super) struct Attachment {
-    pub(super) target: Attached,
+    pub(super) target: AttachTarget,
     pub(super) details: LinkDetails,
-}
-
-/// How a program is attached.
-pub(super) enum Attached {
-    ByLink(AttachTarget),
-    ByFilter(TcFilter),
-}
-
-impl From<AttachTarget> for Attached {
-    fn from(target: AttachTarget) -> Self {
-        Self::ByLink(target)
-    }
 }
 
 /// Works out an attachment.
@@ -128,7 +115,7 @@ fn bound(kind: LinkKind, program: &Program) -> Attachment {
         _ => LinkDetails::Fentry { fn_name: name },
     };
     Attachment {
-        target: AttachTarget::Bound.into(),
+        target: AttachTarget::Bound,
         details,
     }
 }
@@ -151,8 +138,7 @@ fn cgroup(
         target: AttachTarget::Cgroup {
             path: path.clone(),
             attach_type,
-        }
-        .into(),
+        },
         details: LinkDetails::Cgroup {
             path: path.clone(),
             cgroup_id,
@@ -182,8 +168,7 @@ fn namespace(
                 target: AttachTarget::Namespace {
                     netns: target(&netns),
                     attach_type: attach_type.expect("both types have an attach type in the table"),
-                }
-                .into(),
+                },
                 details: match kind {
                     LinkKind::FlowDissector => LinkDetails::FlowDissector { netns, nsid },
                     _ => LinkDetails::SkLookup { netns, nsid },
@@ -203,8 +188,7 @@ fn namespace(
                 hook: *hook as u32,
                 priority: *priority,
                 defragment: *defragment,
-            }
-            .into(),
+            },
             details: LinkDetails::Netfilter {
                 family: *family,
                 hook: *hook,
@@ -228,8 +212,7 @@ fn sockmap(map: &AbsolutePath, program_type: ProgramType) -> Result<Attachment, 
         target: AttachTarget::Sockmap {
             map: map.clone(),
             attach_type,
-        }
-        .into(),
+        },
         details: LinkDetails::Sockmap {
             map: map.clone(),
             attach_type,
@@ -254,14 +237,14 @@ fn probe(
     let program_type = program.load.program_type;
     Ok(match (request, facts) {
         (AttachRequest::Tracepoint { group, name }, AttachFacts::Tracepoint(id)) => Attachment {
-            target: AttachTarget::Tracepoint { id: *id }.into(),
+            target: AttachTarget::Tracepoint { id: *id },
             details: LinkDetails::Tracepoint {
                 group: group.clone(),
                 name: name.clone(),
             },
         },
         (AttachRequest::RawTracepoint { name }, _) => Attachment {
-            target: AttachTarget::RawTracepoint { name: name.clone() }.into(),
+            target: AttachTarget::RawTracepoint { name: name.clone() },
             details: LinkDetails::RawTracepoint { name: name.clone() },
         },
         (AttachRequest::Kprobe { function, offset }, _) => {
@@ -271,8 +254,7 @@ fn probe(
             target: AttachTarget::KprobeMulti {
                 functions: functions.clone(),
                 when: when(program_type),
-            }
-            .into(),
+            },
             details: LinkDetails::KprobeMulti {
                 functions: functions.clone(),
                 when: when(program_type),
@@ -296,8 +278,7 @@ fn probe(
                 sampling: *sampling,
                 cpu: *cpu,
                 pid: *pid,
-            }
-            .into(),
+            },
             details: LinkDetails::PerfEvent {
                 event: event.name.to_owned(),
                 sampling: *sampling,
@@ -306,7 +287,7 @@ fn probe(
             },
         },
         (AttachRequest::Iter { map }, _) => Attachment {
-            target: AttachTarget::Iter { map: map.clone() }.into(),
+            target: AttachTarget::Iter { map: map.clone() },
             details: LinkDetails::Iter {
                 target: program.load.attach_function.clone().unwrap_or_default(),
                 map: map.clone(),
@@ -332,8 +313,7 @@ fn kprobe(kind: LinkKind, function: &str, offset: u64, program_type: ProgramType
             function: in_kernel,
             offset,
             on_return: retprobe,
-        }
-        .into(),
+        },
         details: match retprobe {
             true => LinkDetails::Kretprobe {
                 fn_name,
@@ -384,8 +364,7 @@ fn file_probe(
                     site,
                     pid: file.pid,
                     on_return: retprobe,
-                }
-                .into(),
+                },
                 details: match retprobe {
                     true => LinkDetails::Uretprobe(details),
                     false => LinkDetails::Uprobe(details),
@@ -393,7 +372,7 @@ fn file_probe(
             }
         }
         AttachRequest::UprobeMulti { file, functions } => Attachment {
-            target: several(file.pid, when(program_type)).into(),
+            target: several(file.pid, when(program_type)),
             details: LinkDetails::UprobeMulti {
                 target: file.target.clone(),
                 functions: functions.clone(),
@@ -427,8 +406,7 @@ fn usdt(
             sites: probe.sites,
             pid: file.pid,
             when: ProbeWhen::Entry,
-        }
-        .into(),
+        },
         details: LinkDetails::Usdt {
             target: file.target.clone(),
             provider: provider.clone(),

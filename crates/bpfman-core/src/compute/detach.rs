@@ -2,12 +2,11 @@
 
 use alloc::boxed::Box;
 
+use super::records::Records;
 use crate::action::Action;
 use crate::action::KernelAction;
 use crate::action::Plan;
-use crate::action::ProgramSource;
 use crate::action::StoreAction;
-use crate::action::TcFilter;
 use crate::kernel;
 use crate::kernel::LinkPlace;
 use crate::kernel::PinState;
@@ -26,8 +25,6 @@ pub struct DetachSnapshot {
     pub pin: Option<PinState>,
     /// What the kernel has under the link's id when the pin does not hold it.
     pub unpinned: Option<kernel::Link>,
-    /// The pin of the program, to attach it again by a filter.
-    pub program_pin: AbsolutePath,
 }
 
 /// Why a detach is refused.
@@ -55,28 +52,29 @@ pub enum DetachRefusal {
 
 /// Plans a detach.
 ///
-/// The order, and why: the record goes first, for it can be put back, and a detached link cannot. A filter can be put
-/// back too.
+/// The order, and why: the record goes first, for it can be put back, and a detached link cannot.
 ///
 /// # Errors
 /// [`DetachRefusal::PinIsNotOurs`] when the pin holds another object, [`DetachRefusal::HeldElsewhere`] when it is gone
 /// and nothing we can do detaches the link.
 pub fn plan_detach(snapshot: &DetachSnapshot) -> Result<Plan, DetachRefusal> {
     let mut plan = Plan::default();
-    let attached = add_detach(&mut plan, snapshot)?;
+    let mut records = Records::default();
+    let attached = add_detach(&mut records, snapshot)?;
+    records.add(&mut plan);
     finish_detach(&mut plan, attached);
     Ok(plan)
 }
 
 /// A kernel link that is to be detached.
 pub(super) struct AttachedLink {
-    link: KernelLinkId,
-    pin: Option<AbsolutePath>,
+    pub(super) link: KernelLinkId,
+    pub(super) pin: Option<AbsolutePath>,
 }
 
-/// Appends the steps of a detach that can be undone; answers the link that is still to be detached.
+/// Adds the changes of a detach that can be undone; answers the link that is still to be detached.
 pub(super) fn add_detach(
-    plan: &mut Plan,
+    records: &mut Records,
     snapshot: &DetachSnapshot,
 ) -> Result<Option<AttachedLink>, DetachRefusal> {
     let link = &snapshot.link;
@@ -95,14 +93,11 @@ pub(super) fn add_detach(
             });
         }
     };
-    if let Some(filter) = link.details.tc_filter() {
-        remove_filter(plan, snapshot, filter);
-    }
-    plan.push(
-        Action::Store(StoreAction::DeleteLink { id: link.id }),
-        Action::Store(StoreAction::SaveLink {
+    records.push(
+        StoreAction::DeleteLink { id: link.id },
+        StoreAction::SaveLink {
             link: Box::new(link.clone()),
-        }),
+        },
     );
     Ok(attached)
 }
@@ -124,25 +119,6 @@ fn unpinned(snapshot: &DetachSnapshot) -> Result<Option<AttachedLink>, DetachRef
             kernel: found.id,
         }),
     }
-}
-
-/// A filter is there or not, without anything to hold it by; the queueing discipline stays, for to take it away would
-/// also take the filters that others have put there meanwhile.
-fn remove_filter(plan: &mut Plan, snapshot: &DetachSnapshot, filter: TcFilter) {
-    let program = snapshot.link.program;
-    plan.push(
-        Action::Kernel(KernelAction::RemoveTcFilter {
-            program,
-            filter: filter.clone(),
-        }),
-        Action::Kernel(KernelAction::AddTcFilter {
-            program: ProgramSource::Pinned {
-                program,
-                path: snapshot.program_pin.clone(),
-            },
-            filter,
-        }),
-    );
 }
 
 /// Appends the steps that nothing undoes.

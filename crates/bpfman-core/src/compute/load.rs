@@ -12,13 +12,18 @@ use super::LoadRefusal;
 use crate::action::Action;
 use crate::action::FileAction;
 use crate::action::KernelAction;
+use crate::action::LoadDispatcher;
 use crate::action::LoadObject;
 use crate::action::MapReference;
 use crate::action::MapSource;
 use crate::action::PathTemplate;
 use crate::action::Plan;
 use crate::action::ProgramReference;
+use crate::action::ProgramToLoad;
 use crate::action::StoreAction;
+use crate::dispatcher::DispatcherConfig;
+use crate::dispatcher::SLOT_FUNCTIONS;
+use crate::dispatcher::Slot;
 use crate::kernel::PinState;
 use crate::managed::LoadSpec;
 use crate::managed::Program;
@@ -27,7 +32,11 @@ use crate::object::ObjectFacts;
 use crate::object::ObjectMapKind;
 use crate::types::AbsolutePath;
 use crate::types::Base64Bytes;
+use crate::types::Engine;
+use crate::types::Family;
+use crate::types::KernelProgramType;
 use crate::types::PinName;
+use crate::types::ProgramType;
 use crate::types::RuntimeLayout;
 use crate::types::UnixTime;
 
@@ -77,7 +86,7 @@ pub fn plan_load(
         checked,
         snapshot,
         layout,
-        maps: map_places(checked, snapshot, layout)?,
+        maps: map_places(&spec.other_maps, checked, snapshot, layout)?,
     };
     Ok(builder.plan())
 }
@@ -118,6 +127,7 @@ enum MapPlace {
 }
 
 fn map_places(
+    other_maps: &[String],
     checked: &CheckedLoad,
     snapshot: &LoadSnapshot,
     layout: &RuntimeLayout,
@@ -133,7 +143,7 @@ fn map_places(
         let name = PinName::parse(&map.name).map_err(LoadRefusal::UnsafeMapName)?;
         let owned = snapshot.map_owner.iter().flat_map(|owner| &owner.maps);
         let owned = owned
-            .filter(|owned| owned.name == map.name)
+            .filter(|owned| owned.name == map.name && !other_maps.contains(&map.name))
             .find_map(|owned| owned.pin_path.clone());
         let shared = layout.shared_maps().join(name.as_str());
         let place = match (owned, &map.kind) {
@@ -208,6 +218,9 @@ impl Builder<'_> {
                 path: staged.clone().into(),
             }),
         );
+        for family in self.extended() {
+            self.load_target(plan, family);
+        }
         let reused = |(name, place): &(String, MapPlace)| match place {
             MapPlace::Reused(path) => Some(MapSource {
                 name: name.clone(),
@@ -228,7 +241,7 @@ impl Builder<'_> {
                     .checked
                     .programs
                     .iter()
-                    .map(|p| p.load.clone())
+                    .map(|program| self.to_load(program))
                     .collect(),
                 globals: self.checked.globals.clone(),
                 reuse_maps: self.maps.iter().filter_map(reused).collect(),
@@ -236,6 +249,61 @@ impl Builder<'_> {
             })),
             Action::Kernel(KernelAction::Release),
         );
+    }
+
+    /// What kind of extension a program becomes; `None` for one that stays what it is.
+    fn extension(&self, program: &CheckedProgram) -> Option<Family> {
+        match (self.spec.engine, program.program_type) {
+            (Engine::Extension, ProgramType::Xdp) => Some(Family::Xdp),
+            (Engine::Extension, ProgramType::Tc) => Some(Family::Tc),
+            _ => None,
+        }
+    }
+
+    fn extended(&self) -> impl Iterator<Item = Family> {
+        let some = |family: &Family| {
+            let programs = &self.checked.programs;
+            programs
+                .iter()
+                .any(|program| self.extension(program) == Some(*family))
+        };
+        [Family::Xdp, Family::Tc].into_iter().filter(some)
+    }
+
+    /// An extension is loaded for one function and can then take the place of any like it: a dispatcher that nothing
+    /// ever runs lends its first slot.
+    fn load_target(&self, plan: &mut Plan, family: Family) {
+        let slot = Slot {
+            proceed_on: 0,
+            priority: 0,
+            flags: 0,
+        };
+        let config = DispatcherConfig::new(family, [slot].to_vec());
+        let config = config.expect("a dispatcher has a slot");
+        plan.push_final(
+            Action::Kernel(KernelAction::LoadDispatcher(LoadDispatcher {
+                name: target_name(family),
+                family,
+                config: Base64Bytes(config.encode()),
+                frags: false,
+            })),
+            "a program that nothing refers to is gone when the plan ends",
+        );
+    }
+
+    fn to_load(&self, program: &CheckedProgram) -> ProgramToLoad {
+        let Some(family) = self.extension(program) else {
+            return program.load.clone();
+        };
+        ProgramToLoad {
+            kernel_type: KernelProgramType::EXTENSION,
+            attach_type: None,
+            attach_function: Some(SLOT_FUNCTIONS[0].to_owned()),
+            target_program: Some(ProgramReference::Loaded {
+                program: target_name(family),
+            }),
+            ..program.load.clone()
+        }
     }
 
     /// Gives the object its place under the id of every program: one file, several names.
@@ -348,6 +416,7 @@ impl Builder<'_> {
             program: reference(program),
             program_name: program.load.name.clone(),
             program_type: program.program_type,
+            engine: self.spec.engine,
             object_path: self.program_file(program, "/bytecode.o"),
             source_path: Some(self.spec.source.clone()),
             global_data: globals,
@@ -390,6 +459,10 @@ impl Builder<'_> {
             ),
         }
     }
+}
+
+fn target_name(family: Family) -> String {
+    format!("an {family} dispatcher")
 }
 
 fn reference(program: &CheckedProgram) -> ProgramReference {

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use super::LoadRefusal;
 use crate::action::GlobalValue;
+use crate::action::ProgramReference;
 use crate::action::ProgramToLoad;
 use crate::managed::LoadSpec;
 use crate::managed::MAX_METADATA_ENTRIES;
@@ -124,7 +125,7 @@ fn check_program(
     let (target_program, attach_to) = match (&function, program_type) {
         (Some(given), ProgramType::Freplace) => {
             let (id, name) = extension_target(&request.name, given)?;
-            (Some(id), Some(name))
+            (Some(ProgramReference::Known(id)), Some(name))
         }
         // The section says the same: libbpf reads it there.
         (Some(name), _) if section_target != Some(name.as_str()) => (None, Some(name.clone())),

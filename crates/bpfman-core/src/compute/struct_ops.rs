@@ -113,8 +113,7 @@ pub(super) fn struct_ops(
         target: AttachTarget::StructOps {
             map,
             path: path.clone(),
-        }
-        .into(),
+        },
         details: LinkDetails::StructOps {
             map: facts.map.name.clone(),
             map_id: map,

@@ -4,11 +4,16 @@ use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use super::Change;
 use super::DetachRefusal;
 use super::DetachSnapshot;
+use super::PointFacts;
+use super::PointRefusal;
 use super::Sharer;
 use super::detach::add_detach;
 use super::detach::finish_detach;
+use super::records::Records;
+use super::shared::add_change;
 use crate::action::Action;
 use crate::action::FileAction;
 use crate::action::KernelAction;
@@ -20,6 +25,7 @@ use crate::kernel::PinState;
 use crate::managed::ManagedMap;
 use crate::managed::Program;
 use crate::types::AbsolutePath;
+use crate::types::Engine;
 use crate::types::MapId;
 use crate::types::ProgramId;
 use crate::types::RuntimeLayout;
@@ -35,8 +41,10 @@ pub struct UnloadSnapshot {
     pub pin_root: AbsolutePath,
     /// The other programs that are recorded with its map set or a map of it.
     pub sharing: Vec<Sharer>,
-    /// Its links; they are detached with it.
+    /// Its links that stand alone; they are detached with it.
     pub links: Vec<DetachSnapshot>,
+    /// The attach points that its other links leave.
+    pub points: Vec<(PointFacts, Change)>,
 }
 
 /// Why an unload is refused.
@@ -53,9 +61,12 @@ pub enum UnloadRefusal {
     /// One of its links cannot be detached.
     #[error(transparent)]
     Link(#[from] DetachRefusal),
+    /// What remains at one of its attach points cannot be made.
+    #[error(transparent)]
+    Point(#[from] PointRefusal),
 }
 
-/// Plans an unload, and the detach of the program's links.
+/// Plans an unload, and the detach of the program's links. What remains at its attach points runs by `engine`.
 ///
 /// The order, and why: pins go first and the record after them, so that whatever is interrupted is still
 /// named by its record. What nothing brings back comes last: detaching the links, then removing the files.
@@ -65,17 +76,37 @@ pub enum UnloadRefusal {
 /// [`UnloadRefusal::Link`] when the pin of a link does.
 pub fn plan_unload(
     snapshot: &UnloadSnapshot,
+    engine: Engine,
     layout: &RuntimeLayout,
 ) -> Result<Plan, UnloadRefusal> {
-    let program = &snapshot.program;
     let mut plan = Plan::default();
+    let records = Records::default();
+    add_unload(&mut plan, records, snapshot, engine, layout, |_, _| ())?;
+    Ok(plan)
+}
+
+/// Appends an unload, with more records that change. `after_unpin` adds what belongs at the place of the program's pin.
+pub(super) fn add_unload(
+    plan: &mut Plan,
+    mut records: Records,
+    snapshot: &UnloadSnapshot,
+    engine: Engine,
+    layout: &RuntimeLayout,
+    after_unpin: impl FnOnce(&mut Plan, &mut Records),
+) -> Result<(), UnloadRefusal> {
+    let program = &snapshot.program;
     let mut attached = Vec::new();
     for link in &snapshot.links {
-        attached.extend(add_detach(&mut plan, link)?);
+        attached.extend(add_detach(&mut records, link)?);
+    }
+    for (facts, change) in &snapshot.points {
+        let rebuilt = add_change(plan, facts, change, engine, layout)?;
+        attached.extend(rebuilt.ends);
+        records.append(rebuilt.records);
     }
     match &snapshot.pin {
         PinState::Program(found) if found.identity == program.identity => {
-            unpin_program(&mut plan, program);
+            unpin_program(plan, program);
         }
         // Removed by hand: what is left of the program goes all the same.
         PinState::Free { .. } => {}
@@ -86,17 +117,19 @@ pub fn plan_unload(
             });
         }
     }
+    after_unpin(plan, &mut records);
     if !program.pin_path.is_below(&layout.bpffs()) {
-        remove_empty_parents(&mut plan, &program.pin_path, &snapshot.pin_root);
+        remove_empty_parents(plan, &program.pin_path, &snapshot.pin_root);
     }
-    unpin_maps(&mut plan, snapshot, layout);
-    plan.push(
-        Action::Store(StoreAction::DeleteProgram { id: program.id() }),
-        Action::Store(StoreAction::SaveProgram {
+    unpin_maps(plan, snapshot, layout);
+    records.push(
+        StoreAction::DeleteProgram { id: program.id() },
+        StoreAction::SaveProgram {
             program: Box::new(program.clone()),
-        }),
+        },
     );
-    finish_detach(&mut plan, attached);
+    records.add(plan);
+    finish_detach(plan, attached);
     if let Some(directory) = program.load.object_path.parent() {
         plan.push_final(
             Action::Files(FileAction::RemoveTree {
@@ -105,7 +138,7 @@ pub fn plan_unload(
             "the last step; files do not come back",
         );
     }
-    Ok(plan)
+    Ok(())
 }
 
 fn unpin_program(plan: &mut Plan, program: &Program) {

@@ -4,9 +4,9 @@
 
 use alloc::vec::Vec;
 
-use super::Family;
 use super::mask;
 use crate::types::F_XDP_HAS_FRAGS;
+use crate::types::Family;
 
 /// How many programs one dispatcher runs: the size of the arrays in its configuration.
 pub const MAX_SLOTS: usize = 10;
@@ -148,7 +148,7 @@ impl DispatcherConfig {
     /// Reads the bytes of the variable of a dispatcher, whoever made it.
     ///
     /// Only in version 2 of the XDP protocol the bytes themselves tell what they are. For the others ask
-    /// also for the name of the program ([`Family::program`]).
+    /// also for the name of the program ([`Family::dispatcher`]).
     ///
     /// # Errors
     /// [`ConfigError`] when they are none, or of a version that we do not know.

@@ -1,6 +1,6 @@
 //! After which answers of a slot the next one runs, as the bits of a number (contract: section 4).
 
-use super::Family;
+use crate::types::Family;
 
 /// The bits of some answers.
 ///

@@ -26,32 +26,3 @@ pub const SLOT_FUNCTIONS: [&str; MAX_SLOTS] = [
 pub const CONFIG_VARIABLE: &str = "conf";
 /// The section of [`CONFIG_VARIABLE`].
 pub const CONFIG_SECTION: &str = ".rodata";
-
-/// What kind of programs a dispatcher runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Family {
-    /// XDP programs.
-    Xdp,
-    /// TC programs.
-    Tc,
-}
-
-impl Family {
-    /// The name of the dispatcher's program, by which libxdp knows one.
-    #[must_use]
-    pub fn program(self) -> &'static str {
-        match self {
-            Self::Xdp => "xdp_dispatcher",
-            Self::Tc => "tc_dispatcher",
-        }
-    }
-
-    /// What an empty slot answers (`dispatcher_return`).
-    #[must_use]
-    pub fn empty_slot(self) -> i32 {
-        match self {
-            Self::Xdp => 31,
-            Self::Tc => 30,
-        }
-    }
-}

@@ -56,6 +56,9 @@ pub struct KernelError {
     pub verifier_log: Option<String>,
     /// What the process was allowed, for a refused permission.
     pub permission: Option<PermissionFacts>,
+    /// The map that does not fit, by its name in the object, for [`KernelErrorKind::MapMismatch`].
+    #[serde(default)]
+    pub map: Option<String>,
 }
 
 /// What explains an EPERM.
@@ -77,6 +80,7 @@ impl KernelError {
             errno: None,
             verifier_log: None,
             permission: None,
+            map: None,
         }
     }
 }

@@ -97,6 +97,15 @@ pub struct Map {
     pub frozen: bool,
 }
 
+/// What a program was counted to do: the value of a counting map, on each processor, as it lies there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counter {
+    /// How often it ran.
+    pub runs: u64,
+    /// For how long in all.
+    pub nanoseconds: u64,
+}
+
 /// What is at a path where a pin may be, or may come to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "at", rename_all = "snake_case")]

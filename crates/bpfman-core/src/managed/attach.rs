@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::NetfilterFamily;
 use super::NetfilterHook;
+use super::SharedHook;
 use crate::action::Sampling;
 use crate::types::AbsolutePath;
 use crate::types::Direction;
@@ -58,6 +59,8 @@ pub enum AttachRequest {
         proceed_on: Option<Vec<i32>>,
         /// How it meets its packets.
         mode: XdpMode,
+        /// Whether its runs are counted.
+        count: bool,
     },
     /// An interface's TC hook.
     Tc {
@@ -69,6 +72,8 @@ pub enum AttachRequest {
         priority: Priority,
         /// The verdicts after which the chain goes on; `None` for the default.
         proceed_on: Option<Vec<i32>>,
+        /// Whether its runs are counted.
+        count: bool,
     },
     /// An interface's TCX hook.
     Tcx {
@@ -188,6 +193,27 @@ pub enum AttachRequest {
         /// The pin.
         map: AbsolutePath,
     },
+}
+
+impl AttachRequest {
+    /// The interface and the hook, for the kinds whose programs share one attachment.
+    #[must_use]
+    pub fn shared(&self) -> Option<(&InterfaceRequest, SharedHook)> {
+        match self {
+            Self::Xdp {
+                interface, mode, ..
+            } => Some((interface, SharedHook::Xdp { mode: *mode })),
+            Self::Tc {
+                interface,
+                direction,
+                ..
+            } => {
+                let direction = *direction;
+                Some((interface, SharedHook::Tc { direction }))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A perf event: `PERF_COUNT_*` of `linux/perf_event.h`.

@@ -16,6 +16,7 @@ use crate::action::Results;
 use crate::action::UnresolvedReference;
 use crate::types::AbsolutePath;
 use crate::types::Base64Bytes;
+use crate::types::Engine;
 use crate::types::ProgramId;
 use crate::types::ProgramType;
 use crate::types::UnixTime;
@@ -29,6 +30,8 @@ pub struct ProgramDraft {
     pub program_name: String,
     /// Its type.
     pub program_type: ProgramType,
+    /// How it shares an attach point.
+    pub engine: Engine,
     /// Our copy of the object.
     pub object_path: PathTemplate,
     /// The user's object.
@@ -86,6 +89,7 @@ impl ProgramDraft {
                 program_name: self.program_name.clone(),
                 program_type: self.program_type,
                 global_data: self.global_data.clone(),
+                engine: self.engine,
                 attach_function: self.attach_function.clone(),
                 map_owner_id: self.map_owner_id,
             },

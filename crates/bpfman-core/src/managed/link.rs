@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::Serializer;
 use serde::de::Error;
 
+use super::SharedHook;
 use crate::action::InterfaceTarget;
 use crate::action::LinkReference;
 use crate::action::Namespace;
@@ -125,6 +126,9 @@ pub enum LinkDetails {
         proceed_on: Vec<i32>,
         /// How it meets its packets.
         mode: XdpMode,
+        /// The pin of the map that counts its runs, where that was asked for.
+        #[serde(default)]
+        counter: Option<AbsolutePath>,
     },
     /// See [`LinkKind::Tc`].
     Tc {
@@ -137,8 +141,9 @@ pub enum LinkDetails {
         priority: Priority,
         /// The verdicts after which the chain goes on.
         proceed_on: Vec<i32>,
-        /// The filter that holds it, on a kernel without TCX.
-        filter: Option<FilterPlace>,
+        /// The pin of the map that counts its runs, where that was asked for.
+        #[serde(default)]
+        counter: Option<AbsolutePath>,
     },
     /// See [`LinkKind::Tcx`].
     Tcx {
@@ -349,6 +354,19 @@ pub struct FilterPlace {
     pub handle: u32,
 }
 
+impl FilterPlace {
+    /// The filter of this place on an interface.
+    #[must_use]
+    pub fn at(self, interface: InterfaceTarget, direction: Direction) -> TcFilter {
+        TcFilter {
+            interface,
+            direction,
+            preference: self.preference,
+            handle: self.handle,
+        }
+    }
+}
+
 /// What a uprobe is attached to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UprobeDetails {
@@ -466,24 +484,40 @@ impl LinkDetails {
         })
     }
 
-    /// The filter that holds it, where a filter does.
+    /// How it shares its attach point, for the kinds whose programs share one attachment.
     #[must_use]
-    pub fn tc_filter(&self) -> Option<TcFilter> {
-        let Self::Tc {
-            at,
-            direction,
-            filter: Some(place),
-            ..
-        } = self
-        else {
-            return None;
-        };
-        Some(TcFilter {
-            interface: at.target(),
-            direction: *direction,
-            preference: place.preference,
-            handle: place.handle,
-        })
+    pub fn membership(&self) -> Option<Membership<'_>> {
+        match self {
+            Self::Xdp {
+                at,
+                priority,
+                proceed_on,
+                mode,
+                counter,
+            } => Some(Membership {
+                hook: SharedHook::Xdp { mode: *mode },
+                at,
+                priority: *priority,
+                proceed_on,
+                counter: counter.as_ref(),
+            }),
+            Self::Tc {
+                at,
+                direction,
+                priority,
+                proceed_on,
+                counter,
+            } => Some(Membership {
+                hook: SharedHook::Tc {
+                    direction: *direction,
+                },
+                at,
+                priority: *priority,
+                proceed_on,
+                counter: counter.as_ref(),
+            }),
+            _ => None,
+        }
     }
 
     /// The place among the programs of its attach point; `None` where there is none.
@@ -497,6 +531,21 @@ impl LinkDetails {
             _ => None,
         }
     }
+}
+
+/// How a link shares its attach point with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Membership<'a> {
+    /// The hook.
+    pub hook: SharedHook,
+    /// The interface.
+    pub at: &'a LinkInterface,
+    /// The program's place.
+    pub priority: Priority,
+    /// The verdicts after which the next program runs.
+    pub proceed_on: &'a [i32],
+    /// The pin of the map that counts its runs.
+    pub counter: Option<&'a AbsolutePath>,
 }
 
 /// A hook of a network interface.

@@ -1,6 +1,7 @@
 //! What we store about the programs we manage, and what a user asks for.
 
 mod attach;
+mod dispatcher;
 mod draft;
 mod link;
 mod program;
@@ -12,6 +13,11 @@ pub use attach::InterfaceRequest;
 pub use attach::PERF_EVENTS;
 pub use attach::PerfEvent;
 pub use attach::ProbedFile;
+pub use dispatcher::Dispatcher;
+pub use dispatcher::DispatcherDraft;
+pub use dispatcher::DispatcherForm;
+pub use dispatcher::Holder;
+pub use dispatcher::SharedHook;
 pub use draft::ProgramDraft;
 pub use link::AttachPoint;
 pub use link::FilterPlace;
@@ -20,6 +26,7 @@ pub use link::Link;
 pub use link::LinkDetails;
 pub use link::LinkDraft;
 pub use link::LinkInterface;
+pub use link::Membership;
 pub use link::NetfilterFamily;
 pub use link::NetfilterHook;
 pub use link::UprobeDetails;

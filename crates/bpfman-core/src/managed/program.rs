@@ -7,9 +7,11 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::kernel::PinState;
 use crate::kernel::ProgramIdentity;
 use crate::types::AbsolutePath;
 use crate::types::Base64Bytes;
+use crate::types::Engine;
 use crate::types::MapId;
 use crate::types::ProgramId;
 use crate::types::ProgramType;
@@ -55,6 +57,8 @@ pub struct LoadRecord {
     pub program_type: ProgramType,
     /// The global variables that were set, by name.
     pub global_data: BTreeMap<String, Base64Bytes>,
+    /// How it shares an attach point with others.
+    pub engine: Engine,
     /// The function or hook it is bound to, for the types that bind at load.
     pub attach_function: Option<String>,
     /// The program whose maps it was asked to take.
@@ -77,6 +81,22 @@ impl Program {
     #[must_use]
     pub fn id(&self) -> ProgramId {
         self.identity.id
+    }
+
+    /// Whether a pin holds it: id, tag and load time must agree.
+    #[must_use]
+    pub fn is_at(&self, pin: &PinState) -> bool {
+        matches!(pin, PinState::Program(found) if found.identity == self.identity)
+    }
+
+    /// The file beside the object that keeps its relocated instructions.
+    #[must_use]
+    pub fn instructions_path(&self) -> AbsolutePath {
+        let object = &self.load.object_path;
+        let directory = object.parent();
+        directory
+            .unwrap_or_else(|| object.clone())
+            .join("instructions.json")
     }
 
     /// The program whose id names the map set: its own, unless it took or shares another's.

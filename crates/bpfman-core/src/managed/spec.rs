@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::types::AbsolutePath;
+use crate::types::Engine;
 use crate::types::ProgramId;
 use crate::types::ProgramType;
 
@@ -28,6 +29,10 @@ pub struct LoadSpec {
     pub metadata: BTreeMap<String, String>,
     /// The managed program whose maps are taken.
     pub map_owner_id: Option<ProgramId>,
+    /// The maps that are made anew all the same.
+    pub other_maps: Vec<String>,
+    /// How XDP and TC programs of it share an attach point.
+    pub engine: Engine,
     /// Where to pin the (only) program, instead of on our own bpffs.
     pub pin_path: Option<AbsolutePath>,
 }

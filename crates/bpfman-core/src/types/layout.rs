@@ -3,7 +3,12 @@
 use alloc::format;
 
 use super::AbsolutePath;
+use super::IfIndex;
 use super::LinkId;
+use super::NetnsId;
+
+/// Where libxdp keeps the pins of all dispatchers of the machine, in `xdp` (`bpf_fs` of its `protocol.org`).
+pub const LIBXDP_BPFFS: &str = "/sys/fs/bpf";
 
 /// The runtime directory and the names below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +88,38 @@ impl RuntimeLayout {
     #[must_use]
     pub fn link_pin(&self, link: LinkId) -> AbsolutePath {
         self.links().join(&format!("{link}"))
+    }
+
+    /// The map that counts the runs of a link's program.
+    #[must_use]
+    pub fn counter_pin(&self, link: LinkId) -> AbsolutePath {
+        self.links().join(&format!("{link}_counter"))
+    }
+
+    /// The directory of what runs at a shared hook: `xdp`, `tc-ingress` or `tc-egress`.
+    #[must_use]
+    pub fn dispatchers(&self, hook: &str) -> AbsolutePath {
+        self.bpffs().join(hook)
+    }
+
+    /// The pin of the link that holds what runs at an attach point.
+    #[must_use]
+    pub fn dispatcher_link(&self, hook: &str, nsid: NetnsId, ifindex: IfIndex) -> AbsolutePath {
+        self.dispatchers(hook)
+            .join(&format!("dispatcher_{nsid}_{ifindex}_link"))
+    }
+
+    /// The directory of one revision of a dispatcher.
+    #[must_use]
+    pub fn dispatcher_revision(
+        &self,
+        hook: &str,
+        nsid: NetnsId,
+        ifindex: IfIndex,
+        revision: u32,
+    ) -> AbsolutePath {
+        self.dispatchers(hook)
+            .join(&format!("dispatcher_{nsid}_{ifindex}_{revision}"))
     }
 
     /// The pin of a program that was not given another path, as the text around its id.

@@ -101,6 +101,21 @@ impl LinkKind {
             .copied()
             .ok_or_else(|| UnknownLinkKind(text.to_owned()))
     }
+
+    /// Whether the kernel can give a link of this kind another program (`update_prog` of `bpf_link_ops`).
+    #[must_use]
+    pub fn can_be_updated(self) -> bool {
+        matches!(
+            self,
+            Self::Tcx
+                | Self::Netkit
+                | Self::Cgroup
+                | Self::SkLookup
+                | Self::FlowDissector
+                | Self::Iter
+                | Self::Sockmap
+        )
+    }
 }
 
 impl fmt::Display for LinkKind {

@@ -1,6 +1,7 @@
 //! The words every other module speaks: ids, paths, times, names and the table of program types.
 
 mod encoding;
+mod engine;
 mod ids;
 mod layout;
 mod link_kind;
@@ -13,12 +14,16 @@ mod time;
 
 pub use encoding::Base64Bytes;
 pub use encoding::Tag;
+pub use engine::Engine;
+pub use engine::Family;
+pub use engine::UnknownEngine;
 pub use ids::IfIndex;
 pub use ids::KernelLinkId;
 pub use ids::LinkId;
 pub use ids::MapId;
 pub use ids::NetnsId;
 pub use ids::ProgramId;
+pub use layout::LIBXDP_BPFFS;
 pub use layout::RuntimeLayout;
 pub use link_kind::LinkKind;
 pub use link_kind::UnknownLinkKind;
@@ -36,10 +41,15 @@ pub use path::AbsolutePath;
 pub use path::MAX_PATH_BYTES;
 pub use path::PathError;
 pub use proceed_on::TC_DEFAULT;
+pub use proceed_on::TC_DISPATCHER_RETURN;
+pub use proceed_on::TC_OK;
+pub use proceed_on::TC_PIPE;
 pub use proceed_on::TC_VERDICTS;
 pub use proceed_on::UnknownVerdict;
 pub use proceed_on::Verdict;
 pub use proceed_on::XDP_DEFAULT;
+pub use proceed_on::XDP_DISPATCHER_RETURN;
+pub use proceed_on::XDP_PASS;
 pub use proceed_on::XDP_VERDICTS;
 pub use proceed_on::verdict_codes;
 pub use program_type::AttachFunctionRule;

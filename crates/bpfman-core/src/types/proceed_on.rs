@@ -41,10 +41,21 @@ pub const TC_VERDICTS: &[Verdict] = &[
     verdict("dispatcher_return", 30),
 ];
 
+/// `XDP_PASS` of `linux/bpf.h`: the end of an XDP chain.
+pub const XDP_PASS: i32 = 2;
+/// What an empty slot of an XDP dispatcher answers (contract: section 4).
+pub const XDP_DISPATCHER_RETURN: i32 = 31;
+/// `TC_ACT_OK` of `linux/pkt_cls.h`: the end of a TC chain.
+pub const TC_OK: i32 = 0;
+/// `TC_ACT_PIPE` of `linux/pkt_cls.h`.
+pub const TC_PIPE: i32 = 3;
+/// What an empty slot of a TC dispatcher answers (contract: section 4).
+pub const TC_DISPATCHER_RETURN: i32 = 30;
+
 /// XDP chains go on after `pass` and `dispatcher_return` unless told otherwise (contract: section 4).
-pub const XDP_DEFAULT: &[i32] = &[2, 31];
+pub const XDP_DEFAULT: &[i32] = &[XDP_PASS, XDP_DISPATCHER_RETURN];
 /// TC chains go on after `pipe` and `dispatcher_return` unless told otherwise (contract: section 4).
-pub const TC_DEFAULT: &[i32] = &[3, 30];
+pub const TC_DEFAULT: &[i32] = &[TC_PIPE, TC_DISPATCHER_RETURN];
 
 /// A verdict that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -15,10 +15,8 @@ static TC: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(
 )));
 
 /// The dispatcher of XDP programs.
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing loads it yet"))]
 pub(super) const XDP_DISPATCHER: &[u8] = &XDP.0;
 /// The dispatcher of TC programs.
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing loads it yet"))]
 pub(super) const TC_DISPATCHER: &[u8] = &TC.0;
 
 #[cfg(test)]
@@ -28,13 +26,13 @@ mod tests {
     use bpfman_core::dispatcher::CONFIG_SECTION;
     use bpfman_core::dispatcher::CONFIG_VARIABLE;
     use bpfman_core::dispatcher::DispatcherConfig;
-    use bpfman_core::dispatcher::Family;
     use bpfman_core::dispatcher::MAX_SLOTS;
     use bpfman_core::dispatcher::SLOT_FUNCTIONS;
     use bpfman_core::dispatcher::Slot;
     use bpfman_core::object::GlobalVariable;
     use bpfman_core::object::inspect;
     use bpfman_core::types::F_XDP_HAS_FRAGS;
+    use bpfman_core::types::Family;
     use libbpf_rs::ReferencesType;
     use libbpf_rs::btf::Btf;
     use libbpf_rs::btf::types::Array;
@@ -78,7 +76,7 @@ mod tests {
         for (family, object) in BOTH {
             let facts = inspect(object).unwrap();
             let programs: Vec<&str> = facts.programs.iter().map(|p| p.name.as_str()).collect();
-            assert_eq!(programs, [family.program()]);
+            assert_eq!(programs, [family.dispatcher()]);
             assert_eq!(facts.maps, []);
             assert_eq!(facts.data_sections, [CONFIG_SECTION]);
             let variable = GlobalVariable {
@@ -95,7 +93,7 @@ mod tests {
     fn the_configuration_is_written_where_the_program_reads_it() {
         for (family, object) in BOTH {
             let types = types(object);
-            let name = format!("{}_config", family.program());
+            let name = format!("{}_config", family.dispatcher());
             let layout: Struct<'_> = types.type_by_name(&name).unwrap();
             let config = full(family);
             let bytes = config.encode();

@@ -140,6 +140,17 @@ pub(super) fn load_refused(errno: i32, log: &str, types: &[KernelProgramType]) -
     classify(errno, log, &take_warnings(), || permission_facts(types))
 }
 
+/// A load of one program that libbpf knows nothing of.
+pub(super) fn program_refused(
+    name: &str,
+    errno: i32,
+    log: &str,
+    kind: KernelProgramType,
+) -> KernelError {
+    let facts = || permission_facts(&[kind]);
+    explain(Some(name), errno, log, None, facts)
+}
+
 fn classify(
     errno: i32,
     log: &str,
@@ -147,6 +158,16 @@ fn classify(
     facts: impl FnOnce() -> PermissionFacts,
 ) -> KernelError {
     let program = refused_program(warnings);
+    explain(program, errno, log, last_warning(warnings), facts)
+}
+
+fn explain(
+    program: Option<&str>,
+    errno: i32,
+    log: &str,
+    mut advice: Option<String>,
+    facts: impl FnOnce() -> PermissionFacts,
+) -> KernelError {
     let whose = program.map_or_else(String::new, |name| format!("program `{name}`: "));
     let reason = last_reason(log);
     if let Some(reason) = reason.filter(|reason| saw_instructions(log, reason)) {
@@ -156,7 +177,6 @@ fn classify(
         return refusal;
     }
     let error = io::Error::from_raw_os_error(errno);
-    let mut advice = last_warning(warnings);
     let mut kind = errno_kind(errno);
     let mut text = errno_text(&error);
     let mut permission = None;
@@ -182,11 +202,9 @@ fn classify(
     let hint = reason.map(str::to_owned).or(advice);
     let hint = hint.map_or_else(String::new, |text| format!(" ({text})"));
     KernelError {
-        kind,
-        message: format!("{whose}{text}{hint}"),
         errno: Some(errno),
-        verifier_log: None,
         permission,
+        ..KernelError::new(kind, format!("{whose}{text}{hint}"))
     }
 }
 
@@ -214,6 +232,19 @@ fn saw_instructions(log: &str, reason: &str) -> bool {
         || log
             .lines()
             .any(|line| numbered(line) || processed(line).is_some_and(|count| count > 0))
+}
+
+/// Types that the kernel refused.
+pub(super) fn types_refused(name: &str, errno: i32, log: &str) -> KernelError {
+    let error = io::Error::from_raw_os_error(errno);
+    let mut refusal = refused(&format!("types of program `{name}`"), &error);
+    if refusal.kind == KernelErrorKind::Other {
+        refusal.kind = KernelErrorKind::InvalidObject;
+    }
+    if let Some(reason) = last_reason(log) {
+        refusal.message = format!("{} ({reason})", refusal.message);
+    }
+    refusal
 }
 
 /// The line of a log that says why: the last one before its statistics.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
 
 use bpfman_core::action::InterfaceTarget;
 use bpfman_core::action::Outcome;
@@ -62,14 +63,55 @@ pub(super) fn add(program: BorrowedFd<'_>, of: &TcFilter) -> Result<Outcome, Ker
     Ok(Outcome::Done)
 }
 
-pub(super) fn remove(program: ProgramId, of: &TcFilter) -> Result<Outcome, KernelError> {
+/// Gives the filter the program `to`; answers the one that it had, which nobody else may hold.
+pub(super) fn replace(
+    of: &TcFilter,
+    from: ProgramId,
+    to: BorrowedFd<'_>,
+) -> Result<OwnedFd, KernelError> {
+    expect(of, from)?;
+    let old = sys::program_by_id(from.0);
+    let old = old.map_err(|error| refused(&format!("program {from} of {of}"), &error))?;
+    let replaced = namespace::within(&of.interface.netns, || sys::replace_filter(filter(of), to))?;
+    let Err(error) = replaced else {
+        return Ok(old);
+    };
+    // The kernel gives one number to many causes: an interface that is gone is asked for again.
+    expect(of, from)?;
+    let mut refusal = refused(&format!("giving {of} another program"), &error);
+    if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) {
+        refusal.kind = KernelErrorKind::Unsupported;
+        refusal.message = format!("{of} cannot have the program: it is of another type");
+    }
+    Err(refusal)
+}
+
+fn expect(of: &TcFilter, from: ProgramId) -> Result<(), KernelError> {
     match program_of(of)? {
-        None => Ok(Outcome::Unchanged),
+        Some(found) if found == from => Ok(()),
+        Some(found) => {
+            let message = format!("{of} has program {found} now, not program {from}");
+            Err(KernelError::new(KernelErrorKind::Stale, message))
+        }
+        None => {
+            let message = format!("{of} is gone");
+            Err(KernelError::new(KernelErrorKind::NotFound, message))
+        }
+    }
+}
+
+/// Removes the filter; answers its program, which nobody else may hold. `None` when the filter is gone.
+pub(super) fn remove(program: ProgramId, of: &TcFilter) -> Result<Option<OwnedFd>, KernelError> {
+    match program_of(of)? {
+        None => Ok(None),
         Some(found) if found == program => {
+            let held = sys::program_by_id(program.0);
+            let held =
+                held.map_err(|error| refused(&format!("program {program} of {of}"), &error))?;
             let removed =
                 namespace::within(&of.interface.netns, || sys::remove_filter(filter(of)))?;
             removed.map_err(|error| refused(&format!("removing {of}"), &error))?;
-            Ok(Outcome::Done)
+            Ok(Some(held))
         }
         Some(found) => {
             let message = format!("{of} holds program {found}, not {program}");

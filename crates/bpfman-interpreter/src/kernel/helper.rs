@@ -17,6 +17,7 @@ use bpfman_core::action::Outcome;
 use bpfman_core::action::TcFilter;
 use bpfman_core::kernel;
 use bpfman_core::kernel::AttachOrder;
+use bpfman_core::kernel::Counter;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::PinState;
@@ -166,6 +167,11 @@ struct FilterProgram {
 }
 
 #[derive(Deserialize)]
+struct Counted {
+    counter: Option<Counter>,
+}
+
+#[derive(Deserialize)]
 struct Left {
     left: Vec<KernelLinkId>,
 }
@@ -227,6 +233,11 @@ impl KernelReader for HelperKernel {
         Ok(self
             .ask::<FilterProgram>(&Query::TcFilter { filter })?
             .program)
+    }
+
+    fn counter(&mut self, path: &AbsolutePath) -> Result<Option<Counter>, KernelError> {
+        let path = path.clone();
+        Ok(self.ask::<Counted>(&Query::Counter { path })?.counter)
     }
 
     fn await_links_gone(

@@ -32,12 +32,14 @@ use bpfman_core::types::XdpMode;
 use libbpf_rs::libbpf_sys;
 use rustix::io::Errno;
 
+use super::HeldPrograms;
 use super::errors::bad_request;
 use super::errors::refused;
 use super::errors::refused_for;
 use super::namespace;
 use super::pins;
 use super::probe;
+use super::program::function_type;
 use super::sys;
 use super::sys::LinkOptions;
 use super::sys::Place;
@@ -77,6 +79,7 @@ pub(super) fn info(fd: BorrowedFd<'_>) -> io::Result<Link> {
 pub(super) fn create(
     program: BorrowedFd<'_>,
     target: &AttachTarget,
+    programs: &HeldPrograms,
 ) -> Result<OwnedFd, KernelError> {
     let made = match target {
         AttachTarget::Xdp { interface, mode } => at_xdp(program, interface, *mode)?,
@@ -138,6 +141,13 @@ pub(super) fn create(
             let fd = open_map(map)?;
             at_descriptor(program, fd.as_fd(), *attach_type)
         }
+        AttachTarget::Slot {
+            dispatcher,
+            function,
+        } => {
+            let dispatcher = super::held(programs, super::known_program(dispatcher)?)?;
+            at_slot(program, dispatcher, function)?
+        }
     };
     made.map_err(|error| refusal(target, &error))
 }
@@ -183,6 +193,17 @@ fn at_descriptor(
 ) -> io::Result<OwnedFd> {
     let number = target.as_raw_fd().cast_unsigned();
     sys::create_link(program, number, attach_type, &LinkOptions::Flags(0))
+}
+
+/// Attaches an extension in place of a function. Its attach type is none: `bpf_tracing_prog_attach` of the kernel.
+fn at_slot(
+    program: BorrowedFd<'_>,
+    dispatcher: BorrowedFd<'_>,
+    function: &str,
+) -> Result<io::Result<OwnedFd>, KernelError> {
+    let options = LinkOptions::Function(function_type(dispatcher, function)?);
+    let number = dispatcher.as_raw_fd().cast_unsigned();
+    Ok(sys::create_link(program, number, 0, &options))
 }
 
 fn xdp_flags(mode: XdpMode) -> LinkOptions<'static> {
@@ -358,6 +379,10 @@ pub(super) fn refusal(target: &AttachTarget, error: &io::Error) -> KernelError {
             KernelErrorKind::Unsupported,
             "the interface does not support this XDP mode",
         ),
+        (Some(Errno::INVAL), AttachTarget::Slot { .. }) => (
+            KernelErrorKind::Unsupported,
+            "the program is no extension, or one of a function that differs",
+        ),
         (Some(Errno::INVAL | Errno::OPNOTSUPP), _) => (
             KernelErrorKind::Unsupported,
             "this kernel does not support it",
@@ -390,6 +415,7 @@ fn needs(target: &AttachTarget) -> &'static [KernelProgramType] {
         | AttachTarget::Namespace { .. }
         | AttachTarget::Netfilter { .. }
         | AttachTarget::Cgroup { .. } => &[KernelProgramType::XDP],
+        AttachTarget::Slot { .. } => &[KernelProgramType::EXTENSION],
         AttachTarget::Bound
         | AttachTarget::Iter { .. }
         | AttachTarget::StructOps { .. }

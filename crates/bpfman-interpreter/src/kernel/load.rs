@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 
-use bpfman_core::action::InstructionReference;
+use bpfman_core::action::FunctionInfo;
 use bpfman_core::action::KeptInstructions;
 use bpfman_core::action::LoadObject;
 use bpfman_core::action::LoadedMap;
@@ -14,6 +14,7 @@ use bpfman_core::action::LoadedObject;
 use bpfman_core::action::LoadedProgram;
 use bpfman_core::action::MapSource;
 use bpfman_core::action::ProgramToLoad;
+use bpfman_core::kernel;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::MapType;
@@ -26,20 +27,19 @@ use libbpf_rs::Object;
 use libbpf_rs::OpenMapMut;
 use libbpf_rs::OpenObject;
 use libbpf_rs::OpenProgramMut;
+use libbpf_rs::Program;
+use libbpf_rs::libbpf_sys::bpf_func_info;
 
+use super::HeldPrograms;
 use super::errors;
 use super::errors::bad_request;
 use super::errors::refused;
 use super::info;
+use super::instructions;
 use super::sys;
+use super::sys::LoadedWith;
 use super::sys::Loading;
 use crate::interfaces::Detail;
-
-/// `BPF_PSEUDO_MAP_FD` and `BPF_PSEUDO_MAP_VALUE` of `linux/bpf.h`: an `ld_imm64` that loads a map.
-const MAP_REFERENCES: [u8; 2] = [1, 2];
-/// The opcode of `ld_imm64`: `BPF_LD | BPF_DW | BPF_IMM`.
-const LD_IMM64: u8 = 0x18;
-const INSTRUCTION_BYTES: usize = 8;
 
 /// What a load made, with the descriptors that keep it alive, in the same order.
 pub(super) struct Loaded {
@@ -49,32 +49,54 @@ pub(super) struct Loaded {
 }
 
 /// Loads; a failure leaves nothing.
-pub(super) fn load(request: &LoadObject) -> Result<Loaded, KernelError> {
+pub(super) fn load(request: &LoadObject, held: &HeldPrograms) -> Result<Loaded, KernelError> {
+    let keeps = request.programs.iter().any(|p| p.keep_instructions);
+    // A verifier that is asked for statistics says less about a refusal: then the load without them is the one to hear.
+    if keeps && let Ok(loaded) = load_once(request, held, true) {
+        return Ok(loaded);
+    }
+    load_once(request, held, false)
+}
+
+fn load_once(
+    request: &LoadObject,
+    held: &HeldPrograms,
+    statistics: bool,
+) -> Result<Loaded, KernelError> {
     errors::take_warnings();
     let path = request.object.as_str();
     let mut loading = Loading::open(&request.object_name, path)
         .map_err(|error| errors::open_refused(path, &error))?;
     // Open until the load: libbpf keeps only their numbers.
-    let targets = prepare_programs(loading.object_mut(), request)?;
+    let targets = prepare_programs(loading.object_mut(), request, held)?;
     prepare_maps(loading.object_mut(), request)?;
     set_globals(loading.object_mut(), request)?;
-    let types: Vec<KernelProgramType> = loading
-        .object()
-        .progs()
+    let kept = request.programs.iter().filter(|p| p.keep_instructions);
+    for program in kept.filter(|_| statistics) {
+        loading.want_statistics(program.name.clone());
+    }
+    let loaded = load_open(loading)?;
+    drop(targets);
+    check_loaded(&loaded.object, request)?;
+    collect(loaded, request)
+}
+
+/// Loads what is prepared.
+pub(super) fn load_open(loading: Loading) -> Result<LoadedWith, KernelError> {
+    let programs = loading.object().progs();
+    let types: Vec<KernelProgramType> = programs
         .filter(libbpf_rs::OpenProgram::autoload)
         .map(|program| KernelProgramType(sys::program_type(&program)))
         .collect();
-    let object = loading
+    loading
         .load()
-        .map_err(|error| errors::load_refused(error.errno, &error.log, &types))?;
-    drop(targets);
-    check_loaded(&object, request)?;
-    collect(object, request)
+        .map_err(|error| errors::load_refused(error.errno, &error.log, &types))
 }
 
 fn prepare_programs(
     object: &mut OpenObject,
     request: &LoadObject,
+    held: &HeldPrograms,
 ) -> Result<Vec<OwnedFd>, KernelError> {
     let mut targets = Vec::new();
     let mut found = 0;
@@ -87,8 +109,10 @@ fn prepare_programs(
         found += 1;
         let what = format!("program `{name}`");
         check_extension(&what, &program, wanted)?;
-        prepare_program(&mut program, wanted, &mut targets)
+        let target = open_target(&what, wanted, held)?;
+        prepare_program(&mut program, wanted, target.as_ref())
             .map_err(|error| attach_refused(&what, wanted, &error))?;
+        targets.extend(target);
     }
     if found == request.programs.len() {
         return Ok(targets);
@@ -134,7 +158,7 @@ fn check_extension(
 fn prepare_program(
     program: &mut OpenProgramMut<'_>,
     wanted: &ProgramToLoad,
-    targets: &mut Vec<OwnedFd>,
+    target: Option<&OwnedFd>,
 ) -> io::Result<()> {
     let derived = sys::program_type(program);
     let mut kernel_type = wanted.kernel_type;
@@ -162,14 +186,30 @@ fn prepare_program(
     if flags != sys::flags(program) {
         sys::set_flags(program, flags)?;
     }
-    let target = wanted.target_program.map(|id| sys::program_by_id(id.0));
-    let target = target.transpose()?;
     if target.is_some() || wanted.attach_function.is_some() {
         let function = wanted.attach_function.as_deref();
-        sys::set_attach_target(program, target.as_ref().map(AsFd::as_fd), function)?;
+        sys::set_attach_target(program, target.map(AsFd::as_fd), function)?;
     }
-    targets.extend(target);
     Ok(())
+}
+
+/// Opens the program that an extension replaces a function of: one that is held, or any by its id.
+fn open_target(
+    what: &str,
+    wanted: &ProgramToLoad,
+    held: &HeldPrograms,
+) -> Result<Option<OwnedFd>, KernelError> {
+    let Some(target) = &wanted.target_program else {
+        return Ok(None);
+    };
+    let id = super::known_program(target)?;
+    let opened = match held.get(&id) {
+        Some(fd) => duplicate(fd.as_fd()),
+        None => sys::program_by_id(id.0),
+    };
+    opened
+        .map(Some)
+        .map_err(|error| refused(&format!("{what}: program {id}"), &error))
 }
 
 /// A program that cannot be bound to its function.
@@ -181,8 +221,8 @@ fn attach_refused(what: &str, wanted: &ProgramToLoad, error: &io::Error) -> Kern
     );
     if missing && let Some(function) = &wanted.attach_function {
         refusal.kind = KernelErrorKind::NotFound;
-        let place = match wanted.target_program {
-            Some(id) => format!("program {id}"),
+        let place = match &wanted.target_program {
+            Some(target) => format!("program {target}"),
             None => "this kernel".to_owned(),
         };
         refusal.message = format!("{what}: {place} has no function or hook `{function}`");
@@ -260,7 +300,10 @@ fn reuse(map: &mut OpenMapMut<'_>, source: &MapSource) -> Result<(), KernelError
                 there.flags
             ),
         );
-        return Err(KernelError::new(KernelErrorKind::MapMismatch, message));
+        return Err(KernelError {
+            map: Some(source.name.clone()),
+            ..KernelError::new(KernelErrorKind::MapMismatch, message)
+        });
     }
     sys::reuse_map(map, fd.as_fd()).map_err(|error| refused(path, &error))
 }
@@ -323,7 +366,11 @@ fn check_loaded(object: &Object, request: &LoadObject) -> Result<(), KernelError
     Ok(())
 }
 
-fn collect(mut object: Object, request: &LoadObject) -> Result<Loaded, KernelError> {
+fn collect(made: LoadedWith, request: &LoadObject) -> Result<Loaded, KernelError> {
+    let LoadedWith {
+        mut object,
+        statistics,
+    } = made;
     let mut loaded = Loaded {
         object: LoadedObject::default(),
         programs: Vec::new(),
@@ -349,10 +396,8 @@ fn collect(mut object: Object, request: &LoadObject) -> Result<Loaded, KernelErr
         let fd = sys::loaded_program(&program).ok_or_else(gone)?;
         let facts = info::program(fd, Detail::Info).map_err(failed)?;
         loaded.programs.push(duplicate(fd).map_err(failed)?);
-        let bytes = || sys::instruction_bytes(&program);
-        let instructions = wanted
-            .keep_instructions
-            .then(|| keep(&wanted.name, bytes(), &map_numbers));
+        let kept = || keep(wanted, &program, &facts, &map_numbers, &statistics);
+        let instructions = wanted.keep_instructions.then(kept);
         loaded.object.programs.push(LoadedProgram {
             name: wanted.name.clone(),
             identity: facts.identity,
@@ -362,42 +407,47 @@ fn collect(mut object: Object, request: &LoadObject) -> Result<Loaded, KernelErr
     Ok(loaded)
 }
 
-fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+pub(super) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(fd, 3)?)
 }
 
-/// Replaces the map descriptors in instructions, which mean nothing to another process, by names.
-fn keep(program: &str, mut bytes: Vec<u8>, maps: &[(i32, String)]) -> KeptInstructions {
-    let mut references = Vec::new();
-    for (at, instruction) in (0_u32..).zip(bytes.chunks_exact_mut(INSTRUCTION_BYTES)) {
-        // The register byte holds the source in its upper half, on big-endian machines in its lower.
-        let source = if cfg!(target_endian = "little") {
-            instruction[1] >> 4
-        } else {
-            instruction[1] & 0xf
-        };
-        if instruction[0] != LD_IMM64 || !MAP_REFERENCES.contains(&source) {
-            continue;
-        }
-        let imm = [
-            instruction[4],
-            instruction[5],
-            instruction[6],
-            instruction[7],
-        ];
-        let number = i32::from_ne_bytes(imm);
-        if let Some((_, name)) = maps.iter().find(|(fd, _)| *fd == number) {
-            instruction[4..].fill(0);
-            references.push(InstructionReference {
-                instruction: at,
-                map: name.clone(),
-            });
-        }
-    }
+/// A program's instructions as libbpf left them, for another process to build a program from.
+fn keep(
+    wanted: &ProgramToLoad,
+    program: &Program<'_>,
+    facts: &kernel::Program,
+    maps: &[(i32, String)],
+    statistics: &[(String, String)],
+) -> KeptInstructions {
+    let mut bytes = sys::instruction_bytes(program);
+    let log = statistics.iter().find(|(of, _)| *of == wanted.name);
+    let stack_depths =
+        log.map_or_else(Vec::new, |(_, log)| instructions::stack_depths(log, &bytes));
+    let functions = sys::functions(program).into_iter();
+    let function = |record: bpf_func_info| FunctionInfo {
+        instruction: record.insn_off,
+        type_id: record.type_id,
+    };
     KeptInstructions {
         version: KeptInstructions::VERSION,
-        program: program.to_owned(),
+        program: wanted.name.clone(),
+        references: instructions::take_maps(&mut bytes, maps),
         instructions: Base64Bytes(bytes),
-        references,
+        attach_type: sys::attach_type(program),
+        flags: sys::flags(program) | section_flags(program, facts.program_type),
+        stack_depths,
+        // Their types are those of the program's BTF in the kernel.
+        functions: match facts.btf_id {
+            0 => Vec::new(),
+            _ => functions.map(function).collect(),
+        },
     }
+}
+
+/// The flags that libbpf adds by the section when it loads, unless the program was given another type.
+fn section_flags(program: &Program<'_>, kernel_type: KernelProgramType) -> u32 {
+    let section = program.section().to_string_lossy();
+    let found =
+        section_match(&section).filter(|found| found.program_type.kernel_type() == kernel_type);
+    found.map_or(0, |found| found.flags)
 }

@@ -5,13 +5,18 @@ mod errors;
 mod filter;
 mod helper;
 mod info;
+mod instructions;
 mod link;
 mod load;
+mod map;
 mod namespace;
 mod pins;
 mod probe;
+mod program;
 pub mod protocol;
+mod slots;
 mod struct_ops;
+mod swap;
 mod sys;
 
 use std::collections::HashMap;
@@ -29,14 +34,19 @@ use bpfman_core::action::InterfaceTarget;
 use bpfman_core::action::KernelAction;
 use bpfman_core::action::LinkReference;
 use bpfman_core::action::LoadObject;
+use bpfman_core::action::LoadedObject;
+use bpfman_core::action::LoadedProgram;
+use bpfman_core::action::MakeMap;
 use bpfman_core::action::MapReference;
 use bpfman_core::action::Outcome;
 use bpfman_core::action::PathTemplate;
+use bpfman_core::action::PinnedProgram;
 use bpfman_core::action::ProgramReference;
 use bpfman_core::action::ProgramSource;
 use bpfman_core::action::TcFilter;
 use bpfman_core::kernel;
 use bpfman_core::kernel::AttachOrder;
+use bpfman_core::kernel::Counter;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::PinState;
@@ -54,11 +64,15 @@ use crate::interfaces::KernelReader;
 use crate::interfaces::KernelSource;
 use errors::bad_request;
 use errors::refused;
+use swap::Swap;
+
+/// The programs that a plan holds.
+type HeldPrograms = HashMap<ProgramId, OwnedFd>;
 
 /// The kernel as libbpf reaches it from this process.
 #[derive(Debug)]
 pub struct LibbpfKernel {
-    programs: HashMap<ProgramId, OwnedFd>,
+    programs: HeldPrograms,
     maps: HashMap<MapId, OwnedFd>,
     links: HashMap<KernelLinkId, OwnedFd>,
 }
@@ -107,12 +121,78 @@ impl LibbpfKernel {
     }
 
     fn load(&mut self, request: &LoadObject) -> Result<Outcome, KernelError> {
-        let loaded = load::load(request)?;
+        let loaded = load::load(request, &self.programs)?;
         let ids = loaded.object.programs.iter().map(|p| p.identity.id);
         self.programs.extend(ids.zip(loaded.programs));
         let ids = loaded.object.maps.iter().map(|map| map.id);
         self.maps.extend(ids.zip(loaded.maps));
         Ok(Outcome::Loaded(loaded.object))
+    }
+
+    /// Takes in a program that was loaded by itself.
+    fn hold_loaded(
+        &mut self,
+        loaded: Result<(LoadedProgram, OwnedFd), KernelError>,
+    ) -> Result<Outcome, KernelError> {
+        let (program, fd) = loaded?;
+        self.programs.insert(program.identity.id, fd);
+        Ok(Outcome::Loaded(LoadedObject {
+            programs: vec![program],
+            maps: Vec::new(),
+        }))
+    }
+
+    fn hold_pinned(&mut self, pinned: &PinnedProgram) -> Result<Outcome, KernelError> {
+        let fd = open_program(pinned.program, &pinned.path)?;
+        self.programs.insert(pinned.program, fd);
+        Ok(Outcome::Done)
+    }
+
+    fn make_map(&mut self, request: &MakeMap) -> Result<Outcome, KernelError> {
+        let (map, fd) = map::make(request)?;
+        self.maps.insert(map.id, fd);
+        Ok(Outcome::Loaded(LoadedObject {
+            programs: Vec::new(),
+            maps: vec![map],
+        }))
+    }
+
+    fn pin_map(&self, id: MapId, path: &AbsolutePath) -> Result<Outcome, KernelError> {
+        let fd = self.maps.get(&id);
+        let fd = fd.ok_or_else(|| bad_request(format!("map {id} is not held")))?;
+        pins::pin(fd.as_fd(), path)
+    }
+
+    fn update_link(&mut self, of: Swap<'_>, to: &ProgramSource) -> Result<Outcome, KernelError> {
+        let old = self.with_program(to, |to| swap::swap(of, to))?;
+        // The undo must be able to put it back, and the link was perhaps its only holder.
+        self.programs.insert(of.from, old);
+        Ok(Outcome::Done)
+    }
+
+    fn replace_tc_filter(
+        &mut self,
+        filter: &TcFilter,
+        from: ProgramId,
+        to: &ProgramSource,
+    ) -> Result<Outcome, KernelError> {
+        let old = self.with_program(to, |to| filter::replace(filter, from, to))?;
+        // As for a link.
+        self.programs.insert(from, old);
+        Ok(Outcome::Done)
+    }
+
+    fn remove_tc_filter(
+        &mut self,
+        id: ProgramId,
+        filter: &TcFilter,
+    ) -> Result<Outcome, KernelError> {
+        let Some(program) = filter::remove(id, filter)? else {
+            return Ok(Outcome::Unchanged);
+        };
+        // As for a link.
+        self.programs.insert(id, program);
+        Ok(Outcome::Done)
     }
 
     fn unpin_program(
@@ -143,21 +223,14 @@ impl LibbpfKernel {
         call: impl FnOnce(BorrowedFd<'_>) -> Result<T, KernelError>,
     ) -> Result<T, KernelError> {
         match source {
-            ProgramSource::Held { program } => {
-                let id = known_program(program)?;
-                let held = self.programs.get(&id);
-                call(
-                    held.ok_or_else(|| bad_request(format!("program {id} is not held")))?
-                        .as_fd(),
-                )
-            }
+            ProgramSource::Held { program } => call(held(&self.programs, known_program(program)?)?),
             ProgramSource::Pinned { program, path } => call(open_program(*program, path)?.as_fd()),
         }
     }
 
     fn create_link(&mut self, create: &CreateLink) -> Result<Outcome, KernelError> {
         let fd = self.with_program(&create.program, |program| {
-            link::create(program, &create.target)
+            link::create(program, &create.target, &self.programs)
         })?;
         let made = link::info(fd.as_fd()).map_err(|error| refused("the new link", &error))?;
         self.links.insert(made.id, fd);
@@ -179,6 +252,27 @@ impl LibbpfKernel {
         self.links.insert(id, fd);
         Ok(Outcome::Done)
     }
+}
+
+/// The program that is held under an id.
+fn held(programs: &HeldPrograms, id: ProgramId) -> Result<BorrowedFd<'_>, KernelError> {
+    let fd = programs.get(&id).map(AsFd::as_fd);
+    fd.ok_or_else(|| bad_request(format!("program {id} is not held")))
+}
+
+/// Refuses a name that the kernel would cut, or call invalid.
+fn check_name(name: &str) -> Result<(), KernelError> {
+    /// `BPF_OBJ_NAME_LEN` of `linux/bpf.h` without the NUL.
+    const LONGEST: usize = 15;
+    // As `bpf_obj_name_cpy` of the kernel has it.
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.';
+    if (1..=LONGEST).contains(&name.len()) && name.bytes().all(fits) {
+        return Ok(());
+    }
+    Err(bad_request(format!(
+        "`{}` cannot be a name in the kernel: 1 to {LONGEST} letters, digits, dots and underscores can",
+        name.escape_debug()
+    )))
 }
 
 /// Opens the pin of a link, after checking which it is; `None` when nothing is there.
@@ -326,25 +420,24 @@ impl KernelExecutor for LibbpfKernel {
     fn execute(&mut self, action: &KernelAction) -> Result<Outcome, KernelError> {
         match action {
             KernelAction::LoadObject(request) => self.load(request),
+            KernelAction::LoadProgram(request) => {
+                self.hold_loaded(program::load(request, &self.programs))
+            }
+            KernelAction::LoadDispatcher(request) => self.hold_loaded(slots::load(request)),
+            KernelAction::MakeMap(request) => self.make_map(request),
+            KernelAction::HoldProgram(pinned) => self.hold_pinned(pinned),
             KernelAction::Release => {
                 self.finish();
                 Ok(Outcome::Done)
             }
             KernelAction::PinProgram { program, path } => {
-                let id = known_program(program)?;
-                let held = self.programs.get(&id);
-                let fd = held.ok_or_else(|| bad_request(format!("program {id} is not held")))?;
-                pins::pin(fd.as_fd(), literal(path)?)
+                let fd = held(&self.programs, known_program(program)?)?;
+                pins::pin(fd, literal(path)?)
             }
             KernelAction::UnpinProgram { program, path } => {
                 self.unpin_program(known_program(program)?, literal(path)?)
             }
-            KernelAction::PinMap { map, path } => {
-                let id = known_map(map)?;
-                let held = self.maps.get(&id);
-                let fd = held.ok_or_else(|| bad_request(format!("map {id} is not held")))?;
-                pins::pin(fd.as_fd(), literal(path)?)
-            }
+            KernelAction::PinMap { map, path } => self.pin_map(known_map(map)?, literal(path)?),
             KernelAction::UnpinMap { map, path } => self.unpin_map(known_map(map)?, literal(path)?),
             KernelAction::WriteMapElement {
                 map,
@@ -365,12 +458,26 @@ impl KernelExecutor for LibbpfKernel {
             }
             KernelAction::UnpinLink { link, path } => self.unpin_link(known_link(*link)?, path),
             KernelAction::DetachLink { link, pin } => detach_link(*link, pin.as_ref()),
+            KernelAction::UpdateLink {
+                link,
+                path,
+                from,
+                to,
+            } => {
+                let (link, from) = (known_link(*link)?, known_program(from)?);
+                self.update_link(Swap { link, path, from }, to)
+            }
             KernelAction::MakeClsact { interface } => filter::make_clsact(interface),
             KernelAction::RemoveClsact { interface } => filter::remove_clsact(interface),
             KernelAction::AddTcFilter { program, filter } => {
                 self.with_program(program, |program| filter::add(program, filter))
             }
-            KernelAction::RemoveTcFilter { program, filter } => filter::remove(*program, filter),
+            KernelAction::ReplaceTcFilter { filter, from, to } => {
+                self.replace_tc_filter(filter, known_program(from)?, to)
+            }
+            KernelAction::RemoveTcFilter { program, filter } => {
+                self.remove_tc_filter(known_program(program)?, filter)
+            }
             KernelAction::MakePinDirectory { path } => pins::make_directory(literal(path)?),
             KernelAction::RemoveEmptyPinDirectory { path } => {
                 pins::remove_empty_directory(literal(path)?)
@@ -387,37 +494,54 @@ impl KernelExecutor for LibbpfKernel {
     }
 }
 
+/// What a file holds; `NotFound` when it has gone.
+fn pinned(path: &AbsolutePath, detail: Detail) -> Result<PinState, KernelError> {
+    let failed = |error: io::Error| refused(path.as_str(), &error);
+    if !pins::on_bpffs(path)? {
+        return Ok(PinState::Other);
+    }
+    let Some(fd) = pins::open(path)? else {
+        return match fs::symlink_metadata(path.as_str()) {
+            Err(error) if vanished(&error) => free(path),
+            _ => Ok(PinState::Other),
+        };
+    };
+    Ok(match object_kind(fd.as_fd()) {
+        ObjectKind::Program => {
+            PinState::Program(info::program(fd.as_fd(), detail).map_err(failed)?)
+        }
+        ObjectKind::Map => PinState::Map(info::map(fd.as_fd(), detail).map_err(failed)?),
+        ObjectKind::Link => PinState::Link(link::info(fd.as_fd()).map_err(failed)?),
+        ObjectKind::Other => PinState::Other,
+    })
+}
+
+/// A path at which nothing is.
+fn free(path: &AbsolutePath) -> Result<PinState, KernelError> {
+    let ancestor = pins::nearest_directory(path);
+    let on_bpffs = pins::on_bpffs(&ancestor)?;
+    Ok(PinState::Free { ancestor, on_bpffs })
+}
+
 impl KernelReader for LibbpfKernel {
     fn pin_state(&mut self, path: &AbsolutePath, detail: Detail) -> Result<PinState, KernelError> {
-        let failed = |error: io::Error| refused(path.as_str(), &error);
-        let here = match fs::symlink_metadata(path.as_str()) {
-            Ok(here) => here,
+        match fs::symlink_metadata(path.as_str()) {
+            Ok(here) if here.is_file() => match pinned(path, detail) {
+                // Another process may unpin it while we look.
+                Err(error) if error.kind == KernelErrorKind::NotFound => free(path),
+                state => state,
+            },
+            Ok(_) => Ok(PinState::Other),
             Err(error)
                 if matches!(
                     error.kind(),
                     io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
                 ) =>
             {
-                let ancestor = pins::nearest_directory(path);
-                let on_bpffs = pins::on_bpffs(&ancestor)?;
-                return Ok(PinState::Free { ancestor, on_bpffs });
+                free(path)
             }
-            Err(error) => return Err(failed(error)),
-        };
-        if !here.is_file() || !pins::on_bpffs(path)? {
-            return Ok(PinState::Other);
+            Err(error) => Err(refused(path.as_str(), &error)),
         }
-        let Some(fd) = pins::open(path)? else {
-            return Ok(PinState::Other);
-        };
-        Ok(match object_kind(fd.as_fd()) {
-            ObjectKind::Program => {
-                PinState::Program(info::program(fd.as_fd(), detail).map_err(failed)?)
-            }
-            ObjectKind::Map => PinState::Map(info::map(fd.as_fd(), detail).map_err(failed)?),
-            ObjectKind::Link => PinState::Link(link::info(fd.as_fd()).map_err(failed)?),
-            ObjectKind::Other => PinState::Other,
-        })
     }
 
     fn program(
@@ -467,6 +591,10 @@ impl KernelReader for LibbpfKernel {
         links: &[KernelLinkId],
     ) -> Result<Vec<KernelLinkId>, KernelError> {
         link::await_gone(links)
+    }
+
+    fn counter(&mut self, path: &AbsolutePath) -> Result<Option<Counter>, KernelError> {
+        map::counter(path)
     }
 
     fn is_bpffs_root(&mut self, path: &AbsolutePath) -> Result<bool, KernelError> {

@@ -26,6 +26,7 @@ use bpfman_core::managed::LoadSpec;
 use bpfman_core::managed::ProgramRequest;
 use bpfman_core::object::inspect;
 use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::Engine;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
@@ -98,6 +99,11 @@ pub enum Query {
         /// The filter.
         filter: TcFilter,
     },
+    /// What a pinned counter has counted.
+    Counter {
+        /// Its pin.
+        path: AbsolutePath,
+    },
     /// Waits until links are gone; answers which are left.
     AwaitLinksGone {
         /// The links.
@@ -143,7 +149,7 @@ pub enum Request {
 }
 
 /// The ops of [`Query`].
-const QUERIES: [&str; 11] = [
+const QUERIES: [&str; 12] = [
     "load",
     "programs",
     "pin_state",
@@ -152,6 +158,7 @@ const QUERIES: [&str; 11] = [
     "link",
     "attached",
     "tc_filter",
+    "counter",
     "await_links_gone",
     "is_bpffs_root",
     "finish",
@@ -271,6 +278,7 @@ fn query_answer(kernel: &mut LibbpfKernel, query: Query) -> Result<Value, Kernel
             json!({"attached": kernel.attached(&interface, hook)?})
         }
         Query::TcFilter { filter } => json!({"program": kernel.tc_filter(&filter)?}),
+        Query::Counter { path } => json!({"counter": kernel.counter(&path)?}),
         Query::AwaitLinksGone { links } => json!({"left": kernel.await_links_gone(&links)?}),
         Query::IsBpffsRoot { path } => json!({"is_bpffs_root": kernel.is_bpffs_root(&path)?}),
         Query::Finish => {
@@ -300,7 +308,9 @@ fn load_action(request: &LoadAndPin) -> Result<KernelAction, KernelError> {
         global_data: BTreeMap::new(),
         metadata: BTreeMap::new(),
         map_owner_id: None,
+        other_maps: Vec::new(),
         pin_path: Some(request.pin_path.clone()),
+        engine: Engine::default(),
     };
     let checked = check_load(&spec, &facts).map_err(|refusal| {
         let kind = match refusal {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bpfman_core::managed::AttachPoint;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
 
@@ -14,6 +15,9 @@ pub enum StoreError {
     /// There is no such link.
     #[error("link {0} does not exist")]
     LinkNotFound(LinkId),
+    /// There is no record of such an attach point.
+    #[error("nothing of ours is attached at {0}")]
+    DispatcherNotFound(AttachPoint),
     /// The database was written by a newer version; it was not touched.
     #[error("database {path} has schema {found}, newer than the {known} that this version knows", path = path.display())]
     NewerSchema {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bpfman_core::managed::AttachPoint;
+use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
 use bpfman_core::types::LinkId;
@@ -12,18 +13,23 @@ use super::StoreError;
 use super::StoredTimes;
 use super::link_id_after;
 use super::stored_link_time;
+use crate::interfaces::DispatcherReader;
+use crate::interfaces::DispatcherWriter;
 use crate::interfaces::LinkLister;
 use crate::interfaces::LinkReader;
 use crate::interfaces::LinkWriter;
 use crate::interfaces::ProgramLister;
 use crate::interfaces::ProgramReader;
 use crate::interfaces::ProgramWriter;
+use crate::interfaces::StoreChange;
+use crate::interfaces::StoreWriter;
 
 /// The records in a map. A clone is a copy: what happens to one is not seen by the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemoryStore {
     programs: BTreeMap<ProgramId, Program>,
     links: BTreeMap<LinkId, Link>,
+    dispatchers: BTreeMap<AttachPoint, Dispatcher>,
     /// The largest id that a link ever had.
     last_link: u32,
 }
@@ -129,6 +135,31 @@ impl LinkWriter for MemoryStore {
     }
 }
 
+impl DispatcherReader for MemoryStore {
+    fn dispatcher(&self, point: &AttachPoint) -> Result<Option<Dispatcher>, StoreError> {
+        Ok(self.dispatchers.get(point).cloned())
+    }
+
+    fn dispatchers(&self) -> Result<Vec<Dispatcher>, StoreError> {
+        Ok(self.dispatchers.values().cloned().collect())
+    }
+}
+
+impl DispatcherWriter for MemoryStore {
+    fn save_dispatcher(&mut self, dispatcher: &Dispatcher) -> Result<(), StoreError> {
+        self.dispatchers
+            .insert(dispatcher.point(), dispatcher.clone());
+        Ok(())
+    }
+
+    fn delete_dispatcher(&mut self, point: &AttachPoint) -> Result<(), StoreError> {
+        let dispatcher = self.dispatchers.remove(point);
+        dispatcher
+            .map(drop)
+            .ok_or(StoreError::DispatcherNotFound(*point))
+    }
+}
+
 impl MemoryStore {
     /// A map is one thing, however many programs share it: all of them know it as the newest one does.
     fn describe_maps(&mut self, newest: &Program) {
@@ -151,5 +182,16 @@ impl MemoryStore {
     fn links_where(&self, chosen: impl Fn(&Link) -> bool) -> Vec<Link> {
         let links = self.links.values().filter(|link| chosen(link));
         links.cloned().collect()
+    }
+}
+
+impl StoreWriter for MemoryStore {
+    fn together(&mut self, changes: &[StoreChange]) -> Result<(), StoreError> {
+        let mut changed = self.clone();
+        for change in changes {
+            change.apply(&mut changed)?;
+        }
+        *self = changed;
+        Ok(())
     }
 }

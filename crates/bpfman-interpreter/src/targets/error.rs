@@ -177,6 +177,14 @@ pub enum TargetError {
         /// Probes of the file as `PROVIDER:NAME`.
         similar: Vec<String>,
     },
+    /// The file holds no instructions that could be used.
+    #[error("the kept instructions {path} cannot be used: {reason}")]
+    KeptInstructions {
+        /// The file.
+        path: AbsolutePath,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The path is no directory of a cgroup2 file system.
     #[error("{path} is not a cgroup{}", of_version_1(*version_1))]
     NotACgroup {

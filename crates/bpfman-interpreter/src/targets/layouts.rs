@@ -1,10 +1,12 @@
-//! The files that say how a struct is laid out, here and in the kernel.
+//! The files that were kept of a load, and the types of the kernel.
 
 use std::fs::File;
 use std::io;
 use std::io::Read;
 
+use bpfman_core::action::KeptInstructions;
 use bpfman_core::types::AbsolutePath;
+use serde::Deserialize;
 
 use super::TargetError;
 
@@ -13,6 +15,31 @@ const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
 const MAX_KERNEL_BYTES: u64 = 256 << 20;
 /// Objects are bounded by a setting when they are loaded; sections are found by 32-bit offsets at most.
 const MAX_OBJECT_BYTES: u64 = u32::MAX as u64;
+
+/// The most instructions that the verifier walks through are a million; with the names of the maps in them they take less.
+const MAX_INSTRUCTIONS_BYTES: u64 = 64 << 20;
+
+pub(super) fn kept_instructions(path: &AbsolutePath) -> Result<KeptInstructions, TargetError> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    let unusable = |reason: String| TargetError::KeptInstructions {
+        path: path.clone(),
+        reason,
+    };
+    let broken = |error: serde_json::Error| unusable(error.to_string());
+    let bytes = read(path.as_str(), MAX_INSTRUCTIONS_BYTES)?;
+    // Of another version, the rest may look different.
+    let Versioned { version } = serde_json::from_slice(&bytes).map_err(broken)?;
+    if version != KeptInstructions::VERSION {
+        let known = KeptInstructions::VERSION;
+        return Err(unusable(format!(
+            "it is of version {version}, and this bpfman knows version {known} only: load the program again"
+        )));
+    }
+    serde_json::from_slice(&bytes).map_err(broken)
+}
 
 pub(super) fn kept_object(path: &AbsolutePath) -> Result<Vec<u8>, TargetError> {
     read(path.as_str(), MAX_OBJECT_BYTES)

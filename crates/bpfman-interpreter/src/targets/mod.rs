@@ -13,6 +13,7 @@ mod probes;
 mod roots;
 mod tracefs;
 
+use bpfman_core::action::KeptInstructions;
 use bpfman_core::action::ProbeSite;
 use bpfman_core::managed::ProbedFile;
 use bpfman_core::target::UsdtProbe;
@@ -119,6 +120,13 @@ pub trait Targets {
     /// [`TargetError::System`] when it cannot be read.
     fn kept_object(&self, path: &AbsolutePath) -> Result<Vec<u8>, TargetError>;
 
+    /// The instructions of a program that were kept when it was loaded.
+    ///
+    /// # Errors
+    /// [`TargetError::KeptInstructions`] when they are of another version or no instructions at all;
+    /// [`TargetError::System`] when the file cannot be read.
+    fn kept_instructions(&self, path: &AbsolutePath) -> Result<KeptInstructions, TargetError>;
+
     /// The types of the kernel itself (BTF).
     ///
     /// # Errors
@@ -195,6 +203,10 @@ impl Targets for SystemTargets {
 
     fn kept_object(&self, path: &AbsolutePath) -> Result<Vec<u8>, TargetError> {
         layouts::kept_object(path)
+    }
+
+    fn kept_instructions(&self, path: &AbsolutePath) -> Result<KeptInstructions, TargetError> {
+        layouts::kept_instructions(path)
     }
 
     fn kernel_types(&self) -> Result<Vec<u8>, TargetError> {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "no test file uses all of it")]
 
+pub(crate) mod net;
+
 use std::env;
 use std::io::BufRead;
 use std::io::BufReader;
@@ -159,11 +161,47 @@ pub(crate) fn load_object(object_name: &str, programs: &[&str], skip_maps: &[&st
     })
 }
 
+/// A `load_object` request for one program whose instructions are kept.
+pub(crate) fn load_kept(object_name: &str, program: &str) -> Value {
+    let mut request = load_object(object_name, &[program], &[]);
+    request["programs"][0]["keep_instructions"] = true.into();
+    request
+}
+
+/// A `load_program` request for the instructions that a load kept, with the maps and the types of that program at its
+/// pin.
+pub(crate) fn load_program(name: &str, kernel_type: u32, loaded: &Value, pin: &str) -> Value {
+    let program = &loaded["programs"][0];
+    let kept = &program["instructions"];
+    let maps = loaded["maps"].as_array().unwrap();
+    let references = kept["references"].as_array().unwrap().iter();
+    let places: Vec<Value> = references
+        .map(|reference| {
+            let map = maps.iter().find(|map| map["name"] == reference["map"]);
+            let id = &map.unwrap()["id"];
+            json!({"instruction": reference["instruction"], "map": {"in_use": id}})
+        })
+        .collect();
+    json!({
+        "op": "load_program", "name": name, "kernel_name": name, "kernel_type": kernel_type,
+        "attach_type": kept["attach_type"], "flags": kept["flags"], "license": "GPL",
+        "instructions": kept["instructions"], "maps": places,
+        "programs": [{"program": program["id"], "path": pin}],
+        "types": {"btf": null, "functions": kept["functions"]},
+        "replaces": null,
+    })
+}
+
 /// What bpftool says of a pinned program, or `None` when it finds none.
 pub(crate) fn bpftool_pinned(path: &str) -> Option<Value> {
-    let arguments = ["-j", "prog", "show", "pinned", path];
-    let run = Command::new("bpftool").args(arguments).output().unwrap();
+    bpftool(&["prog", "show", "pinned", path])
+}
+
+/// What bpftool answers, or `None` when it fails.
+pub(crate) fn bpftool(arguments: &[&str]) -> Option<Value> {
+    let run = Command::new("bpftool").arg("-j").args(arguments).output();
+    let run = run.unwrap();
     run.status
         .success()
-        .then(|| serde_json::from_slice(&run.stdout).unwrap())
+        .then(|| serde_json::from_slice(&run.stdout).unwrap_or_default())
 }

@@ -2,8 +2,11 @@
 
 #![allow(dead_code, reason = "no test file uses all of it")]
 
+pub(crate) mod shared;
+
 use std::collections::BTreeMap;
 
+use bpfman_core::managed::AttachPoint;
 use bpfman_core::managed::AttachRequest;
 use bpfman_core::managed::AttachSpec;
 use bpfman_core::managed::InterfaceRequest;
@@ -13,6 +16,7 @@ use bpfman_core::managed::Program;
 use bpfman_core::managed::ProgramRequest;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::Direction;
+use bpfman_core::types::Engine;
 use bpfman_core::types::InterfaceName;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::Priority;
@@ -21,6 +25,7 @@ use bpfman_core::types::ProgramType;
 use bpfman_core::types::RuntimeLayout;
 use bpfman_core::types::UnixTime;
 use bpfman_core::types::XdpMode;
+use bpfman_manager::LinkUpdate;
 use bpfman_manager::Manager;
 use bpfman_manager::ManagerError;
 use bpfman_model::World;
@@ -96,6 +101,11 @@ impl Machine {
 
     /// Loads a program of [`LINKS`], pinned where it says or on our bpffs.
     pub(crate) fn load_to_attach(&self, name: &str, pin: Option<&str>) -> Program {
+        self.load_for(Engine::Auto, name, pin)
+    }
+
+    /// The same, to share its attach point by an engine.
+    pub(crate) fn load_for(&self, engine: Engine, name: &str, pin: Option<&str>) -> Program {
         let request = ProgramRequest {
             name: name.to_owned(),
             program_type: None,
@@ -105,6 +115,7 @@ impl Machine {
             source: path("/home/user/links.o"),
             programs: vec![request],
             pin_path: pin.map(path),
+            engine,
             ..spec(&[])
         };
         let loaded = self.manage(|manager| manager.load(&spec, LINKS, UnixTime(1)));
@@ -136,6 +147,31 @@ impl Machine {
     pub(crate) fn unload(&self, id: ProgramId) -> Result<(), ManagerError> {
         self.manage(|manager| manager.unload(id))
     }
+
+    pub(crate) fn alter(
+        &self,
+        link: LinkId,
+        priority: Option<u32>,
+        proceed_on: Option<Vec<i32>>,
+    ) -> Result<(), ManagerError> {
+        let priority = priority.map(|number| Priority::new(number.into()).unwrap());
+        let update = LinkUpdate {
+            link,
+            priority,
+            proceed_on,
+        };
+        self.manage(|manager| manager.update_link(&update))
+    }
+
+    /// Replaces a program of [`LINKS`] by another load of the same.
+    pub(crate) fn replace(&self, id: ProgramId) -> Result<Program, ManagerError> {
+        let source = path("/home/user/links.o");
+        self.manage(|manager| manager.replace(id, &source, LINKS, UnixTime(3)))
+    }
+
+    pub(crate) fn delete_dispatcher(&self, point: AttachPoint) -> Result<(), ManagerError> {
+        self.manage(|manager| manager.delete_dispatcher(point))
+    }
 }
 
 /// A load of programs of [`PROGRAMS`].
@@ -151,6 +187,8 @@ pub(crate) fn spec(programs: &[&str]) -> LoadSpec {
         global_data: BTreeMap::new(),
         metadata: BTreeMap::from([("owner".to_owned(), "tests".to_owned())]),
         map_owner_id: None,
+        other_maps: Vec::new(),
+        engine: Engine::Auto,
         pin_path: None,
     }
 }
@@ -197,6 +235,7 @@ pub(crate) fn xdp(program: &Program, to: &str) -> AttachSpec {
         priority: Priority::new(50).unwrap(),
         proceed_on: None,
         mode: XdpMode::Auto,
+        count: false,
     };
     attach_of(program.id(), request)
 }
@@ -208,8 +247,41 @@ pub(crate) fn tc(program: &Program, to: &str) -> AttachSpec {
         direction: Direction::Ingress,
         priority: Priority::new(50).unwrap(),
         proceed_on: None,
+        count: false,
     };
     attach_of(program.id(), request)
+}
+
+/// A request of TC or XDP with another place among the others.
+pub(crate) fn among_others(
+    mut spec: AttachSpec,
+    place: u32,
+    verdicts: Option<&[i32]>,
+    counted: bool,
+) -> AttachSpec {
+    if let AttachRequest::Xdp {
+        priority,
+        proceed_on,
+        count,
+        ..
+    }
+    | AttachRequest::Tc {
+        priority,
+        proceed_on,
+        count,
+        ..
+    } = &mut spec.request
+    {
+        *priority = Priority::new(place.into()).unwrap();
+        *proceed_on = verdicts.map(<[i32]>::to_vec);
+        *count = counted;
+    }
+    spec
+}
+
+/// The same with another priority only.
+pub(crate) fn with_priority(spec: AttachSpec, place: u32) -> AttachSpec {
+    among_others(spec, place, None, false)
 }
 
 /// An attach to the ingress TCX hook of an interface.

@@ -34,6 +34,8 @@ pub(crate) enum LinkCommand {
     List(LinkListArgs),
     /// Show one link
     Get(GetLinkArgs),
+    /// Give a link of XDP or TC another place among those of its interface, without a gap
+    Update(LinkUpdateArgs),
     /// Detach links; with -r also unload the programs that are left without any
     Delete(LinkDeleteArgs),
 }
@@ -174,12 +176,16 @@ pub(crate) struct XdpArgs {
     /// The program's place among others: the smaller, the earlier
     #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = priority)]
     pub(crate) priority: Priority,
-    /// The verdicts after which the next program runs [default: pass,dispatcher_return]
+    /// The verdicts after which the next program runs, of aborted, drop, pass, tx, redirect and dispatcher_return
+    /// [default: pass,dispatcher_return]
     #[arg(long, value_delimiter = ',', value_name = "VERDICT,...")]
     proceed_on: Vec<String>,
-    /// How the program meets its packets
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) mode: Mode,
+    /// How the program meets its packets [default: `[dispatcher] xdp_mode` of the configuration, else auto]
+    #[arg(long, value_enum)]
+    pub(crate) mode: Option<Mode>,
+    /// Count the program's runs through this link; `link get` shows them
+    #[arg(long)]
+    pub(crate) stats: bool,
 }
 
 /// `tc`
@@ -195,9 +201,13 @@ pub(crate) struct TcArgs {
     /// The program's place among others: the smaller, the earlier
     #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = priority)]
     pub(crate) priority: Priority,
-    /// The verdicts after which the next program runs [default: pipe,dispatcher_return]
+    /// The verdicts after which the next program runs, of unspec, ok, reclassify, shot, pipe, stolen, queued, repeat,
+    /// redirect, trap and dispatcher_return [default: pipe,dispatcher_return]
     #[arg(long, value_delimiter = ',', value_name = "VERDICT,...")]
     proceed_on: Vec<String>,
+    /// Count the program's runs through this link; `link get` shows them
+    #[arg(long)]
+    pub(crate) stats: bool,
 }
 
 /// `tcx`
@@ -468,7 +478,7 @@ pub(crate) struct GetLinkArgs {
 }
 
 /// `bpfman link list`
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, PartialEq, Eq, Args)]
 pub(crate) struct LinkListArgs {
     /// Print only ids
     #[arg(short, long)]
@@ -482,6 +492,26 @@ pub(crate) struct LinkListArgs {
     /// Only links with this metadata; may be given several times
     #[arg(short, long = "metadata", value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) metadata: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// `bpfman link update LINK [--priority N] [--proceed-on VERDICT,...]`
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("change").required(true).multiple(true).args(["priority", "proceed_on"]))]
+pub(crate) struct LinkUpdateArgs {
+    /// The link's id; it stays the same
+    #[arg(value_name = "LINK")]
+    pub(crate) id: u32,
+    /// Its program's new place among others: the smaller, the earlier
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = priority)]
+    pub(crate) priority: Option<Priority>,
+    /// The verdicts after which the next program runs now; `link attach xdp --help` and `tc --help` name them
+    #[arg(long, value_delimiter = ',', value_name = "VERDICT,...")]
+    proceed_on: Vec<String>,
+    /// Print the plan and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -528,10 +558,8 @@ words! {
 
 words! {
     /// An XDP mode.
-    #[derive(Default)]
     Mode for XdpMode {
         /// In the driver where it can, else generic
-        #[default]
         Auto,
         /// In the driver
         Native,
@@ -581,6 +609,22 @@ impl TcArgs {
     }
 }
 
+impl LinkUpdateArgs {
+    /// Whether the verdicts change, which have names of their own for each kind of link.
+    pub(crate) fn names_verdicts(&self) -> bool {
+        !self.proceed_on.is_empty()
+    }
+
+    /// The verdicts, of a link of this kind; none for a kind that knows none.
+    pub(crate) fn proceed_on(&self, kind: LinkKind) -> Result<Option<Vec<i32>>, Failure> {
+        match kind {
+            LinkKind::Xdp => codes(XDP_VERDICTS, &self.proceed_on),
+            LinkKind::Tc => codes(TC_VERDICTS, &self.proceed_on),
+            _ => Ok(None),
+        }
+    }
+}
+
 impl PerfEventArgs {
     pub(crate) fn sampling(&self) -> Sampling {
         match (self.period, self.frequency) {
@@ -598,9 +642,10 @@ fn codes(
         return Ok(None);
     }
     let codes = verdict_codes(table, names.iter().map(String::as_str));
-    codes
-        .map(Some)
-        .map_err(|error| Failure::input(error.to_string()).hint("--help lists them"))
+    codes.map(Some).map_err(|error| {
+        Failure::input(error.to_string())
+            .hint("`link attach xdp --help` and `link attach tc --help` list them")
+    })
 }
 
 fn interface_name(text: &str) -> Result<InterfaceName, String> {

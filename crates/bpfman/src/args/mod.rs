@@ -1,5 +1,6 @@
 //! The command line. Parsed once, into the words of the core.
 
+mod dispatchers;
 mod links;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use bpfman_core::compute::LabelSelector;
 use bpfman_core::managed::ProgramRequest;
+use bpfman_core::types::Engine;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::ProgramType;
 use clap::Args;
@@ -15,6 +17,10 @@ use clap::Parser;
 use clap::Subcommand;
 use clap::ValueEnum;
 
+pub(crate) use dispatchers::DispatcherChangeArgs;
+pub(crate) use dispatchers::DispatcherCommand;
+pub(crate) use dispatchers::DispatcherGetArgs;
+pub(crate) use dispatchers::DispatcherListArgs;
 pub(crate) use links::AttachArgs;
 pub(crate) use links::AttachKind;
 pub(crate) use links::DetachArgs;
@@ -23,6 +29,7 @@ pub(crate) use links::InterfaceArgs;
 pub(crate) use links::LinkCommand;
 pub(crate) use links::LinkDeleteArgs;
 pub(crate) use links::LinkListArgs;
+pub(crate) use links::LinkUpdateArgs;
 pub(crate) use links::NetfilterArgs;
 pub(crate) use links::PerfEventArgs;
 pub(crate) use links::ProbedFileArgs;
@@ -83,25 +90,43 @@ pub(crate) enum Command {
     Get(GetArgs),
     /// Unload managed programs
     Unload(UnloadArgs),
-    /// Load, list, get, unload and delete programs
+    /// Load, replace, list, get, unload and delete programs
     Program {
         /// What to do with programs; `list` by default.
         #[command(subcommand)]
         command: Option<ProgramCommand>,
+        #[command(flatten)]
+        list: ListArgs,
     },
     /// Attach a managed program
     Attach(AttachArgs),
     /// Detach links
     Detach(DetachArgs),
-    /// Attach, detach, list and get links
+    /// Attach, update, detach, list and get links
     Link {
         /// What to do with links; `list` by default.
         #[command(subcommand)]
         command: Option<LinkCommand>,
+        #[command(flatten)]
+        list: LinkListArgs,
+    },
+    /// Show and delete what runs at the XDP and TC hooks of interfaces
+    Dispatcher {
+        /// What to do with dispatchers; `list` by default.
+        #[command(subcommand)]
+        command: Option<DispatcherCommand>,
+        #[command(flatten)]
+        list: DispatcherListArgs,
     },
     /// Print the version
     Version,
 }
+
+const REPLACE: &str = "The new version is loaded as the old one was: with its name, type, metadata and engine, and the same global \
+    variables set. It takes the pinned maps of the old one that are declared alike; other maps and the variables of \
+    the program start anew. Every link goes on with the new version, then the old one is unloaded. Links that the \
+    kernel cannot give another program have to be detached first. When anything fails, the old version runs on.\n\n\
+    There is no dry run: what becomes of the links is known only when the new version is loaded.";
 
 /// `bpfman program ...`
 #[derive(Debug, Subcommand)]
@@ -112,6 +137,9 @@ pub(crate) enum ProgramCommand {
     List(ListArgs),
     /// Show one managed program
     Get(GetArgs),
+    /// Load a new version of a program, which takes over maps and links of the old one without a gap
+    #[command(after_help = REPLACE)]
+    Replace(ReplaceArgs),
     /// Unload managed programs
     Unload(UnloadArgs),
     /// Detach the links of managed programs, then unload them
@@ -131,7 +159,7 @@ pub(crate) enum Format {
 }
 
 /// Where results go.
-#[derive(Clone, Copy, Debug, Default, Args)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
 pub(crate) struct Output {
     /// How the result is printed
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
@@ -153,6 +181,11 @@ pub(crate) struct LoadOptions {
     /// Take the maps of this managed program
     #[arg(long, value_name = "ID")]
     pub(crate) map_owner_id: Option<u32>,
+    /// How XDP and TC programs share an interface: `auto` attaches one alone itself and compiles several into one
+    /// program; `extension` gives each a slot of a dispatcher, as libxdp does. It has no effect on other programs
+    /// [default: `[dispatcher] engine` of the configuration, else auto]
+    #[arg(long, value_name = "ENGINE", value_parser = engine)]
+    pub(crate) engine: Option<Engine>,
     /// Print the plan and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -189,7 +222,7 @@ pub(crate) struct ProgramLoad {
 }
 
 /// `bpfman program list`
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, PartialEq, Eq, Args)]
 pub(crate) struct ListArgs {
     /// Print only ids
     #[arg(short, long)]
@@ -225,6 +258,17 @@ pub(crate) struct ListArgs {
 pub(crate) struct GetArgs {
     /// The program's id
     pub(crate) id: u32,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// `bpfman program replace ID OBJECT`
+#[derive(Debug, Args)]
+pub(crate) struct ReplaceArgs {
+    /// The id of the program that is replaced
+    pub(crate) id: u32,
+    /// The object file with the new version, a program of the same name
+    pub(crate) object: PathBuf,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -310,6 +354,10 @@ fn global_value(text: &str) -> Result<(String, Vec<u8>), String> {
 
 fn program_type(text: &str) -> Result<ProgramType, String> {
     ProgramType::parse(text).map_err(|error| error.to_string())
+}
+
+fn engine(text: &str) -> Result<Engine, String> {
+    text.parse::<Engine>().map_err(|error| error.to_string())
 }
 
 fn selector(text: &str) -> Result<LabelSelector, String> {

@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use bpfman_core::managed::AttachRequest;
 use bpfman_core::managed::AttachSpec;
 use bpfman_core::managed::InterfaceRequest;
-use bpfman_core::managed::Link;
 use bpfman_core::managed::ProbedFile;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
+use bpfman_core::types::XdpMode;
 use bpfman_manager::LinkListing;
+use bpfman_manager::LinkUpdate;
+use bpfman_manager::ListedLink;
 use bpfman_manager::Manager;
 use bpfman_manager::ManagerError;
 
@@ -24,6 +26,7 @@ use crate::args::Global;
 use crate::args::InterfaceArgs;
 use crate::args::LinkDeleteArgs;
 use crate::args::LinkListArgs;
+use crate::args::LinkUpdateArgs;
 use crate::args::NetfilterArgs;
 use crate::args::PerfEventArgs;
 use crate::args::ProbedFileArgs;
@@ -45,7 +48,7 @@ pub(crate) fn attach(global: &Global, args: &AttachArgs) -> Result<(), Failure> 
     let (program, options) = args.kind.common();
     let spec = AttachSpec {
         program: ProgramId(program),
-        request: request(&args.kind)?,
+        request: request(&args.kind, &config)?,
         metadata: options.metadata.iter().cloned().collect(),
     };
     let format = options.output.output;
@@ -63,10 +66,10 @@ fn show(manager: &mut Manager<'_>, format: crate::args::Format, id: LinkId) -> R
     output::links::link(format, &status)
 }
 
-fn request(kind: &AttachKind) -> Result<AttachRequest, Failure> {
+fn request(kind: &AttachKind, config: &Config) -> Result<AttachRequest, Failure> {
     use AttachKind as K;
     Ok(match kind {
-        K::Xdp(args) => xdp(args)?,
+        K::Xdp(args) => xdp(args, config.dispatcher.xdp_mode)?,
         K::Tc(args) => tc(args)?,
         K::Tcx(args) => AttachRequest::Tcx {
             interface: interface(&args.interface)?,
@@ -129,12 +132,13 @@ fn request(kind: &AttachKind) -> Result<AttachRequest, Failure> {
     })
 }
 
-fn xdp(args: &XdpArgs) -> Result<AttachRequest, Failure> {
+fn xdp(args: &XdpArgs, default_mode: XdpMode) -> Result<AttachRequest, Failure> {
     Ok(AttachRequest::Xdp {
         interface: interface(&args.interface)?,
         priority: args.priority,
         proceed_on: args.proceed_on()?,
-        mode: args.mode.into(),
+        mode: args.mode.map_or(default_mode, Into::into),
+        count: args.stats,
     })
 }
 
@@ -144,6 +148,7 @@ fn tc(args: &TcArgs) -> Result<AttachRequest, Failure> {
         direction: args.direction.into(),
         priority: args.priority,
         proceed_on: args.proceed_on()?,
+        count: args.stats,
     })
 }
 
@@ -235,11 +240,33 @@ pub(crate) fn get(global: &Global, args: &GetLinkArgs) -> Result<(), Failure> {
     })
 }
 
+pub(crate) fn update(global: &Global, args: &LinkUpdateArgs) -> Result<(), Failure> {
+    let config = Config::read(global.config.as_deref())?;
+    let format = args.output.output;
+    let link = LinkId(args.id);
+    with_manager(global, &config, |manager| {
+        let proceed_on = match args.names_verdicts() {
+            true => args.proceed_on(manager.get_link(link)?.record.kind())?,
+            false => None,
+        };
+        let update = LinkUpdate {
+            link,
+            priority: args.priority,
+            proceed_on,
+        };
+        if args.dry_run {
+            return output::plan(format, &manager.plan_update_link(&update)?);
+        }
+        manager.update_link(&update)?;
+        show(manager, format, link)
+    })
+}
+
 pub(crate) fn list(global: &Global, args: &LinkListArgs) -> Result<(), Failure> {
     let config = Config::read(global.config.as_deref())?;
     with_manager(global, &config, |manager| {
         let mut listing = manager.list_links()?;
-        listing.links.retain(|(link, _)| wanted(args, link));
+        listing.links.retain(|link| wanted(args, link));
         if args.quiet {
             return output::print_text(&ids(&listing));
         }
@@ -247,7 +274,8 @@ pub(crate) fn list(global: &Global, args: &LinkListArgs) -> Result<(), Failure> 
     })
 }
 
-fn wanted(args: &LinkListArgs, link: &Link) -> bool {
+fn wanted(args: &LinkListArgs, listed: &ListedLink) -> bool {
+    let link = &listed.record;
     let metadata = |key: &str| link.metadata.get(key);
     args.program_id
         .is_none_or(|id| link.program == ProgramId(id))
@@ -259,7 +287,7 @@ fn wanted(args: &LinkListArgs, link: &Link) -> bool {
 }
 
 fn ids(listing: &LinkListing) -> String {
-    let line = |(link, _): &(Link, Option<usize>)| format!("{}\n", link.id);
+    let line = |link: &ListedLink| format!("{}\n", link.record.id);
     listing.links.iter().map(line).collect()
 }
 
@@ -273,8 +301,10 @@ pub(crate) fn delete(global: &Global, args: &LinkDeleteArgs) -> Result<(), Failu
         };
         detach_each(manager, &ids, false)?;
         let left = manager.list_links()?;
-        let linked =
-            |program: &ProgramId| left.links.iter().any(|(link, _)| link.program == *program);
+        let linked = |program: &ProgramId| {
+            let mut links = left.links.iter();
+            links.any(|link| link.record.program == *program)
+        };
         let unload = programs.into_iter().filter(|program| !linked(program));
         let results = unload.map(|program| (program, manager.unload(program)));
         batch("program", "unloaded", results.collect())
@@ -287,8 +317,8 @@ fn programs_of(manager: &mut Manager<'_>, ids: &[LinkId]) -> Result<Vec<ProgramI
     let of_links = listing
         .links
         .iter()
-        .filter(|(link, _)| ids.contains(&link.id));
-    let mut programs: Vec<ProgramId> = of_links.map(|(link, _)| link.program).collect();
+        .filter(|link| ids.contains(&link.record.id));
+    let mut programs: Vec<ProgramId> = of_links.map(|link| link.record.program).collect();
     programs.sort_unstable();
     programs.dedup();
     Ok(programs)

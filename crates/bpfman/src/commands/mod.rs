@@ -1,5 +1,6 @@
 //! Each command: words in, one operation of the manager, its answer out.
 
+mod dispatchers;
 mod links;
 mod programs;
 
@@ -9,9 +10,8 @@ use bpfman_manager::ManagerError;
 
 use crate::args::Cli;
 use crate::args::Command;
+use crate::args::DispatcherCommand;
 use crate::args::LinkCommand;
-use crate::args::LinkListArgs;
-use crate::args::ListArgs;
 use crate::args::ProgramCommand;
 use crate::output;
 use crate::report::Failure;
@@ -28,26 +28,49 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Unload(args) => programs::unload(&global, &args),
         Command::Attach(args) => links::attach(&global, &args),
         Command::Detach(args) => links::detach(&global, &args),
-        Command::Program { command } => {
-            let command = command.unwrap_or(ProgramCommand::List(ListArgs::default()));
-            match command {
+        Command::Program { command, list } => {
+            match command_or_list(command, list, ProgramCommand::List)? {
                 ProgramCommand::Load(args) => programs::program_load(&global, args),
                 ProgramCommand::List(args) => programs::list(&global, &args),
                 ProgramCommand::Get(args) => programs::get(&global, &args),
+                ProgramCommand::Replace(args) => programs::replace(&global, &args),
                 ProgramCommand::Unload(args) => programs::unload(&global, &args),
                 ProgramCommand::Delete(args) => programs::delete(&global, &args),
             }
         }
-        Command::Link { command } => {
-            let command = command.unwrap_or(LinkCommand::List(LinkListArgs::default()));
-            match command {
+        Command::Link { command, list } => {
+            match command_or_list(command, list, LinkCommand::List)? {
                 LinkCommand::Attach(args) => links::attach(&global, &args),
                 LinkCommand::Detach(args) => links::detach(&global, &args),
                 LinkCommand::List(args) => links::list(&global, &args),
                 LinkCommand::Get(args) => links::get(&global, &args),
+                LinkCommand::Update(args) => links::update(&global, &args),
                 LinkCommand::Delete(args) => links::delete(&global, &args),
             }
         }
+        Command::Dispatcher { command, list } => {
+            match command_or_list(command, list, DispatcherCommand::List)? {
+                DispatcherCommand::List(args) => dispatchers::list(&global, &args),
+                DispatcherCommand::Get(args) => dispatchers::get(&global, &args),
+                DispatcherCommand::Delete(args) => dispatchers::delete(&global, &args),
+            }
+        }
+    }
+}
+
+/// The command of a noun; without one it is `list` (contract: section 1), whose options then follow the noun.
+fn command_or_list<C, L: Default + PartialEq>(
+    command: Option<C>,
+    list: L,
+    of_list: impl FnOnce(L) -> C,
+) -> Result<C, Failure> {
+    match command {
+        None => Ok(of_list(list)),
+        Some(command) if list == L::default() => Ok(command),
+        Some(_) => Err(
+            Failure::input("options of `list` stand before the command".to_owned())
+                .hint("write them after it"),
+        ),
     }
 }
 

@@ -27,6 +27,7 @@ use crate::args::Global;
 use crate::args::ListArgs;
 use crate::args::LoadOptions;
 use crate::args::ProgramLoad;
+use crate::args::ReplaceArgs;
 use crate::args::ShortLoad;
 use crate::args::UnloadArgs;
 use crate::config::Config;
@@ -75,15 +76,15 @@ fn load(
 ) -> Result<(), Failure> {
     let format = options.output.output;
     let config = Config::read(global.config.as_deref())?;
-    let limit = config.limits.object_bytes.unwrap_or(DEFAULT_OBJECT_BYTES);
-    let source = absolute(object)?;
-    let bytes = read_object(Path::new(source.as_str()), limit).map_err(ManagerError::from)?;
+    let (source, bytes) = read(object, &config)?;
     let spec = LoadSpec {
         source,
         programs,
         global_data: options.global.iter().cloned().collect(),
         metadata: options.all_metadata(),
         map_owner_id: options.map_owner_id.map(ProgramId),
+        other_maps: Vec::new(),
+        engine: options.engine.unwrap_or(config.dispatcher.engine),
         pin_path: pin_path.map(absolute).transpose()?,
     };
     with_manager(global, &config, |manager| {
@@ -104,6 +105,28 @@ fn load(
             loaded.push(manager.status(record.clone(), &others.collect::<Vec<_>>())?);
         }
         output::loaded(format, &loaded, boot_time())
+    })
+}
+
+/// Reads an object file, which may be as large as the configuration says.
+fn read(object: &Path, config: &Config) -> Result<(AbsolutePath, Vec<u8>), Failure> {
+    let limit = config.limits.object_bytes.unwrap_or(DEFAULT_OBJECT_BYTES);
+    let source = absolute(object)?;
+    let bytes = read_object(Path::new(source.as_str()), limit).map_err(ManagerError::from)?;
+    Ok((source, bytes))
+}
+
+pub(crate) fn replace(global: &Global, args: &ReplaceArgs) -> Result<(), Failure> {
+    let format = args.output.output;
+    let config = Config::read(global.config.as_deref())?;
+    let (source, bytes) = read(&args.object, &config)?;
+    with_manager(global, &config, |manager| {
+        let staged = manager.layout.staged_object();
+        let record = manager
+            .replace(ProgramId(args.id), &source, &bytes, now())
+            .map_err(|error| in_format(format, load_failure(error, &staged, &source)))?;
+        let status = manager.get(record.id())?;
+        output::program(format, &status, boot_time())
     })
 }
 

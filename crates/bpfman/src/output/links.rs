@@ -1,7 +1,9 @@
 //! Prints links.
 
+use bpfman_core::managed::DispatcherForm;
 use bpfman_manager::LinkListing;
 use bpfman_manager::LinkStatus;
+use bpfman_manager::ListedLink;
 use serde::Serialize;
 
 use super::print_shape;
@@ -31,6 +33,19 @@ fn link_text(status: &LinkStatus) -> Result<String, Failure> {
     if let Some(position) = status.position {
         row("Position", &position.to_string());
     }
+    if let Some(verdicts) = links::proceed_on(&record.details) {
+        row("Proceeds on", &verdicts);
+    }
+    // One that is attached itself has nothing to say here that does not stand above or below.
+    let dispatcher = status.dispatcher.as_ref();
+    if let Some(found) = dispatcher.filter(|found| found.form != DispatcherForm::Direct) {
+        let (engine, count) = (found.form.name(), found.members.len());
+        let (program, revision) = (found.program, found.revision);
+        row(
+            "Dispatcher",
+            &format!("{engine} of {count}, program {program}, revision {revision}"),
+        );
+    }
     let kernel = match (&status.kernel, record.kernel) {
         (Some(kernel), _) => format!("{} ({})", kernel.id, kernel.link_type),
         (None, Some(id)) => format!("{id} (the kernel no longer has it)"),
@@ -41,6 +56,12 @@ fn link_text(status: &LinkStatus) -> Result<String, Failure> {
     if let Some(path) = &record.pin_path {
         let missing = if status.pin_present { "" } else { " (missing)" };
         row("Pin", &format!("{path}{missing}"));
+    }
+    if let Some(counter) = status.counter {
+        row(
+            "Runs",
+            &format!("{}, {} ns in all", counter.runs, counter.nanoseconds),
+        );
     }
     for (key, value) in &record.metadata {
         row("Metadata", &format!("{key}={value}"));
@@ -56,8 +77,10 @@ pub(crate) fn listing(format: Format, listing: &LinkListing) -> Result<(), Failu
         links: Vec<links::LinkRecordShape<'a>>,
     }
     if format != Format::Text {
-        let records = listing.links.iter();
-        let links = records.map(|(link, position)| links::record(link, *position));
+        let links = listing.links.iter().map(|link| {
+            let dispatcher = link.dispatcher.as_deref();
+            links::record(&link.record, link.position, dispatcher)
+        });
         return print_shape(
             format,
             &Shape {
@@ -70,11 +93,11 @@ pub(crate) fn listing(format: Format, listing: &LinkListing) -> Result<(), Failu
     let applications = listing
         .links
         .iter()
-        .any(|(link, _)| application(link).is_some());
+        .any(|link| application(&link.record).is_some());
     let mut rows = String::from("LINK ID\tKERNEL LINK ID\tKIND\tPROGRAM ID");
     rows.push_str(if applications { "\tAPPLICATION" } else { "" });
     rows.push_str("\tFUNCTION NAME\tATTACHMENT\n");
-    for (link, _) in &listing.links {
+    for ListedLink { record: link, .. } in &listing.links {
         let kernel = link
             .kernel
             .map_or_else(|| "none".to_owned(), |id| id.to_string());

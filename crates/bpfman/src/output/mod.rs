@@ -1,5 +1,6 @@
 //! Prints results: tables for people, the shapes for programs.
 
+pub(crate) mod dispatchers;
 pub(crate) mod links;
 
 use std::io;
@@ -8,7 +9,7 @@ use std::io::Write;
 use bpfman_core::action::Plan;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::managed::Program;
-use bpfman_core::types::LinkId;
+use bpfman_core::types::ProgramType;
 use bpfman_core::types::UnixTime;
 use bpfman_manager::Listing;
 use bpfman_manager::ProgramStatus;
@@ -119,6 +120,9 @@ fn program_text(status: &ProgramStatus, boot: UnixTime) -> Result<String, Failur
     if let Some(function) = &record.load.attach_function {
         row("Attach function", function);
     }
+    if matches!(record.load.program_type, ProgramType::Xdp | ProgramType::Tc) {
+        row("Engine", &record.load.engine.to_string());
+    }
     match &status.kernel {
         Some(kernel) => {
             row("Kernel type", &kernel.program_type.to_string());
@@ -135,8 +139,8 @@ fn program_text(status: &ProgramStatus, boot: UnixTime) -> Result<String, Failur
         }
         None => row("Kernel", "the kernel no longer has this program"),
     }
-    let links: Vec<LinkId> = status.links.iter().map(|link| link.record.id).collect();
-    row("Links", &link_ids(&links));
+    let links = status.links.iter().map(|link| link.record.id.to_string());
+    row("Links", &several(&links.collect::<Vec<_>>()));
     let pin = if status.pin_present { "" } else { " (missing)" };
     row("Pin", &format!("{}{pin}", record.pin_path));
     row("License", record.license.as_deref().unwrap_or("none"));
@@ -171,8 +175,7 @@ pub(crate) fn listing(
     }
     if format != Format::Text {
         let rows = listing.programs.iter().filter_map(|(record, kernel)| {
-            let links = links_of(listing, record.as_ref());
-            shapes::row(record.as_ref(), kernel.as_ref(), links, boot)
+            shapes::row(listing, record.as_ref(), kernel.as_ref(), boot)
         });
         return print_shape(
             format,
@@ -209,23 +212,26 @@ pub(crate) fn listing(
         rows.push('\t');
         rows.push_str(shapes::function_name(record.as_ref(), kernel.as_ref()));
         rows.push('\t');
-        rows.push_str(&link_ids(links_of(listing, record.as_ref())));
+        rows.push_str(&link_places(listing, record.as_ref()));
         let gone = kernel.is_none() && listing.refused.is_empty();
         rows.push_str(if gone { " (not in the kernel)\n" } else { "\n" });
     }
     print_text(&table(&rows)?)
 }
 
-/// The links of a program of ours.
-fn links_of<'a>(listing: &'a Listing, record: Option<&Program>) -> &'a [LinkId] {
-    let links = record.and_then(|record| listing.links.get(&record.id()));
-    links.map_or(&[], Vec::as_slice)
+/// The links of a program of ours, with their places where they run together with others: `3 (2/5)`.
+fn link_places(listing: &Listing, record: Option<&Program>) -> String {
+    let links = shapes::links_of(listing, record).iter();
+    let links = links.map(|link| match listing.places.get(link) {
+        Some(place) => format!("{link} ({}/{})", place.position + 1, place.of),
+        None => link.to_string(),
+    });
+    several(&links.collect::<Vec<_>>())
 }
 
-fn link_ids(links: &[LinkId]) -> String {
-    if links.is_empty() {
-        return "none".to_owned();
+fn several(words: &[String]) -> String {
+    match words {
+        [] => "none".to_owned(),
+        words => words.join(", "),
     }
-    let ids: Vec<String> = links.iter().map(LinkId::to_string).collect();
-    ids.join(", ")
 }

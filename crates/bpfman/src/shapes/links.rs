@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use bpfman_core::kernel;
 use bpfman_core::kernel::LinkPlace;
+use bpfman_core::managed::Dispatcher;
+use bpfman_core::managed::DispatcherForm;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::LinkDetails;
 use bpfman_core::managed::LinkInterface;
@@ -12,6 +14,8 @@ use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::LinkKind;
 use bpfman_core::types::ProgramId;
+use bpfman_core::types::TC_VERDICTS;
+use bpfman_core::types::XDP_VERDICTS;
 use bpfman_manager::LinkStatus;
 use serde::Serialize;
 use serde_json::Value;
@@ -42,6 +46,15 @@ struct LinkStatusShape<'a> {
     kernel: Option<KernelLinkShape<'a>>,
     kernel_seen: bool,
     pin_present: bool,
+    stats: Option<LinkStatsShape>,
+}
+
+/// Runs of a program through one link, where they are counted.
+#[derive(Serialize)]
+struct LinkStatsShape {
+    run_count: u64,
+    /// In nanoseconds.
+    runtime: u64,
 }
 
 #[derive(Serialize)]
@@ -62,15 +75,19 @@ fn kernel(link: &kernel::Link) -> KernelLinkShape<'_> {
     }
 }
 
-/// A link's record; `position` is its place among the links of its attach point.
-pub(crate) fn record(link: &Link, position: Option<usize>) -> LinkRecordShape<'_> {
+/// A link's record; `position` is its place among the links of its attach point, where this dispatcher is.
+pub(crate) fn record<'a>(
+    link: &'a Link,
+    position: Option<usize>,
+    dispatcher: Option<&Dispatcher>,
+) -> LinkRecordShape<'a> {
     LinkRecordShape {
         id: link.id,
         program_id: link.program,
         kernel_link_id: link.kernel,
         kind: link.kind(),
         pin_path: link.pin_path.as_ref().map(|path| path.as_str()),
-        details: details(&link.details, position),
+        details: details(&link.details, position, dispatcher),
         created_at: rfc3339(link.created_at),
         metadata: (!link.metadata.is_empty()).then_some(&link.metadata),
     }
@@ -78,30 +95,56 @@ pub(crate) fn record(link: &Link, position: Option<usize>) -> LinkRecordShape<'_
 
 pub(crate) fn link(status: &LinkStatus) -> LinkShape<'_> {
     LinkShape {
-        record: record(&status.record, status.position),
+        record: record(&status.record, status.position, status.dispatcher.as_ref()),
         status: LinkStatusShape {
             kernel: status.kernel.as_ref().map(kernel),
             kernel_seen: status.attached,
             pin_present: status.pin_present,
+            stats: status.counter.map(|counter| LinkStatsShape {
+                run_count: counter.runs,
+                runtime: counter.nanoseconds,
+            }),
         },
     }
 }
 
 /// The details without the kind, which stands beside them, and with what is known only when they are shown.
-fn details(details: &LinkDetails, position: Option<usize>) -> Value {
+fn details(
+    details: &LinkDetails,
+    position: Option<usize>,
+    dispatcher: Option<&Dispatcher>,
+) -> Value {
     let mut value = serde_json::to_value(details).unwrap_or(Value::Null);
     if let Some(fields) = value.as_object_mut() {
         fields.remove("kind");
-        if let Some(position) = position {
+        if details.attach_point().is_some() {
             fields.insert("position".to_owned(), position.into());
         }
-        if matches!(details, LinkDetails::Xdp { .. } | LinkDetails::Tc { .. }) {
-            // No dispatcher is between the program and its interface.
-            fields.insert("dispatcher_id".to_owned(), Value::Null);
-            fields.insert("revision".to_owned(), Value::Null);
+        if details.membership().is_some() {
+            // Nothing is between a program that is attached itself and its interface.
+            let between = dispatcher.filter(|found| found.form != DispatcherForm::Direct);
+            let id = between.map(|found| found.program.0);
+            let revision = between.map(|found| found.revision);
+            fields.insert("dispatcher_id".to_owned(), id.into());
+            fields.insert("revision".to_owned(), revision.into());
         }
     }
     value
+}
+
+/// The names of the verdicts after which the next program runs, for the kinds that have them.
+pub(crate) fn proceed_on(details: &LinkDetails) -> Option<String> {
+    let (table, codes) = match details {
+        LinkDetails::Xdp { proceed_on, .. } => (XDP_VERDICTS, proceed_on),
+        LinkDetails::Tc { proceed_on, .. } => (TC_VERDICTS, proceed_on),
+        _ => return None,
+    };
+    let name = |code: &i32| match table.iter().find(|verdict| verdict.code == *code) {
+        Some(verdict) => verdict.name.to_owned(),
+        None => code.to_string(),
+    };
+    let names: Vec<String> = codes.iter().map(name).collect();
+    Some(names.join(","))
 }
 
 /// What a link is attached to, for people.

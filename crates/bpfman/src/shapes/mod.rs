@@ -1,5 +1,6 @@
 //! The JSON and YAML shapes (contract: section 1): every key always there, null when absent.
 
+pub(crate) mod dispatchers;
 pub(crate) mod links;
 
 use std::collections::BTreeMap;
@@ -8,11 +9,13 @@ use bpfman_core::kernel;
 use bpfman_core::managed::ManagedMap;
 use bpfman_core::managed::Program;
 use bpfman_core::types::Base64Bytes;
+use bpfman_core::types::Engine;
 use bpfman_core::types::KernelTime;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::UnixTime;
+use bpfman_manager::Listing;
 use bpfman_manager::ProgramStatus;
 use serde::Serialize;
 
@@ -45,6 +48,7 @@ struct LoadShape<'a> {
     image_source: Option<()>,
     attach_func: Option<&'a str>,
     map_owner_id: Option<ProgramId>,
+    engine: Engine,
 }
 
 #[derive(Serialize)]
@@ -138,8 +142,17 @@ pub(crate) struct RowShape<'a> {
     r#type: String,
     function_name: &'a str,
     links: &'a [LinkId],
+    places: Vec<PlaceAmongShape>,
     record: Option<RecordShape<'a>>,
     kernel: Option<KernelShape<'a>>,
+}
+
+/// The place of a link that runs together with others; the first is 0.
+#[derive(Serialize)]
+struct PlaceAmongShape {
+    link_id: LinkId,
+    position: usize,
+    of: usize,
 }
 
 /// A point in time, RFC 3339 in UTC.
@@ -188,6 +201,7 @@ pub(crate) fn record(program: &Program) -> RecordShape<'_> {
             image_source: None,
             attach_func: program.load.attach_function.as_deref(),
             map_owner_id: program.load.map_owner_id,
+            engine: program.load.engine,
         },
         license: program.license.as_deref(),
         gpl_compatible: program.gpl_compatible,
@@ -285,14 +299,23 @@ pub(crate) fn program(status: &ProgramStatus, boot: UnixTime) -> ProgramShape<'_
 }
 
 pub(crate) fn row<'a>(
+    listing: &'a Listing,
     managed: Option<&'a Program>,
     observed: Option<&'a kernel::Program>,
-    links: &'a [LinkId],
     boot: UnixTime,
 ) -> Option<RowShape<'a>> {
     let id = managed
         .map(Program::id)
         .or_else(|| observed.map(|program| program.identity.id))?;
+    let links = links_of(listing, managed);
+    let places = links.iter().filter_map(|link| {
+        let place = listing.places.get(link)?;
+        Some(PlaceAmongShape {
+            link_id: *link,
+            position: place.position,
+            of: place.of,
+        })
+    });
     Some(RowShape {
         program_id: id,
         managed: managed.is_some(),
@@ -300,9 +323,16 @@ pub(crate) fn row<'a>(
         r#type: type_name(managed, observed),
         function_name: function_name(managed, observed),
         links,
+        places: places.collect(),
         record: managed.map(record),
         kernel: observed.map(|program| kernel(program, boot)),
     })
+}
+
+/// The links of a program of ours.
+pub(crate) fn links_of<'a>(listing: &'a Listing, record: Option<&Program>) -> &'a [LinkId] {
+    let links = record.and_then(|record| listing.links.get(&record.id()));
+    links.map_or(&[], Vec::as_slice)
 }
 
 /// The application a program belongs to.

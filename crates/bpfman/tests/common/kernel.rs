@@ -62,11 +62,7 @@ impl World {
         let args = [&head, more, &["-o", "json"]].concat();
         let answer = answer(&self.bpfman(&args), programs)?;
         let loaded = answer["programs"].as_array().unwrap().iter();
-        let loaded = loaded.map(|shown| Loaded {
-            id: id(shown).to_string(),
-            shown: shown.clone(),
-        });
-        Ok(loaded.collect())
+        Ok(loaded.map(Loaded::from).collect())
     }
 
     /// Attaches: the kind, then what it takes after the program. A kernel that lacks it is left as it was.
@@ -104,6 +100,15 @@ impl World {
         }
         let pins = self.places().bpffs;
         assert!(pins.iter().all(|path| path.is_dir()), "{pins:?}");
+    }
+}
+
+impl From<&Value> for Loaded {
+    fn from(shown: &Value) -> Self {
+        Self {
+            id: id(shown).to_string(),
+            shown: shown.clone(),
+        }
     }
 }
 

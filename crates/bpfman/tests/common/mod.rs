@@ -2,6 +2,7 @@
 #![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used)]
 
 pub mod cgroup;
+pub mod chain;
 pub mod kernel;
 pub mod net;
 pub mod probed;
@@ -31,7 +32,7 @@ pub struct Places {
     pub kernel: BTreeMap<PathBuf, (u64, String)>,
     pub bpffs: BTreeSet<PathBuf>,
     pub files: BTreeMap<PathBuf, u64>,
-    pub rows: Option<[Vec<String>; 3]>,
+    pub rows: Option<[Vec<String>; 4]>,
 }
 
 pub struct World {
@@ -162,19 +163,11 @@ impl World {
             .flat_map(|root| below(root))
             .filter(|path| path.extension().is_none_or(|end| end != "debug"))
             .collect();
-        let maps = [
-            self.runtime().join("fs/maps"),
-            self.runtime().join("fs/shared"),
-        ];
-        let links = self.runtime().join("fs/links");
         let kernel = bpffs
             .iter()
-            .filter(|path| path.is_file() && !maps.iter().any(|map| path.starts_with(map)))
-            .map(|path| {
-                let (kind, detail) = match path.starts_with(&links) {
-                    true => ("link", "prog_id"),
-                    false => ("prog", "tag"),
-                };
+            .filter(|path| path.is_file())
+            .filter_map(|path| Some((path, self.kind_of_pin(path)?)))
+            .map(|(path, (kind, detail))| {
                 let shown = bpftool(&[kind, "show", "pinned", path.to_str().unwrap()]).unwrap();
                 (
                     path.clone(),
@@ -200,7 +193,23 @@ impl World {
         }
     }
 
-    fn rows(&self) -> Option<[Vec<String>; 3]> {
+    /// What a pin of ours holds, and what of it is compared; `None` for maps.
+    fn kind_of_pin(&self, path: &Path) -> Option<(&'static str, &'static str)> {
+        let fs = self.runtime().join("fs");
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let is_map = path.starts_with(fs.join("maps"))
+            || path.starts_with(fs.join("shared"))
+            || name.ends_with("_counter");
+        let is_link = path.starts_with(fs.join("links"))
+            || path.starts_with(&fs) && (name.ends_with("_link") || name.starts_with("link_"));
+        match (is_map, is_link) {
+            (true, _) => None,
+            (false, true) => Some(("link", "prog_id")),
+            (false, false) => Some(("prog", "tag")),
+        }
+    }
+
+    fn rows(&self) -> Option<[Vec<String>; 4]> {
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
         let store = rusqlite::Connection::open_with_flags(self.database(), flags).ok()?;
         let read = |sql: &str| -> Option<Vec<String>> {
@@ -213,6 +222,10 @@ impl World {
             read("SELECT kernel_id || ' ' || name FROM maps ORDER BY 1")?,
             read(
                 "SELECT id || ' ' || ifnull(kernel_id, '-') || ' ' || details FROM links ORDER BY 1",
+            )?,
+            read(
+                "SELECT attach_point || ' ' || revision || ' ' || form || ' ' || kernel_program_id \
+                 || ' ' || members FROM dispatchers ORDER BY 1",
             )?,
         ])
     }

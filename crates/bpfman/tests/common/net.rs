@@ -103,6 +103,12 @@ impl Net {
         links[0]["ifindex"].as_u64().unwrap()
     }
 
+    /// The inode of the near namespace.
+    pub fn nsid(&self) -> u64 {
+        let file = std::fs::metadata(format!("/run/netns/{}", self.near));
+        std::os::unix::fs::MetadataExt::ino(&file.unwrap())
+    }
+
     pub fn delete_interface(&self) {
         ip(&["-n", &self.near, "link", "del", "veth0"]);
     }

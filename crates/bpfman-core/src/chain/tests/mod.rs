@@ -30,7 +30,7 @@ fn answers(verdict: i32) -> Vec<u8> {
 
 fn member<'a>(instructions: &'a [u8], stack_depths: &'a [u32]) -> Member<'a, &'static str, u32> {
     Member {
-        id: "link 3",
+        id: "3",
         instructions,
         references: &[],
         stack_depths,
@@ -165,7 +165,11 @@ fn callbacks_have_the_types_of_all_functions() {
         let words = bytes.as_chunks::<4>().0.iter();
         words.map(|word| u32::from_ne_bytes(*word)).collect()
     };
-    assert_eq!(words(&types.records), [0, 3, 8, 4]);
+    let functions = types.functions.iter();
+    let functions: Vec<_> = functions
+        .map(|info| (info.instruction, info.type_id))
+        .collect();
+    assert_eq!(functions, [(0, 3), (8, 4)]);
     let (header, rest) = types.btf.split_at(24);
     assert_eq!(words(&header[4..]), [24, 0, 52, 52, 29]);
     let (described, names) = rest.split_at(52);

@@ -1,8 +1,12 @@
 //! Plans and refusals, as tables of values: no kernel, no files.
 
 mod links;
+mod records;
+mod replace;
+mod shared;
 
 use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::string::ToString;
@@ -58,6 +62,8 @@ fn spec(programs: &[(&str, Option<ProgramType>, Option<&str>)]) -> LoadSpec {
         global_data: BTreeMap::new(),
         metadata: BTreeMap::new(),
         map_owner_id: None,
+        other_maps: Vec::new(),
+        engine: Engine::Auto,
         pin_path: None,
     }
 }
@@ -96,6 +102,7 @@ pub(super) fn managed(
             program_name: "p".to_owned(),
             program_type: ProgramType::Xdp,
             global_data: BTreeMap::new(),
+            engine: Engine::Auto,
             attach_function: None,
             map_owner_id: None,
         },
@@ -164,7 +171,7 @@ fn an_extension_without_its_target_is_told_what_to_name() {
     }
     let checked = check_load(&spec(&[("ext", None, Some("7/function"))]), &object).unwrap();
     let load = &checked.programs[0].load;
-    assert_eq!(load.target_program, Some(ProgramId(7)));
+    assert_eq!(load.target_program, Some(ProgramId(7).into()));
     assert_eq!(load.attach_function.as_deref(), Some("function"));
 }
 
@@ -335,12 +342,13 @@ fn the_maps_of_an_unloaded_program_stay_while_another_uses_them() {
     let program = managed(1, None, &[(7, "m", Some(pin))]);
     let free = UnloadSnapshot {
         links: Vec::new(),
+        points: Vec::new(),
         pin: PinState::Program(observed(program.identity)),
         pin_root: path("/run/bpfman/fs"),
         sharing: Vec::new(),
         program,
     };
-    let alone = lines(&plan_unload(&free, &layout()).unwrap());
+    let alone = lines(&plan_unload(&free, Engine::Auto, &layout()).unwrap());
     assert!(
         alone.contains(&alloc::format!("bpffs   unpin map 7 from {pin}")),
         "{alone:?}"
@@ -350,7 +358,7 @@ fn the_maps_of_an_unloaded_program_stay_while_another_uses_them() {
         sharing: vec![Sharer::living(managed(2, Some(1), &[(7, "m", Some(pin))]))],
         ..free
     };
-    let kept = lines(&plan_unload(&shared, &layout()).unwrap());
+    let kept = lines(&plan_unload(&shared, Engine::Auto, &layout()).unwrap());
     assert!(!kept.iter().any(|line| line.contains("map")), "{kept:?}");
 }
 
@@ -378,12 +386,13 @@ fn who_is_gone_or_uses_other_maps_keeps_no_map_pinned() {
         assert_eq!(map_users(&program, core::slice::from_ref(&sharer)), []);
         let snapshot = UnloadSnapshot {
             links: Vec::new(),
+            points: Vec::new(),
             pin: PinState::Program(observed(program.identity)),
             pin_root: path("/run/bpfman/fs"),
             sharing: vec![sharer],
             program: program.clone(),
         };
-        let plan = lines(&plan_unload(&snapshot, &layout()).unwrap());
+        let plan = lines(&plan_unload(&snapshot, Engine::Auto, &layout()).unwrap());
         let unpin = alloc::format!("bpffs   unpin map 7 from {pin}");
         assert!(plan.contains(&unpin), "{case}: {plan:?}");
     }
@@ -398,13 +407,14 @@ fn another_program_at_the_pin_is_left_alone() {
     recycled.load_time = KernelTime(6);
     let snapshot = UnloadSnapshot {
         links: Vec::new(),
+        points: Vec::new(),
         pin: PinState::Program(observed(recycled)),
         pin_root: path("/run/bpfman/fs"),
         sharing: Vec::new(),
         program,
     };
     assert!(matches!(
-        plan_unload(&snapshot, &layout()),
+        plan_unload(&snapshot, Engine::Auto, &layout()),
         Err(UnloadRefusal::PinIsNotOurs { .. })
     ));
 }

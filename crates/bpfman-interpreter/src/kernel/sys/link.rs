@@ -14,6 +14,7 @@ use libbpf_rs::libbpf_sys;
 use libbpf_rs::libbpf_sys::bpf_iter_link_info;
 use libbpf_rs::libbpf_sys::bpf_link_create_opts;
 use libbpf_rs::libbpf_sys::bpf_link_info;
+use libbpf_rs::libbpf_sys::bpf_link_update_opts;
 use libbpf_rs::libbpf_sys::bpf_prog_query_opts;
 use libbpf_rs::libbpf_sys::perf_event_attr;
 
@@ -137,6 +138,8 @@ pub(in crate::kernel) enum LinkOptions<'a> {
     },
     /// An iterator over the elements of a map.
     IterMap(BorrowedFd<'a>),
+    /// A function of the target's BTF.
+    Function(u32),
 }
 
 /// What the pointers in a link's options point to.
@@ -232,6 +235,7 @@ fn fill(
             opts.iter_info = &raw mut pointees.map;
             opts.iter_info_len = size_of::<bpf_iter_link_info>() as u32;
         }
+        LinkOptions::Function(id) => opts.target_btf_id = id,
     }
     Ok(())
 }
@@ -245,6 +249,22 @@ pub(in crate::kernel) fn open_raw_tracepoint(
     let name = name.as_ref().map_or(ptr::null(), |name| name.as_ptr());
     // SAFETY: the name is NULL or a string that outlives the call.
     owned(unsafe { libbpf_sys::bpf_raw_tracepoint_open(name, program.as_raw_fd()) })
+}
+
+/// Gives a link another program, provided that it has `from` now.
+pub(in crate::kernel) fn update_link(
+    link: BorrowedFd<'_>,
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+) -> io::Result<()> {
+    let opts = bpf_link_update_opts {
+        sz: size_of::<bpf_link_update_opts>() as libbpf_sys::size_t,
+        flags: libbpf_sys::BPF_F_REPLACE,
+        old_prog_fd: from.as_raw_fd().cast_unsigned(),
+        ..bpf_link_update_opts::default()
+    };
+    // SAFETY: `opts` is as long as it says, and outlives the call.
+    check(unsafe { libbpf_sys::bpf_link_update(link.as_raw_fd(), to.as_raw_fd(), &raw const opts) })
 }
 
 /// Detaches a link whose type knows how to; the others go with their last descriptor.

@@ -2,6 +2,7 @@
 //! wrappers, each of which checks what it hands over and decides nothing.
 
 mod link;
+mod program;
 mod tc;
 
 use std::ffi::CString;
@@ -22,8 +23,12 @@ use libbpf_rs::OpenProgram;
 use libbpf_rs::OpenProgramMut;
 use libbpf_rs::Program;
 use libbpf_rs::libbpf_sys;
+use libbpf_rs::libbpf_sys::bpf_func_info;
 use libbpf_rs::libbpf_sys::bpf_map_info;
+use libbpf_rs::libbpf_sys::bpf_object;
+use libbpf_rs::libbpf_sys::bpf_object_open_opts;
 use libbpf_rs::libbpf_sys::bpf_prog_info;
+use libbpf_rs::libbpf_sys::bpf_program;
 use rustix::io::Errno;
 
 pub(super) use link::LinkOptions;
@@ -38,16 +43,29 @@ pub(super) use link::link_info;
 pub(super) use link::next_link_id;
 pub(super) use link::open_perf_event;
 pub(super) use link::open_raw_tracepoint;
+pub(super) use link::update_link;
 pub(super) use link::xdp_program;
+pub(super) use program::RawProgram;
+pub(super) use program::function_type;
+pub(super) use program::load_program;
+pub(super) use program::load_types;
+pub(super) use program::make_map;
+pub(super) use program::types_by_id;
 pub(super) use tc::Filter;
 pub(super) use tc::add_filter;
 pub(super) use tc::filter_program;
 pub(super) use tc::make_clsact;
 pub(super) use tc::remove_clsact;
 pub(super) use tc::remove_filter;
+pub(super) use tc::replace_filter;
 
+/// `sizeof(struct bpf_insn)` of `linux/bpf.h`.
+pub(super) const INSTRUCTION_BYTES: usize = 8;
 /// The most a verifier log can hold: every kernel accepts this size.
 const LOG_BYTES: usize = (16 << 20) - 1;
+/// What the verifier's statistics of one program fit into: three lines, one of them with a number for each of up to 256
+/// functions. Kernels before 6.4 refuse a program whose log does not fit; it is loaded again without then.
+const STATISTICS_BYTES: usize = 64 << 10;
 /// The verifier allows 64 maps a program, and no kernel has allowed more than this many.
 const MAX_MAP_IDS: u32 = 1 << 16;
 
@@ -193,11 +211,18 @@ impl CastUnsignedByte for std::ffi::c_char {
     }
 }
 
-/// An object that is open and not yet loaded, with the buffer of its verifier log.
+/// An object that is open and not yet loaded, with the buffers of its verifier's logs.
 pub(super) struct Loading {
-    // Dropped before the buffer that its programs point into.
+    // Dropped before the buffers that its programs point into.
     object: OpenObject,
     log: Vec<u8>,
+    statistics: Vec<(String, Vec<u8>)>,
+}
+
+/// A loaded object, with what the verifier said about the programs of which it was asked for.
+pub(super) struct LoadedWith {
+    pub(super) object: Object,
+    pub(super) statistics: Vec<(String, String)>,
 }
 
 /// A refused load: the error number, and what the verifier said.
@@ -213,20 +238,50 @@ impl Refused {
             log: String::new(),
         }
     }
+
+    fn with_log(error: &io::Error, log: &[u8]) -> Self {
+        Self {
+            log: log_text(log),
+            ..Self::without_log(error)
+        }
+    }
+}
+
+/// What was written into the buffer of a log.
+fn log_text(log: &[u8]) -> String {
+    let text = log.split(|&byte| byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
 }
 
 impl Loading {
     /// Opens an object file; the error is libbpf's number, which may be one of its own.
     pub(super) fn open(name: &str, path: &str) -> io::Result<Self> {
         let path = c_string(path)?;
+        Self::opened(name, |options| {
+            // SAFETY: `path` and the options outlive the call.
+            unsafe { libbpf_sys::bpf_object__open_file(path.as_ptr(), options) }
+        })
+    }
+
+    /// The same for an object in memory, which libbpf copies.
+    pub(super) fn open_bytes(name: &str, bytes: &[u8]) -> io::Result<Self> {
+        Self::opened(name, |options| {
+            let length = bytes.len() as libbpf_sys::size_t;
+            // SAFETY: `bytes`, `length` of them, and the options outlive the call.
+            unsafe { libbpf_sys::bpf_object__open_mem(bytes.as_ptr().cast(), length, options) }
+        })
+    }
+
+    fn opened(
+        name: &str,
+        open: impl FnOnce(*const bpf_object_open_opts) -> *mut bpf_object,
+    ) -> io::Result<Self> {
         let mut builder = ObjectBuilder::default();
         builder
             .name(name)
             .map_err(|_| io::Error::from(Errno::INVAL))?;
-        let options = builder.as_libbpf_object();
-        // SAFETY: `path` and the options (and the name in them, owned by `builder`) outlive the call.
-        let opened = unsafe { libbpf_sys::bpf_object__open_file(path.as_ptr(), options.as_ptr()) };
-        let Some(opened) = ptr::NonNull::new(opened) else {
+        // The name in the options belongs to `builder`, which outlives the call.
+        let Some(opened) = ptr::NonNull::new(open(builder.as_libbpf_object().as_ptr())) else {
             return Err(io::Error::last_os_error());
         };
         // SAFETY: libbpf just made this object, and we own it.
@@ -235,6 +290,7 @@ impl Loading {
             object,
             // Zeroed pages come from the kernel only when they are written: this costs nothing until then.
             log: vec![0; LOG_BYTES],
+            statistics: Vec::new(),
         })
     }
 
@@ -246,10 +302,26 @@ impl Loading {
         &mut self.object
     }
 
-    /// Loads it. Log level stays 0, so libbpf asks for a log only after a program was refused.
-    pub(super) fn load(mut self) -> Result<Object, Refused> {
-        let (start, length) = (self.log.as_mut_ptr(), self.log.len());
+    /// Asks the verifier for its statistics of a program. When it refuses the program, it then says less about why than
+    /// otherwise.
+    pub(super) fn want_statistics(&mut self, program: String) {
+        self.statistics.push((program, vec![0; STATISTICS_BYTES]));
+    }
+
+    /// Loads it. Log level stays 0, so libbpf asks for a log only after a program was refused; but for the programs
+    /// whose statistics are wanted.
+    pub(super) fn load(mut self) -> Result<LoadedWith, Refused> {
+        /// `BPF_LOG_STATS` of `linux/bpf_verifier.h`.
+        const STATISTICS_ONLY: u32 = 4;
         for program in self.object.progs_mut() {
+            let name = program.name();
+            let wanted = self.statistics.iter_mut();
+            let wanted = wanted.into_iter().find(|(of, _)| name == of.as_str());
+            let (log, level) = match wanted {
+                Some((_, log)) => (log, STATISTICS_ONLY),
+                None => (&mut self.log, 0),
+            };
+            let (start, length) = (log.as_mut_ptr(), log.len());
             let program = program.as_libbpf_object();
             // SAFETY: the program belongs to the open object. The buffer is not touched by anyone else
             // during the load and lives until the end of this function; libbpf writes it only in the load.
@@ -261,20 +333,21 @@ impl Loading {
                 )
             };
             check(answer).map_err(|error| Refused::without_log(&error))?;
+            // SAFETY: the program belongs to the open object; libbpf only stores the number.
+            check(unsafe { libbpf_sys::bpf_program__set_log_level(program.as_ptr(), level) })
+                .map_err(|error| Refused::without_log(&error))?;
         }
         let pointer = self.object.as_libbpf_object();
         // SAFETY: the object is open and not loaded.
         let answer = unsafe { libbpf_sys::bpf_object__load(pointer.as_ptr()) };
-        let Self { object, log } = self;
-        if answer < 0 {
-            let text = log.split(|&byte| byte == 0).next().unwrap_or_default();
-            return Err(Refused {
-                errno: answer.saturating_neg(),
-                log: String::from_utf8_lossy(text).into_owned(),
-            });
-        }
-        // SAFETY: the object is loaded, and `take_ptr` gave up its ownership.
-        Ok(unsafe { Object::from_ptr(object.take_ptr()) })
+        check(answer).map_err(|error| Refused::with_log(&error, &self.log))?;
+        let statistics = self.statistics.iter();
+        let statistics = statistics.map(|(of, log)| (of.clone(), log_text(log)));
+        Ok(LoadedWith {
+            statistics: statistics.collect(),
+            // SAFETY: the object is loaded, and `take_ptr` gave up its ownership.
+            object: unsafe { Object::from_ptr(self.object.take_ptr()) },
+        })
     }
 }
 
@@ -285,14 +358,14 @@ pub(super) fn program_type(program: &OpenProgram<'_>) -> u32 {
 }
 
 /// The expected attach type libbpf has for a program.
-pub(super) fn attach_type(program: &OpenProgram<'_>) -> u32 {
-    // SAFETY: the program belongs to an open object.
+pub(super) fn attach_type(program: &impl AsRawLibbpf<LibbpfType = bpf_program>) -> u32 {
+    // SAFETY: the program belongs to an object that is open or loaded.
     unsafe { libbpf_sys::bpf_program__expected_attach_type(program.as_libbpf_object().as_ptr()) }
 }
 
 /// The load flags libbpf has for a program.
-pub(super) fn flags(program: &OpenProgram<'_>) -> u32 {
-    // SAFETY: the program belongs to an open object.
+pub(super) fn flags(program: &impl AsRawLibbpf<LibbpfType = bpf_program>) -> u32 {
+    // SAFETY: the program belongs to an object that is open or loaded.
     unsafe { libbpf_sys::bpf_program__flags(program.as_libbpf_object().as_ptr()) }
 }
 
@@ -382,4 +455,45 @@ pub(super) fn instruction_bytes(program: &Program<'_>) -> Vec<u8> {
     let length = size_of_val(instructions);
     // SAFETY: `bpf_insn` is plain data without padding, `length` bytes of it.
     unsafe { std::slice::from_raw_parts(instructions.as_ptr().cast::<u8>(), length) }.to_vec()
+}
+
+/// What the BTF of a loaded program says about its functions: instruction and type of each, in their order.
+pub(super) fn functions(program: &Program<'_>) -> Vec<bpf_func_info> {
+    let program = program.as_libbpf_object().as_ptr();
+    // SAFETY: the program belongs to a loaded object.
+    let (start, count) = unsafe {
+        (
+            libbpf_sys::bpf_program__func_info(program),
+            libbpf_sys::bpf_program__func_info_cnt(program),
+        )
+    };
+    if start.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: libbpf keeps `count` records there as long as the program.
+    unsafe { std::slice::from_raw_parts(start, count as usize) }.to_vec()
+}
+
+/// The values of a key in a map that has one for each processor, one after the other, and the length of each.
+pub(super) fn read_each_processor(fd: BorrowedFd<'_>, key: &[u8]) -> io::Result<(Vec<u8>, usize)> {
+    let info = map_info(fd)?;
+    let per_processor = info.type_ == libbpf_sys::BPF_MAP_TYPE_PERCPU_ARRAY;
+    if !per_processor || info.key_size as usize != key.len() {
+        return Err(Errno::INVAL.into());
+    }
+    // SAFETY: the call takes nothing.
+    let processors = unsafe { libbpf_sys::libbpf_num_possible_cpus() };
+    check(processors)?;
+    let length = (info.value_size as usize).next_multiple_of(8);
+    let mut values = vec![0_u8; length * processors as usize];
+    // SAFETY: the kernel reads a key of the length that was compared, and writes one value, rounded up to 8 bytes, for
+    // each possible processor: `values` holds that many.
+    check(unsafe {
+        libbpf_sys::bpf_map_lookup_elem(
+            fd.as_raw_fd(),
+            key.as_ptr().cast(),
+            values.as_mut_ptr().cast(),
+        )
+    })?;
+    Ok((values, length))
 }

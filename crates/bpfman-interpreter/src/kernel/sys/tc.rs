@@ -64,9 +64,19 @@ pub(in crate::kernel) fn remove_clsact(ifindex: u32) -> io::Result<()> {
 
 /// Attaches a program by a filter that is not there yet.
 pub(in crate::kernel) fn add_filter(filter: Filter, program: BorrowedFd<'_>) -> io::Result<()> {
+    attach(filter, program, 0)
+}
+
+/// Gives a filter another program.
+pub(in crate::kernel) fn replace_filter(filter: Filter, program: BorrowedFd<'_>) -> io::Result<()> {
+    attach(filter, program, libbpf_sys::BPF_TC_F_REPLACE)
+}
+
+fn attach(filter: Filter, program: BorrowedFd<'_>, flags: u32) -> io::Result<()> {
     let hook = filter.hook();
     let mut opts = filter.opts();
     opts.prog_fd = program.as_raw_fd();
+    opts.flags = flags;
     // SAFETY: both structures are as long as they say.
     check(unsafe { libbpf_sys::bpf_tc_attach(&raw const hook, &raw mut opts) })
 }

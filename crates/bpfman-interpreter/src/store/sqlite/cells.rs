@@ -14,15 +14,18 @@ use super::fault::Fault;
 
 /// What a complaint about a cell names.
 #[derive(Clone, Copy)]
-pub(super) enum Subject {
+pub(super) enum Subject<'row> {
     ProgramRow(i64),
     Program(ProgramId),
     MapOf(ProgramId),
     LinkRow(i64),
     Link(LinkId),
+    DispatcherRow,
+    /// By its attach point, as the row has it.
+    Dispatcher(&'row str),
 }
 
-impl Display for Subject {
+impl Display for Subject<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::ProgramRow(row) => write!(f, "row {row} of programs"),
@@ -30,6 +33,8 @@ impl Display for Subject {
             Self::MapOf(id) => write!(f, "a map of program {id}"),
             Self::LinkRow(row) => write!(f, "row {row} of links"),
             Self::Link(id) => write!(f, "link {id}"),
+            Self::DispatcherRow => f.write_str("a row of dispatchers"),
+            Self::Dispatcher(point) => write!(f, "dispatcher {}", point.escape_debug()),
         }
     }
 }
@@ -37,7 +42,7 @@ impl Display for Subject {
 /// One row and how to speak of it.
 pub(super) struct Cells<'row> {
     pub(super) row: &'row Row<'row>,
-    pub(super) subject: Subject,
+    pub(super) subject: Subject<'row>,
 }
 
 impl<'row> Cells<'row> {
@@ -94,6 +99,17 @@ impl<'row> Cells<'row> {
 
     pub(super) fn json<V: DeserializeOwned>(&self, column: usize) -> Result<V, Fault> {
         self.parsed(column, serde_json::from_str)
+    }
+
+    /// Complains of a column that does not repeat what the details say.
+    pub(super) fn repeats(&self, column: usize, said: Option<&str>) -> Result<(), Fault> {
+        let found = self.optional(column, Cells::text)?;
+        if found == said {
+            return Ok(());
+        }
+        let [found, said] = [found, said].map(|text| text.unwrap_or("none"));
+        let found = found.escape_debug();
+        Err(self.complaint(column, format_args!("{found}, but the details say {said}")))
     }
 
     pub(super) fn optional<T>(

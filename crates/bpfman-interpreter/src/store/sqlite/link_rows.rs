@@ -59,13 +59,7 @@ fn details(cells: &Cells<'_>) -> Result<LinkDetails, Fault> {
         let reason = format!("{kind}, but the details say {}", details.kind());
         return Err(cells.complaint(3, reason));
     }
-    let column = cells.optional(4, Cells::text)?;
-    let point = attach_point(&details);
-    if column != point.as_deref() {
-        let [column, point] = [column, point.as_deref()].map(|point| point.unwrap_or("none"));
-        let reason = format!("{column}, but the details say {point}");
-        return Err(cells.complaint(4, reason));
-    }
+    cells.repeats(4, attach_point(&details).as_deref())?;
     Ok(details)
 }
 

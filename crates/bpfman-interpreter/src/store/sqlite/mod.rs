@@ -8,9 +8,12 @@
 //! ever find it folded and start it over: it would grow with every command.
 
 mod cells;
+mod dispatcher_rows;
+mod dispatchers;
 mod fault;
 mod link_rows;
 mod links;
+mod members;
 mod rows;
 mod schema;
 #[cfg(test)]
@@ -29,7 +32,6 @@ use rusqlite::Connection;
 use rusqlite::OpenFlags;
 use rusqlite::OptionalExtension;
 use rusqlite::Params;
-use rusqlite::Transaction;
 use rusqlite::TransactionBehavior;
 use rusqlite::config::DbConfig;
 
@@ -37,11 +39,14 @@ use self::fault::Fault;
 use self::rows::Save;
 use self::rows::map_columns;
 use self::rows::program_columns;
+use self::schema::Migration;
 pub use self::schema::SCHEMA_VERSION;
 use self::schema::State;
 use crate::interfaces::ProgramLister;
 use crate::interfaces::ProgramReader;
 use crate::interfaces::ProgramWriter;
+use crate::interfaces::StoreChange;
+use crate::interfaces::StoreWriter;
 use crate::store::StoreError;
 use crate::store::StoredTimes;
 
@@ -81,7 +86,7 @@ impl SqliteStore {
         Self::reader(path, SCHEMA_VERSION).map_err(|fault| fault.at(path))
     }
 
-    fn writer(path: &Path, migrations: &[&str]) -> Result<Self, Fault> {
+    fn writer(path: &Path, migrations: &[Migration]) -> Result<Self, Fault> {
         create(path)?;
         let log_existed = with_suffix(path, "-wal").exists();
         let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -126,9 +131,13 @@ impl SqliteStore {
 
     fn in_transaction(
         &mut self,
-        write: impl FnOnce(&Transaction<'_>) -> Result<(), Fault>,
+        write: impl FnOnce(&Connection) -> Result<(), Fault>,
     ) -> Result<(), StoreError> {
         let run = || {
+            // One of several changes that are made together.
+            if !self.connection.is_autocommit() {
+                return write(&self.connection);
+            }
             let transaction = self
                 .connection
                 .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -136,6 +145,13 @@ impl SqliteStore {
             Ok(transaction.commit()?)
         };
         run().map_err(|fault: Fault| fault.at(&self.path))
+    }
+}
+
+impl SqliteStore {
+    fn batch(&self, sql: &str) -> Result<(), StoreError> {
+        let done = self.connection.execute_batch(sql);
+        done.map_err(|error| Fault::from(error).at(&self.path))
     }
 }
 
@@ -178,7 +194,7 @@ fn connect(path: &Path, access: OpenFlags) -> Result<Connection, Fault> {
     Ok(connection)
 }
 
-fn prepare_writer(connection: &mut Connection, migrations: &[&str]) -> Result<(), Fault> {
+fn prepare_writer(connection: &mut Connection, migrations: &[Migration]) -> Result<(), Fault> {
     let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
     match schema::state(connection)? {
         State::Version(found) if found > known => return Err(Fault::Newer { found, known }),
@@ -266,14 +282,14 @@ fn select(
 
 /// Finds the row of a program by its kernel id.
 fn find(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
 ) -> Result<impl FnMut(ProgramId) -> Result<Option<i64>, Fault>, Fault> {
     let mut statement = transaction.prepare("SELECT id FROM programs WHERE kernel_id = ?1")?;
     Ok(move |id: ProgramId| Ok(statement.query_row([id.0], |row| row.get(0)).optional()?))
 }
 
 /// Whether a row holds the record of this very program: the kernel may have given its id to another one since.
-fn is_of(transaction: &Transaction<'_>, row_id: i64, program: &Program) -> Result<bool, Fault> {
+fn is_of(transaction: &Connection, row_id: i64, program: &Program) -> Result<bool, Fault> {
     let times = StoredTimes::of(program)?;
     let tag = program.identity.tag.to_string();
     let query = "SELECT tag = ?2 COLLATE NOCASE AND load_time = ?3 FROM programs WHERE id = ?1";
@@ -281,7 +297,7 @@ fn is_of(transaction: &Transaction<'_>, row_id: i64, program: &Program) -> Resul
 }
 
 /// Takes its maps from a program and removes those that no other program uses.
-fn release_maps(transaction: &Transaction<'_>, row_id: i64) -> Result<(), Fault> {
+fn release_maps(transaction: &Connection, row_id: i64) -> Result<(), Fault> {
     let maps = transaction
         .prepare("SELECT DISTINCT map_id FROM program_maps WHERE program_id = ?1")?
         .query_map([row_id], |row| row.get(0))?
@@ -297,7 +313,7 @@ fn release_maps(transaction: &Transaction<'_>, row_id: i64) -> Result<(), Fault>
 }
 
 /// Removes a program, its maps that no other program uses, and by a foreign key its links.
-fn remove(transaction: &Transaction<'_>, row_id: i64) -> Result<(), Fault> {
+fn remove(transaction: &Connection, row_id: i64) -> Result<(), Fault> {
     release_maps(transaction, row_id)?;
     transaction.execute("DELETE FROM programs WHERE id = ?1", [row_id])?;
     Ok(())
@@ -350,5 +366,18 @@ impl ProgramWriter for SqliteStore {
             let row_id = find(transaction)?(id)?.ok_or(StoreError::NotFound(id))?;
             remove(transaction, row_id)
         })
+    }
+}
+
+impl StoreWriter for SqliteStore {
+    fn together(&mut self, changes: &[StoreChange]) -> Result<(), StoreError> {
+        self.batch("BEGIN IMMEDIATE")?;
+        let made = changes.iter().try_for_each(|change| change.apply(self));
+        let done = made.and_then(|()| self.batch("COMMIT"));
+        if done.is_err() && !self.connection.is_autocommit() {
+            // Why it is rolled back says more; a connection that cannot even do that says so with its next change.
+            let _ = self.batch("ROLLBACK");
+        }
+        done
     }
 }

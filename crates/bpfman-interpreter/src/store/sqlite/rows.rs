@@ -5,6 +5,7 @@ use bpfman_core::managed::LoadRecord;
 use bpfman_core::managed::ManagedMap;
 use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::Engine;
 use bpfman_core::types::KernelTime;
 use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
@@ -27,7 +28,7 @@ macro_rules! program_columns {
     () => {
         "id, kernel_id, tag, load_time, name, type, pinned_path, object_path, source_path, global_data, \
          attach_function, map_owner_id, license, gpl_compatible, map_directory, map_owner, metadata, created_at, \
-         updated_at"
+         updated_at, engine"
     };
 }
 pub(super) use program_columns;
@@ -67,6 +68,7 @@ pub(super) fn program(row: &Row<'_>) -> Result<Program, Fault> {
         object_path: cells.path(7)?,
         source_path: cells.optional(8, Cells::path)?,
         global_data: cells.json(9)?,
+        engine: cells.parsed(19, str::parse::<Engine>)?,
         attach_function: cells.optional(10, Cells::string)?,
         map_owner_id: cells.optional(11, Cells::integer)?.map(ProgramId),
     };
@@ -117,7 +119,7 @@ impl<'connection> Save<'connection> {
             program: connection.prepare(concat!(
                 "INSERT INTO programs (",
                 program_columns!(),
-                ") VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18) \
+                ") VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) \
                  ON CONFLICT (kernel_id) DO UPDATE SET tag = excluded.tag, load_time = excluded.load_time, \
                  name = excluded.name, type = excluded.type, pinned_path = excluded.pinned_path, \
                  object_path = excluded.object_path, source_path = excluded.source_path, \
@@ -125,7 +127,7 @@ impl<'connection> Save<'connection> {
                  map_owner_id = excluded.map_owner_id, license = excluded.license, \
                  gpl_compatible = excluded.gpl_compatible, map_directory = excluded.map_directory, \
                  map_owner = excluded.map_owner, metadata = excluded.metadata, created_at = excluded.created_at, \
-                 updated_at = excluded.updated_at \
+                 updated_at = excluded.updated_at, engine = excluded.engine \
                  RETURNING id"
             ))?,
             // A map that is known already is shared, or the kernel gave its id to another one: the newest word holds.
@@ -175,6 +177,7 @@ impl<'connection> Save<'connection> {
             json(&program.metadata)?,
             times.created_at,
             times.updated_at,
+            load.engine.to_string(),
         ];
         Ok(self.program.query_one(values, |row| row.get(0))?)
     }

@@ -4,12 +4,36 @@ use rusqlite::Connection;
 use rusqlite::TransactionBehavior;
 
 use super::fault::Fault;
+use super::members;
 
 /// Migration `n` (counted from 1) leads from version `n - 1` to `n`. Never edit one that was released: add the next.
-pub(super) const MIGRATIONS: &[&str] = &[
-    include_str!("migrations/0001_programs.sql"),
-    include_str!("migrations/0002_links.sql"),
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration::of_tables(include_str!("migrations/0001_programs.sql")),
+    Migration::of_tables(include_str!("migrations/0002_links.sql")),
+    Migration {
+        tables: include_str!("migrations/0003_dispatchers.sql"),
+        rows: members::migrate,
+    },
 ];
+
+/// The way from one version to the next.
+#[derive(Clone, Copy)]
+pub(super) struct Migration {
+    /// What becomes of the tables.
+    tables: &'static str,
+    /// What becomes of their rows then. Not in SQL, which cannot say which row makes no sense.
+    rows: fn(&Connection) -> Result<(), Fault>,
+}
+
+impl Migration {
+    /// One that leaves the rows alone.
+    pub(super) const fn of_tables(tables: &'static str) -> Self {
+        Self {
+            tables,
+            rows: |_| Ok(()),
+        }
+    }
+}
 
 /// The schema version that this code writes; `PRAGMA user_version` of the file.
 pub const SCHEMA_VERSION: u32 = MIGRATIONS.len() as u32;
@@ -40,7 +64,7 @@ pub(super) fn state(connection: &Connection) -> Result<State, Fault> {
 }
 
 /// Brings a database that is unborn or older up to date, each version as a whole or not at all.
-pub(super) fn migrate(connection: &mut Connection, migrations: &[&str]) -> Result<(), Fault> {
+pub(super) fn migrate(connection: &mut Connection, migrations: &[Migration]) -> Result<(), Fault> {
     // Kept in the file, so that this is the one place that sets it.
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0))?;
     if mode != "wal" {
@@ -58,7 +82,8 @@ pub(super) fn migrate(connection: &mut Connection, migrations: &[&str]) -> Resul
         let Some(next) = migrations.get(done) else {
             return Ok(());
         };
-        transaction.execute_batch(next)?;
+        transaction.execute_batch(next.tables)?;
+        (next.rows)(&transaction)?;
         transaction.execute_batch(&format!("PRAGMA user_version = {}", done + 1))?;
         transaction.commit()?;
     }

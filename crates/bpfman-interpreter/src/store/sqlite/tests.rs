@@ -3,9 +3,9 @@
 use super::*;
 
 /// The real first version and an imaginary second one.
-const TWO: [&str; 2] = [
+const TWO: [Migration; 2] = [
     schema::MIGRATIONS[0],
-    "ALTER TABLE programs ADD COLUMN extra TEXT",
+    Migration::of_tables("ALTER TABLE programs ADD COLUMN extra TEXT"),
 ];
 
 struct Place(tempfile::TempDir);
@@ -45,7 +45,7 @@ fn a_migration_that_fails_leaves_the_version_before_it() {
     let place = Place::new();
     let broken = [
         TWO[0],
-        "CREATE TABLE half (id INTEGER); CREATE TABLE programs (id INTEGER)",
+        Migration::of_tables("CREATE TABLE half (id INTEGER); CREATE TABLE programs (id INTEGER)"),
     ];
     SqliteStore::writer(&place.database(), &broken).unwrap_err();
     assert_eq!(place.version(), 1);
@@ -109,6 +109,7 @@ fn choosing_some_records_never_walks_a_whole_table() {
         links::OF_PROGRAM,
         links::AT_POINT,
         links::LAST_ID,
+        dispatchers::AT_POINT,
     ] {
         let mut statement = store
             .connection
@@ -123,7 +124,7 @@ fn choosing_some_records_never_walks_a_whole_table() {
             .unwrap()
             .collect::<Result<Vec<String>, _>>()
             .unwrap();
-        for table in ["programs", "maps", "program_maps", "links"] {
+        for table in ["programs", "maps", "program_maps", "links", "dispatchers"] {
             let walk = format!("SCAN {table}");
             let walks = |step: &String| *step == walk || step.starts_with(&format!("{walk} "));
             assert!(!steps.iter().any(walks), "{query}: {steps:#?}");

@@ -1,5 +1,7 @@
 //! The edge type: every error becomes a message, hints and an exit code here, and nowhere else.
 
+mod points;
+
 use bpfman_core::compute::AttachRefusal;
 use bpfman_core::compute::DetachRefusal;
 use bpfman_core::compute::LoadRefusal;
@@ -94,14 +96,32 @@ impl From<ManagerError> for Failure {
             ManagerError::ReadObject(error) => read_object(message, &error),
             ManagerError::Object { cause, .. } => object(message, &cause),
             ManagerError::LoadRefused(refusal) => load_refusal(&message, &refusal),
-            ManagerError::UnloadRefused(_) => Self::new(Kind::Failed, message)
-                .hint("move the foreign pin away, then unload again"),
+            ManagerError::UnloadRefused(_) => {
+                Self::new(Kind::Failed, message).hint(FOREIGN_PROGRAM_PIN)
+            }
             ManagerError::NoSuchProgram(_) => {
                 Self::new(Kind::NotFound, message).hint("`bpfman list` shows the managed programs")
             }
             ManagerError::NoSuchLink(_) => Self::new(Kind::NotFound, message)
                 .hint("`bpfman link list` shows the managed links"),
+            ManagerError::NothingThere(_) => Self::new(Kind::NotFound, message)
+                .hint("`bpfman dispatcher list` shows what is attached where"),
+            ManagerError::NoPlaceToChange(link, LinkKind::Tcx | LinkKind::Netkit) => {
+                Self::input(message).hint(format!(
+                    "`bpfman detach {link}`, then attach its program with another --priority"
+                ))
+            }
+            ManagerError::NoPlaceToChange(..) => {
+                Self::input(message).hint("only links of xdp and tc have a place that can change")
+            }
             ManagerError::AttachRefused(refusal) => attach_refusal(message, &refusal),
+            ManagerError::PointRefused(refusal) => points::refusal(message, &refusal),
+            ManagerError::NotJoined { chain, extension } => {
+                points::not_joined(message, *chain, &extension)
+            }
+            ManagerError::ReplaceNotUndone { new, .. } => Self::new(Kind::Failed, message)
+                .hint(format!("`bpfman unload {new}` removes the new version")),
+            ManagerError::ReplaceRefused(refusal) => points::replace_refusal(message, &refusal),
             ManagerError::DetachRefused(DetachRefusal::PinIsNotOurs { .. }) => {
                 Self::new(Kind::Failed, message)
                     .hint("move the foreign pin away, then detach again")
@@ -115,11 +135,14 @@ impl From<ManagerError> for Failure {
             ManagerError::Store(error) => store(message, &error),
             ManagerError::Runtime(error) => runtime(message, &error),
             ManagerError::Kernel(error) => kernel(message, error),
+            ManagerError::Fragments(..) => Self::new(Kind::Failed, message)
+                .hint("build it with section `xdp.frags`, or make the interface's MTU smaller"),
             ManagerError::Execution(error) => execution(error),
         }
     }
 }
 
+const FOREIGN_PROGRAM_PIN: &str = "move the foreign pin away, then unload again";
 const HELD_BY: &str = "`bpftool link -f` shows its other pins and the processes that hold it";
 
 fn attach_refusal(message: String, refusal: &AttachRefusal) -> Failure {
@@ -276,7 +299,9 @@ fn target(message: String, error: &TargetError) -> Failure {
             Kind::Permission
         }
         T::System { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Kind::NotFound,
-        T::System { .. } | T::NoTracefs | T::Changed { .. } => Kind::Failed,
+        T::System { .. } | T::NoTracefs | T::Changed { .. } | T::KeptInstructions { .. } => {
+            Kind::Failed
+        }
         T::NotANamespace { .. }
         | T::NotATracepoint { .. }
         | T::TooManyFunctions { .. }
@@ -313,6 +338,7 @@ fn target(message: String, error: &TargetError) -> Failure {
         T::Function { .. } => "`nm -D` or `nm` lists the functions of a file",
         T::BeyondFile { .. } => "an offset without a function counts from the start of the file",
         T::Probe { .. } => "`readelf -n` lists the probes of a file",
+        T::KeptInstructions { .. } => "unload the program, then load it again",
         T::NotACgroup { .. } => "cgroups of version 2 are directories under /sys/fs/cgroup",
     };
     did_you_mean(Failure::new(kind, message), error.similar()).hint(hint)
@@ -337,7 +363,10 @@ fn function(message: String, verdict: &FunctionVerdict) -> Failure {
 
 fn store(message: String, error: &StoreError) -> Failure {
     match error {
-        StoreError::NotFound(_) => Failure::new(Kind::NotFound, message),
+        StoreError::NotFound(_)
+        | StoreError::LinkNotFound(_)
+        | StoreError::DispatcherNotFound(_) => Failure::new(Kind::NotFound, message)
+            .hint("`bpfman list`, `link list` and `dispatcher list` show what there is"),
         StoreError::NewerSchema { .. } => {
             Failure::new(Kind::Failed, message).hint("use the newer bpfman that wrote it")
         }

@@ -1,0 +1,40 @@
+//! The records that a plan changes, in one step.
+
+use alloc::vec::Vec;
+
+use crate::action::Action;
+use crate::action::Plan;
+use crate::action::StoreAction;
+
+/// Changes of records, and what undoes each.
+#[derive(Default)]
+pub(super) struct Records {
+    changes: Vec<(StoreAction, StoreAction)>,
+}
+
+impl Records {
+    pub(super) fn push(&mut self, change: StoreAction, undo: StoreAction) {
+        self.changes.push((change, undo));
+    }
+
+    /// Takes over others, behind its own.
+    pub(super) fn append(&mut self, mut others: Self) {
+        self.changes.append(&mut others.changes);
+    }
+
+    /// Appends them to a plan as one step; nothing when there are none.
+    pub(super) fn add(self, plan: &mut Plan) {
+        let (actions, undos): (Vec<_>, Vec<_>) = self.changes.into_iter().unzip();
+        let undos = undos.into_iter().rev().collect();
+        if let (Some(action), Some(undo)) = (together(actions), together(undos)) {
+            plan.push(Action::Store(action), Action::Store(undo));
+        }
+    }
+}
+
+fn together(mut actions: Vec<StoreAction>) -> Option<StoreAction> {
+    match actions.len() {
+        0 | 1 => actions.pop(),
+        _ => Some(StoreAction::Together { actions }),
+    }
+}

@@ -1,0 +1,267 @@
+//! Attach points that several programs share: XDP and TC. One membership logic and one rebuild for both hooks, for
+//! both engines, for attach, detach, update and replace.
+
+mod libxdp;
+mod membership;
+mod program;
+mod rebuild;
+mod refusal;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+pub use membership::runs_alone;
+pub use program::without_fragments;
+pub use refusal::PointRefusal;
+
+pub(super) use rebuild::Rebuilt;
+
+use rebuild::Rebuild;
+
+use super::attach::Occupants;
+use super::detach::AttachedLink;
+use super::detach::finish_detach;
+use crate::action::KeptInstructions;
+use crate::action::Plan;
+use crate::action::StoreAction;
+use crate::kernel;
+use crate::managed::AttachRequest;
+use crate::managed::Dispatcher;
+use crate::managed::Link;
+use crate::managed::LinkDetails;
+use crate::managed::LinkInterface;
+use crate::managed::Program;
+use crate::managed::SharedHook;
+use crate::types::Engine;
+use crate::types::LinkId;
+use crate::types::MapId;
+use crate::types::Priority;
+use crate::types::ProgramId;
+use crate::types::RuntimeLayout;
+use crate::types::TC_DEFAULT;
+use crate::types::XDP_DEFAULT;
+
+/// What there is of an attach point, gathered once.
+#[derive(Clone, Debug)]
+pub struct PointFacts {
+    /// The hook.
+    pub hook: SharedHook,
+    /// The interface.
+    pub at: LinkInterface,
+    /// Whether our bpffs is mounted.
+    pub bpffs_mounted: bool,
+    /// Our record of it.
+    pub dispatcher: Option<Dispatcher>,
+    /// What the kernel has of that record.
+    pub standing: Standing,
+    /// The program that runs there, which is not that of the record after a swap that was interrupted.
+    pub runs: Option<ProgramId>,
+    /// The members of the record, in its order; those whose records are gone are left out.
+    pub members: Vec<Member>,
+    /// What the kernel has at the hook; `None` when the interface is gone.
+    pub occupants: Option<Occupants>,
+    /// The program that holds the hook, where it is not ours.
+    pub foreign: Option<kernel::Program>,
+    /// Whether [`LIBXDP_BPFFS`] is a bpffs, where tools of libxdp look for the members of a dispatcher.
+    pub libxdp: bool,
+}
+
+impl PointFacts {
+    /// Whether a link is one of its members.
+    fn has(&self, other: &Member) -> bool {
+        let mut members = self.members.iter();
+        members.any(|member| member.link.id == other.link.id)
+    }
+}
+
+/// What the kernel has of a recorded attach point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It runs, as recorded.
+    Runs,
+    /// The holder is at its pin, but its interface is gone.
+    Dead,
+    /// The holder has lost its pin and is alive: somebody else holds it.
+    Unpinned,
+    /// The kernel has nothing of it.
+    Gone,
+}
+
+/// A link of an attach point, and its program.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The link's record.
+    pub link: Link,
+    /// The program's record.
+    pub program: Program,
+    /// Whether the program is at its pin.
+    pub at_pin: bool,
+    /// Its instructions; `None` when they were not looked at, or are lost.
+    pub kept: Option<Box<KeptInstructions>>,
+    /// The map at the pin of its counter.
+    pub counter: Option<MapId>,
+    /// The program that its own link holds, when it has one: itself, or an extension made of it.
+    pub runs: Option<ProgramId>,
+}
+
+/// What is to become of an attach point.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A link joins; it has no record yet.
+    Join(Box<Member>),
+    /// Links leave. They need not be members any more.
+    Leave(Vec<Member>),
+    /// The links of a program get another program, which has taken its place.
+    Exchange {
+        /// The program that goes.
+        from: ProgramId,
+        /// The program that comes.
+        to: Box<Program>,
+        /// Its instructions.
+        kept: Option<Box<KeptInstructions>>,
+    },
+    /// A link gets another place.
+    Alter {
+        /// The link.
+        link: LinkId,
+        /// Its new priority.
+        priority: Option<Priority>,
+        /// The verdicts after which the next program runs now.
+        proceed_on: Option<Vec<i32>>,
+    },
+}
+
+/// The details of a link that joins an attach point; `None` for a request of another kind.
+#[must_use]
+pub fn joining(
+    request: &AttachRequest,
+    at: LinkInterface,
+    id: LinkId,
+    layout: &RuntimeLayout,
+) -> Option<LinkDetails> {
+    let counter = |count: bool| count.then(|| layout.counter_pin(id));
+    match request {
+        AttachRequest::Xdp {
+            priority,
+            proceed_on,
+            mode,
+            count,
+            ..
+        } => Some(LinkDetails::Xdp {
+            at,
+            priority: *priority,
+            proceed_on: proceed_on.clone().unwrap_or_else(|| XDP_DEFAULT.to_vec()),
+            mode: *mode,
+            counter: counter(*count),
+        }),
+        AttachRequest::Tc {
+            direction,
+            priority,
+            proceed_on,
+            count,
+            ..
+        } => Some(LinkDetails::Tc {
+            at,
+            direction: *direction,
+            priority: *priority,
+            proceed_on: proceed_on.clone().unwrap_or_else(|| TC_DEFAULT.to_vec()),
+            counter: counter(*count),
+        }),
+        _ => None,
+    }
+}
+
+/// Plans a change of an attach point.
+///
+/// The order, and why: the new program is made first, for it is the step most likely to fail, and it dies with the
+/// process until it runs. Then it takes the place of the old one, between two packets. What the old revision had pinned
+/// goes next, and the records follow, all at once.
+///
+/// # Errors
+/// A [`PointRefusal`] that the facts tell.
+pub fn plan_change(
+    facts: &PointFacts,
+    change: &Change,
+    engine: Engine,
+    layout: &RuntimeLayout,
+) -> Result<Plan, PointRefusal> {
+    let mut plan = Plan::default();
+    let rebuilt = add_change(&mut plan, facts, change, engine, layout)?;
+    rebuilt.records.add(&mut plan);
+    finish_detach(&mut plan, rebuilt.ends);
+    Ok(plan)
+}
+
+/// Appends the steps of a change that can be undone.
+pub(super) fn add_change(
+    plan: &mut Plan,
+    facts: &PointFacts,
+    change: &Change,
+    engine: Engine,
+    layout: &RuntimeLayout,
+) -> Result<Rebuilt, PointRefusal> {
+    let after = membership::after(facts, change)?;
+    match (facts.standing, change) {
+        // What runs there is none of their business any more.
+        (_, Change::Leave(leaving)) if !leaving.iter().any(|link| facts.has(link)) => {
+            let mut rebuilt = Rebuilt::default();
+            rebuild::delete_left(plan, &mut rebuilt.records, leaving);
+            return Ok(rebuilt);
+        }
+        (Standing::Runs, _) => {}
+        (_, Change::Join(_)) => membership::check_free(facts)?,
+        (_, Change::Leave(leaving)) => return Ok(forget(plan, facts, leaving, &after)),
+        (_, Change::Alter { link, .. }) => return Err(PointRefusal::NotAttached(*link)),
+        (_, Change::Exchange { .. }) => {
+            let first = facts.members.first().map(|member| member.link.id);
+            return Err(PointRefusal::NotAttached(first.unwrap_or(LinkId(0))));
+        }
+    }
+    let leaving: &[Member] = match change {
+        Change::Leave(leaving) => leaving,
+        Change::Join(_) | Change::Alter { .. } | Change::Exchange { .. } => &[],
+    };
+    Rebuild::new(facts, &after, leaving, engine, layout)?.add(plan)
+}
+
+/// Takes links out of the records of an attach point that no longer runs.
+fn forget(plan: &mut Plan, facts: &PointFacts, leaving: &[Member], after: &[Member]) -> Rebuilt {
+    let mut rebuilt = Rebuilt::default();
+    let records = &mut rebuilt.records;
+    rebuild::delete_left(plan, records, leaving);
+    let Some(dispatcher) = &facts.dispatcher else {
+        return rebuilt;
+    };
+    let members: Vec<LinkId> = after.iter().map(|member| member.link.id).collect();
+    if after.is_empty() {
+        rebuild::unpin_revision(plan, facts, dispatcher);
+        rebuild::delete_record(records, dispatcher);
+        rebuilt.ends = holder(facts, dispatcher);
+    } else if members != dispatcher.members {
+        rebuild::unpin_members(plan, facts, dispatcher, leaving);
+        let left = Dispatcher {
+            members,
+            ..dispatcher.clone()
+        };
+        records.push(
+            StoreAction::SaveDispatcher {
+                dispatcher: Box::new(left),
+            },
+            StoreAction::SaveDispatcher {
+                dispatcher: Box::new(dispatcher.clone()),
+            },
+        );
+    }
+    rebuilt
+}
+
+/// The link that is still to be let go of.
+fn holder(facts: &PointFacts, dispatcher: &Dispatcher) -> Option<AttachedLink> {
+    let (link, pin) = dispatcher.link()?;
+    let pin = match facts.standing {
+        Standing::Runs | Standing::Dead => Some(pin.clone()),
+        Standing::Unpinned => None,
+        Standing::Gone => return None,
+    };
+    Some(AttachedLink { link, pin })
+}

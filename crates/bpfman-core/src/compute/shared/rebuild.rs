@@ -1,0 +1,542 @@
+//! The one way in which what runs at an attach point is made anew.
+
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::vec::Vec;
+
+use super::Member;
+use super::PointFacts;
+use super::PointRefusal;
+use super::Standing;
+use super::libxdp;
+use super::program;
+use super::program::Next;
+use crate::action::Action;
+use crate::action::AttachTarget;
+use crate::action::CreateLink;
+use crate::action::KernelAction;
+use crate::action::LinkName;
+use crate::action::LinkReference;
+use crate::action::MakeMap;
+use crate::action::MapReference;
+use crate::action::OrderedPlace;
+use crate::action::Plan;
+use crate::action::ProgramReference;
+use crate::action::ProgramSource;
+use crate::action::StoreAction;
+use crate::action::TcFilter;
+use crate::compute::attach::Occupants;
+use crate::compute::attach::TC_FILTER;
+use crate::compute::detach::AttachedLink;
+use crate::compute::load::mount_bpffs;
+use crate::compute::records::Records;
+use crate::managed::Dispatcher;
+use crate::managed::DispatcherDraft;
+use crate::managed::DispatcherForm;
+use crate::managed::Holder;
+use crate::managed::Link;
+use crate::managed::LinkDraft;
+use crate::managed::SharedHook;
+use crate::types::AbsolutePath;
+use crate::types::Engine;
+use crate::types::KernelLinkId;
+use crate::types::ProgramId;
+use crate::types::RuntimeLayout;
+
+/// `BPF_MAP_TYPE_PERCPU_ARRAY` of `linux/bpf.h`.
+const PERCPU_ARRAY: u32 = 6;
+/// The value of a counter: runs and nanoseconds, 8 bytes each.
+const COUNTER_BYTES: u32 = 16;
+
+/// What remains to be done after the steps that can be undone.
+#[derive(Default)]
+pub(in crate::compute) struct Rebuilt {
+    /// The links that end.
+    pub(in crate::compute) ends: Option<AttachedLink>,
+    /// The records that change. They come after the last step that others may refuse.
+    pub(in crate::compute) records: Records,
+}
+
+/// A change of what runs at an attach point.
+pub(super) struct Rebuild<'a> {
+    facts: &'a PointFacts,
+    layout: &'a RuntimeLayout,
+    after: &'a [Member],
+    leaving: &'a [Member],
+    /// The record of what runs now.
+    running: Option<&'a Dispatcher>,
+    /// What is to run; `None` for nothing.
+    next: Option<Next>,
+}
+
+impl<'a> Rebuild<'a> {
+    pub(super) fn new(
+        facts: &'a PointFacts,
+        after: &'a [Member],
+        leaving: &'a [Member],
+        engine: Engine,
+        layout: &'a RuntimeLayout,
+    ) -> Result<Self, PointRefusal> {
+        let runs = |_: &&Dispatcher| facts.standing == Standing::Runs;
+        Ok(Self {
+            facts,
+            layout,
+            after,
+            leaving,
+            running: facts.dispatcher.as_ref().filter(runs),
+            next: program::next(facts, after, engine)?,
+        })
+    }
+
+    pub(super) fn add(&self, plan: &mut Plan) -> Result<Rebuilt, PointRefusal> {
+        let mut ends = None;
+        let mut records = Records::default();
+        match (&self.next, self.running) {
+            (None, None) => {}
+            (None, Some(running)) => ends = self.stop(plan, &mut records, running),
+            (Some(next), running) => {
+                self.clear_way(plan, &mut records);
+                self.make_counters(plan);
+                let revision = self.facts.dispatcher.as_ref().map_or(0, |old| old.revision);
+                let made = next.make(plan, self.facts, self.layout, self.after, revision + 1);
+                let draft = match running {
+                    Some(running) => self.swap(plan, running, &made),
+                    None => self.start(plan, &made),
+                };
+                self.record_members(&mut records, &made.slots);
+                delete_left(plan, &mut records, self.leaving);
+                self.record(&mut records, draft, made.form, revision + 1);
+                if let Some(running) = running {
+                    unpin_revision(plan, self.facts, running);
+                }
+            }
+        }
+        Ok(Rebuilt { ends, records })
+    }
+
+    /// Makes the directories, and takes away what is left at our pins of an interface that is gone.
+    fn clear_way(&self, plan: &mut Plan, records: &mut Records) {
+        if !self.facts.bpffs_mounted {
+            mount_bpffs(plan, self.layout);
+        }
+        if self.facts.dispatcher.is_none() || self.running.is_none() {
+            let hook = self.facts.hook.hook().name();
+            make_directory(plan, self.layout.dispatchers(hook));
+        }
+        if self.running.is_some() {
+            return;
+        }
+        let Some(stale) = &self.facts.dispatcher else {
+            return;
+        };
+        unpin_revision(plan, self.facts, stale);
+        self.forget_links(records);
+        if let (Some((link, path)), Standing::Dead) = (stale.link(), self.facts.standing) {
+            unpin_link(plan, link, path);
+        }
+    }
+
+    /// Takes the links that members had for themselves out of their records: those of the next revisions may be at the
+    /// same pins.
+    fn forget_links(&self, records: &mut Records) {
+        let stale = self.facts.members.iter();
+        for Member { link, .. } in stale.filter(|member| member.link.kernel.is_some()) {
+            let alone = Link {
+                kernel: None,
+                pin_path: None,
+                ..link.clone()
+            };
+            records.push(
+                StoreAction::SaveLink {
+                    link: Box::new(alone),
+                },
+                StoreAction::SaveLink {
+                    link: Box::new(link.clone()),
+                },
+            );
+        }
+    }
+
+    fn make_counters(&self, plan: &mut Plan) {
+        for member in self.after.iter().filter(|member| member.counter.is_none()) {
+            let membership = member.link.details.membership();
+            let Some(path) = membership.and_then(|membership| membership.counter) else {
+                continue;
+            };
+            let name = format!("counter of link {}", member.link.id);
+            plan.push_final(
+                Action::Kernel(KernelAction::MakeMap(MakeMap {
+                    name: name.clone(),
+                    kernel_name: "bpfman_counter".to_owned(),
+                    map_type: PERCPU_ARRAY,
+                    key_size: 4,
+                    value_size: COUNTER_BYTES,
+                    max_entries: 1,
+                })),
+                "a map that is not pinned is gone when the plan ends",
+            );
+            make_directory(plan, self.layout.links());
+            let map = MapReference::Loaded { map: name };
+            let path = path.clone();
+            plan.push(
+                Action::Kernel(KernelAction::PinMap {
+                    map: map.clone(),
+                    path: path.clone().into(),
+                }),
+                Action::Kernel(KernelAction::UnpinMap {
+                    map,
+                    path: path.into(),
+                }),
+            );
+        }
+    }
+
+    /// Puts the first program at the hook.
+    fn start(&self, plan: &mut Plan, made: &Made) -> Holding {
+        let interface = self.facts.at.target();
+        let target = match (self.facts.hook, &self.facts.occupants) {
+            (SharedHook::Tc { direction }, Some(Occupants::Filter(_)) | None) => {
+                let filter = TC_FILTER.at(interface, direction);
+                add_filter(plan, made.source.clone(), made.program.clone(), filter);
+                return Holding {
+                    holder: Holder::Filter(TC_FILTER),
+                    link: None,
+                    program: made.program.clone(),
+                };
+            }
+            (SharedHook::Tc { direction }, Some(Occupants::Order(order))) => AttachTarget::Tcx {
+                interface,
+                direction,
+                place: OrderedPlace {
+                    before: None,
+                    revision: order.revision,
+                },
+            },
+            (SharedHook::Xdp { mode }, _) => AttachTarget::Xdp { interface, mode },
+        };
+        let at = &self.facts.at;
+        let hook = self.facts.hook.hook().name();
+        let path = self.layout.dispatcher_link(hook, at.nsid, at.ifindex);
+        let link = create_link(
+            plan,
+            LinkName::AttachPoint,
+            made.source.clone(),
+            target,
+            &path,
+        );
+        Holding {
+            holder: Holder::Link {
+                id: KernelLinkId(0),
+                pin_path: path,
+            },
+            link: Some(link),
+            program: made.program.clone(),
+        }
+    }
+
+    /// Puts a program in the place of the one that runs.
+    fn swap(&self, plan: &mut Plan, running: &Dispatcher, made: &Made) -> Holding {
+        let holding = Holding {
+            holder: running.holder.clone(),
+            link: running.link().map(|(id, _)| LinkReference::Known(id)),
+            program: made.program.clone(),
+        };
+        let old = ProgramReference::Known(self.facts.runs.unwrap_or(running.program));
+        if made.program == old {
+            return holding;
+        }
+        let back = ProgramSource::Held {
+            program: old.clone(),
+        };
+        let step = |from: &ProgramReference, to: &ProgramSource| {
+            let (from, to) = (from.clone(), to.clone());
+            Action::Kernel(match (running.link(), running.filter()) {
+                (_, Some(filter)) => KernelAction::ReplaceTcFilter { filter, from, to },
+                (Some((link, path)), None) => KernelAction::UpdateLink {
+                    link: LinkReference::Known(link),
+                    path: path.clone(),
+                    from,
+                    to,
+                },
+                (None, None) => unreachable!("a holder is a link or a filter"),
+            })
+        };
+        plan.push(step(&old, &made.source), step(&made.program, &back));
+        holding
+    }
+
+    /// Takes the last program away.
+    fn stop(
+        &self,
+        plan: &mut Plan,
+        records: &mut Records,
+        running: &Dispatcher,
+    ) -> Option<AttachedLink> {
+        delete_left(plan, records, self.leaving);
+        delete_record(records, running);
+        if let Some(filter) = running.filter() {
+            let program = ProgramReference::Known(running.program);
+            plan.push(
+                Action::Kernel(KernelAction::RemoveTcFilter {
+                    program: program.clone(),
+                    filter: filter.clone(),
+                }),
+                Action::Kernel(KernelAction::AddTcFilter {
+                    program: ProgramSource::Held { program },
+                    filter,
+                }),
+            );
+        }
+        unpin_revision(plan, self.facts, running);
+        super::holder(self.facts, running)
+    }
+
+    /// Records the members whose records change: those that join, and those whose own links do.
+    fn record_members(
+        &self,
+        records: &mut Records,
+        slots: &[Option<(LinkReference, AbsolutePath)>],
+    ) {
+        for (member, slot) in self.after.iter().zip(slots) {
+            let link = Link {
+                kernel: None,
+                pin_path: slot.as_ref().map(|(_, path)| path.clone()),
+                ..member.link.clone()
+            };
+            let before = self
+                .facts
+                .members
+                .iter()
+                .find(|before| before.link.id == link.id)
+                .map(|before| &before.link);
+            if slot.is_none() && before == Some(&link) {
+                continue;
+            }
+            let undo = match before {
+                Some(before) => StoreAction::SaveLink {
+                    link: Box::new(before.clone()),
+                },
+                None => StoreAction::DeleteLink { id: link.id },
+            };
+            records.push(
+                StoreAction::RecordLink {
+                    link: Box::new(LinkDraft {
+                        link,
+                        kernel: slot.as_ref().map(|(made, _)| *made),
+                    }),
+                },
+                undo,
+            );
+        }
+    }
+
+    fn record(&self, records: &mut Records, holding: Holding, form: DispatcherForm, revision: u32) {
+        let running = self.running.map(|running| running.hook);
+        let dispatcher = Dispatcher {
+            hook: running.unwrap_or(self.facts.hook),
+            at: self.facts.at.clone(),
+            revision,
+            form,
+            program: ProgramId(0),
+            holder: holding.holder,
+            members: self.after.iter().map(|member| member.link.id).collect(),
+        };
+        push_record(
+            records,
+            self.facts,
+            DispatcherDraft {
+                dispatcher,
+                program: holding.program,
+                link: holding.link,
+            },
+        );
+    }
+}
+
+/// What a rebuild has made for the hook to call.
+pub(super) struct Made {
+    pub(super) source: ProgramSource,
+    pub(super) program: ProgramReference,
+    pub(super) form: DispatcherForm,
+    /// The own link of each member, where it has one.
+    pub(super) slots: Vec<Option<(LinkReference, AbsolutePath)>>,
+}
+
+/// What holds what at the hook.
+struct Holding {
+    holder: Holder,
+    link: Option<LinkReference>,
+    program: ProgramReference,
+}
+
+/// Attaches a program by a pinned link.
+pub(super) fn create_link(
+    plan: &mut Plan,
+    name: LinkName,
+    program: ProgramSource,
+    target: AttachTarget,
+    path: &AbsolutePath,
+) -> LinkReference {
+    let link = LinkReference::Made { link: name };
+    plan.push(
+        Action::Kernel(KernelAction::CreateLink(CreateLink {
+            link: name,
+            program,
+            target,
+        })),
+        Action::Kernel(KernelAction::ReleaseLink { link }),
+    );
+    let path = path.clone();
+    plan.push(
+        Action::Kernel(KernelAction::PinLink {
+            link,
+            path: path.clone(),
+        }),
+        Action::Kernel(KernelAction::UnpinLink { link, path }),
+    );
+    link
+}
+
+fn add_filter(plan: &mut Plan, source: ProgramSource, program: ProgramReference, filter: TcFilter) {
+    let interface = filter.interface.clone();
+    plan.push(
+        Action::Kernel(KernelAction::MakeClsact {
+            interface: interface.clone(),
+        }),
+        Action::Kernel(KernelAction::RemoveClsact { interface }),
+    );
+    plan.push(
+        Action::Kernel(KernelAction::AddTcFilter {
+            program: source,
+            filter: filter.clone(),
+        }),
+        Action::Kernel(KernelAction::RemoveTcFilter { program, filter }),
+    );
+}
+
+pub(super) fn make_directory(plan: &mut Plan, path: AbsolutePath) {
+    plan.push(
+        Action::Kernel(KernelAction::MakePinDirectory {
+            path: path.clone().into(),
+        }),
+        Action::Kernel(KernelAction::RemoveEmptyPinDirectory { path: path.into() }),
+    );
+}
+
+fn unpin_link(plan: &mut Plan, link: KernelLinkId, path: &AbsolutePath) {
+    let link = LinkReference::Known(link);
+    let path = path.clone();
+    plan.push(
+        Action::Kernel(KernelAction::UnpinLink {
+            link,
+            path: path.clone(),
+        }),
+        Action::Kernel(KernelAction::PinLink { link, path }),
+    );
+}
+
+/// Takes the pins of a revision away that only an extension dispatcher has. The plan holds what was pinned until it
+/// ends, and lets it go then.
+pub(super) fn unpin_revision(plan: &mut Plan, facts: &PointFacts, old: &Dispatcher) {
+    let DispatcherForm::Extension { directory } = &old.form else {
+        return;
+    };
+    unpin_members(plan, facts, old, &facts.members);
+    libxdp::remove_directory(plan, facts, old);
+    let program = ProgramReference::Known(old.program);
+    let path = dispatcher_pin(directory);
+    plan.push(
+        Action::Kernel(KernelAction::UnpinProgram {
+            program: program.clone(),
+            path: path.clone().into(),
+        }),
+        Action::Kernel(KernelAction::PinProgram {
+            program,
+            path: path.into(),
+        }),
+    );
+    plan.push(
+        Action::Kernel(KernelAction::RemoveEmptyPinDirectory {
+            path: directory.clone().into(),
+        }),
+        Action::Kernel(KernelAction::MakePinDirectory {
+            path: directory.clone().into(),
+        }),
+    );
+}
+
+/// Takes the pins away that members of an extension dispatcher have.
+pub(super) fn unpin_members(
+    plan: &mut Plan,
+    facts: &PointFacts,
+    old: &Dispatcher,
+    members: &[Member],
+) {
+    for member in members {
+        if let (Some(link), Some(path)) = (member.link.kernel, &member.link.pin_path) {
+            unpin_link(plan, link, path);
+            libxdp::hide(plan, facts, old, member);
+        }
+    }
+}
+
+/// The pin of a dispatcher's program in the directory of its revision (contract: section 2).
+pub(super) fn dispatcher_pin(directory: &AbsolutePath) -> AbsolutePath {
+    directory.join("dispatcher")
+}
+
+/// Deletes the records of the members that leave, and their counters.
+pub(super) fn delete_left(plan: &mut Plan, records: &mut Records, leaving: &[Member]) {
+    for member in leaving {
+        records.push(
+            StoreAction::DeleteLink { id: member.link.id },
+            StoreAction::SaveLink {
+                link: Box::new(member.link.clone()),
+            },
+        );
+        let pin = member.link.details.membership();
+        if let (Some(id), Some(path)) = (member.counter, pin.and_then(|pin| pin.counter)) {
+            let map = MapReference::Known(id);
+            plan.push(
+                Action::Kernel(KernelAction::UnpinMap {
+                    map: map.clone(),
+                    path: path.clone().into(),
+                }),
+                Action::Kernel(KernelAction::PinMap {
+                    map,
+                    path: path.clone().into(),
+                }),
+            );
+        }
+    }
+}
+
+pub(super) fn delete_record(records: &mut Records, dispatcher: &Dispatcher) {
+    records.push(
+        StoreAction::DeleteDispatcher {
+            point: dispatcher.point(),
+        },
+        StoreAction::SaveDispatcher {
+            dispatcher: Box::new(dispatcher.clone()),
+        },
+    );
+}
+
+/// Records what runs at an attach point, in place of what ran there.
+pub(super) fn push_record(records: &mut Records, facts: &PointFacts, draft: DispatcherDraft) {
+    let undo = match &facts.dispatcher {
+        Some(old) => StoreAction::SaveDispatcher {
+            dispatcher: Box::new(old.clone()),
+        },
+        None => StoreAction::DeleteDispatcher {
+            point: draft.dispatcher.point(),
+        },
+    };
+    records.push(
+        StoreAction::RecordDispatcher {
+            dispatcher: Box::new(draft),
+        },
+        undo,
+    );
+}

@@ -1,0 +1,110 @@
+//! Why the members of an attach point are left as they are.
+
+use alloc::format;
+use alloc::string::String;
+
+use crate::chain::ChainError;
+use crate::types::AbsolutePath;
+use crate::types::LinkId;
+use crate::types::ProgramId;
+
+/// Why a change of an attach point is refused. What runs there runs on untouched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PointRefusal {
+    /// Another program is there, which is not ours.
+    #[error(
+        "{place} already has program {program} ({name}), which bpfman did not attach; it is left alone"
+    )]
+    Foreign {
+        /// The hook.
+        place: String,
+        /// The program.
+        program: ProgramId,
+        /// What it is.
+        name: String,
+    },
+    /// What runs there is ours and has lost its pin.
+    #[error(
+        "{place} still runs program {program} of links whose pin {path} is gone; detach them first"
+    )]
+    PinLost {
+        /// The hook.
+        place: String,
+        /// The program.
+        program: ProgramId,
+        /// The pin.
+        path: AbsolutePath,
+    },
+    /// A member that has to be rebuilt has lost its program.
+    #[error(
+        "program {program} of link {link} is no longer at its pin {path}; detach link {link} first"
+    )]
+    ProgramGone {
+        /// The member.
+        link: LinkId,
+        /// Its program.
+        program: ProgramId,
+        /// The program's pin.
+        path: AbsolutePath,
+    },
+    /// A member whose instructions are lost.
+    #[error("the instructions of program {program} (link {link}) are lost; load it again")]
+    NoInstructions {
+        /// The member.
+        link: LinkId,
+        /// Its program.
+        program: ProgramId,
+    },
+    /// A member that a chain cannot take.
+    #[error("{0}")]
+    Chain(ChainError<LinkId>),
+    /// A member that is no extension and has no types, so that none can be made of it.
+    #[error(
+        "program {program} (link {link}) has no type information, so no extension can be made of it"
+    )]
+    NoTypes {
+        /// The member.
+        link: LinkId,
+        /// Its program.
+        program: ProgramId,
+    },
+    /// A dispatcher has no slot left.
+    #[error("no free dispatcher slots: {place} has {limit} programs already")]
+    NoFreeSlot {
+        /// The hook.
+        place: String,
+        /// How many slots there are.
+        limit: usize,
+    },
+    /// The link is recorded, but nothing is attached.
+    #[error(
+        "link {0} is not attached any more: its interface is gone, or somebody else detached it"
+    )]
+    NotAttached(LinkId),
+    /// Extensions are counted by the kernel.
+    #[error(
+        "runs of programs of the extension engine are counted by the kernel (sysctl kernel.bpf_stats_enabled=1)"
+    )]
+    NoCounter,
+    /// Packets are met in another way there.
+    #[error("{place} runs in mode {running}; a program cannot join it in mode {asked}")]
+    OtherMode {
+        /// The hook.
+        place: String,
+        /// As it is.
+        running: String,
+        /// As it was asked for.
+        asked: String,
+    },
+}
+
+impl PointRefusal {
+    /// How a program of somebody else is called.
+    pub(super) fn name_of(program: &crate::kernel::Program) -> String {
+        match program.name.as_str() {
+            "xdp_dispatcher" => "a dispatcher of xdp-loader or another user of libxdp".into(),
+            "" => format!("{}", program.program_type),
+            name => format!("`{name}`"),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Attach points that several programs share, as users see and change them.
+
+use bpfman_core::action::Plan;
+use bpfman_core::compute::Change;
+use bpfman_core::compute::PointFacts;
+use bpfman_core::compute::Standing;
+use bpfman_core::compute::plan_change;
+use bpfman_core::managed::AttachPoint;
+use bpfman_core::managed::Dispatcher;
+use bpfman_core::managed::Link;
+use bpfman_core::managed::Program;
+use bpfman_core::types::Engine;
+use bpfman_core::types::LinkId;
+use bpfman_core::types::Priority;
+use bpfman_interpreter::runtime::ReaderStore;
+use bpfman_interpreter::store::StoreError;
+
+use crate::Manager;
+use crate::ManagerError;
+use crate::links::show_holder;
+
+/// What runs at an attach point.
+#[derive(Debug)]
+pub struct DispatcherStatus {
+    /// The record.
+    pub dispatcher: Dispatcher,
+    /// What the kernel has of it.
+    pub standing: Standing,
+    /// The members in the order in which they run, with their programs.
+    pub members: Vec<(Link, Program)>,
+}
+
+/// Another place for a link among those of its attach point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkUpdate {
+    /// The link.
+    pub link: LinkId,
+    /// Its new priority.
+    pub priority: Option<Priority>,
+    /// The verdicts after which the next program runs now.
+    pub proceed_on: Option<Vec<i32>>,
+}
+
+impl Manager<'_> {
+    /// What runs at every attach point that can have several programs.
+    ///
+    /// # Errors
+    /// When store or kernel cannot be read.
+    pub fn dispatchers(&mut self) -> Result<Vec<DispatcherStatus>, ManagerError> {
+        let Some(store) = self.runtime.reader()? else {
+            return Ok(Vec::new());
+        };
+        let dispatchers = store.dispatchers()?.into_iter();
+        dispatchers
+            .map(|dispatcher| self.dispatcher_status(dispatcher, &*store))
+            .collect()
+    }
+
+    /// What runs at one attach point.
+    ///
+    /// # Errors
+    /// [`ManagerError::NothingThere`] when nothing of ours does; others when store or kernel cannot be read.
+    pub fn dispatcher(&mut self, point: AttachPoint) -> Result<DispatcherStatus, ManagerError> {
+        let missing = || ManagerError::NothingThere(point);
+        let store = self.runtime.reader()?.ok_or_else(missing)?;
+        let dispatcher = store.dispatcher(&point)?.ok_or_else(missing)?;
+        self.dispatcher_status(dispatcher, &*store)
+    }
+
+    /// Detaches every link of an attach point.
+    ///
+    /// # Errors
+    /// [`ManagerError`]; everything is as it was, unless the error says what could not be undone.
+    pub fn delete_dispatcher(&mut self, point: AttachPoint) -> Result<(), ManagerError> {
+        // Nothing is made for an attach point that nobody recorded.
+        let missing = || ManagerError::NothingThere(point);
+        let known = self.runtime.reader()?.ok_or_else(missing)?;
+        known.dispatcher(&point)?.ok_or_else(missing)?;
+        drop(known);
+        let (mut store, _lock) = self.runtime.writer()?;
+        let let_go = self.until_settled(&mut *store, |manager, store| {
+            let (facts, change) = manager.clear(point, store)?;
+            Ok(manager.change_point(&facts, &change, store)?.let_go)
+        })?;
+        match self.left_after(&let_go)?.first() {
+            None => Ok(()),
+            Some(link) => Err(ManagerError::StillAttached(*link)),
+        }
+    }
+
+    /// The plan of [`Self::delete_dispatcher`], without any effect.
+    ///
+    /// # Errors
+    /// As there, as far as a plan can tell.
+    pub fn plan_delete_dispatcher(&mut self, point: AttachPoint) -> Result<Plan, ManagerError> {
+        let missing = || ManagerError::NothingThere(point);
+        let store = self.runtime.reader()?.ok_or_else(missing)?;
+        let (facts, change) = self.clear(point, &*store)?;
+        Ok(plan_change(&facts, &change, Engine::Auto, &self.layout)?)
+    }
+
+    /// Gives a link another place among those of its attach point; it stays the same link.
+    ///
+    /// # Errors
+    /// [`ManagerError`]; everything is as it was, unless the error says what could not be undone.
+    pub fn update_link(&mut self, update: &LinkUpdate) -> Result<(), ManagerError> {
+        let id = update.link;
+        let known = self.runtime.reader()?.ok_or(ManagerError::NoSuchLink(id))?;
+        known.link(id)?;
+        drop(known);
+        let (mut store, _lock) = self.runtime.writer()?;
+        self.until_settled(&mut *store, |manager, store| {
+            let (facts, change) = manager.alter(update, store)?;
+            manager.change_point(&facts, &change, store)
+        })?;
+        Ok(())
+    }
+
+    /// The plan of [`Self::update_link`], without any effect.
+    ///
+    /// # Errors
+    /// As there, as far as a plan can tell.
+    pub fn plan_update_link(&mut self, update: &LinkUpdate) -> Result<Plan, ManagerError> {
+        let missing = ManagerError::NoSuchLink(update.link);
+        let store = self.runtime.reader()?.ok_or(missing)?;
+        let (facts, change) = self.alter(update, &*store)?;
+        Ok(plan_change(&facts, &change, Engine::Auto, &self.layout)?)
+    }
+
+    fn alter<S: ReaderStore + ?Sized>(
+        &mut self,
+        update: &LinkUpdate,
+        store: &S,
+    ) -> Result<(PointFacts, Change), ManagerError> {
+        let link = store.link(update.link)?;
+        let Some(membership) = link.details.membership() else {
+            return Err(ManagerError::NoPlaceToChange(link.id, link.kind()));
+        };
+        let facts = self.point_facts(membership.hook, membership.at.clone(), None, store)?;
+        let change = Change::Alter {
+            link: update.link,
+            priority: update.priority,
+            proceed_on: update.proceed_on.clone(),
+        };
+        Ok((facts, change))
+    }
+
+    fn clear<S: ReaderStore + ?Sized>(
+        &mut self,
+        point: AttachPoint,
+        store: &S,
+    ) -> Result<(PointFacts, Change), ManagerError> {
+        let dispatcher = store.dispatcher(&point)?;
+        let dispatcher = dispatcher.ok_or(ManagerError::NothingThere(point))?;
+        let facts = self.point_facts(dispatcher.hook, dispatcher.at, None, store)?;
+        let change = Change::Leave(facts.members.clone());
+        Ok((facts, change))
+    }
+
+    fn dispatcher_status<S: ReaderStore + ?Sized>(
+        &mut self,
+        dispatcher: Dispatcher,
+        store: &S,
+    ) -> Result<DispatcherStatus, ManagerError> {
+        let mut members = Vec::new();
+        for id in &dispatcher.members {
+            // A writer may take a link away between two questions.
+            let found = store.link(*id).and_then(|link| {
+                let program = store.get(link.program)?;
+                Ok((link, program))
+            });
+            match found {
+                Ok((mut link, program)) => {
+                    show_holder(&mut link, &dispatcher);
+                    members.push((link, program));
+                }
+                Err(StoreError::LinkNotFound(_) | StoreError::NotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(DispatcherStatus {
+            standing: self.standing_of(&dispatcher)?,
+            dispatcher,
+            members,
+        })
+    }
+}

@@ -1,0 +1,325 @@
+//! Attach points that several programs share: what there is of one, and how a change of it is carried out.
+
+use bpfman_core::action::Plan;
+use bpfman_core::compute::Change;
+use bpfman_core::compute::Member;
+use bpfman_core::compute::Occupants;
+use bpfman_core::compute::PointFacts;
+use bpfman_core::compute::PointRefusal;
+use bpfman_core::compute::ReplaceRefusal;
+use bpfman_core::compute::Standing;
+use bpfman_core::compute::TC_FILTER;
+use bpfman_core::compute::UnloadRefusal;
+use bpfman_core::compute::plan_change;
+use bpfman_core::compute::runs_alone;
+use bpfman_core::compute::without_fragments;
+use bpfman_core::kernel::KernelError;
+use bpfman_core::kernel::KernelErrorKind;
+use bpfman_core::kernel::LinkPlace;
+use bpfman_core::kernel::PinState;
+use bpfman_core::managed::AttachPoint;
+use bpfman_core::managed::Dispatcher;
+use bpfman_core::managed::Link;
+use bpfman_core::managed::LinkInterface;
+use bpfman_core::managed::Program;
+use bpfman_core::managed::SharedHook;
+use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::Direction;
+use bpfman_core::types::Engine;
+use bpfman_core::types::LIBXDP_BPFFS;
+use bpfman_core::types::ProgramId;
+use bpfman_core::types::RuntimeLayout;
+use bpfman_interpreter::executor::ActionError;
+use bpfman_interpreter::executor::ExecutionError;
+use bpfman_interpreter::executor::Executor;
+use bpfman_interpreter::executor::Recorded;
+use bpfman_interpreter::interfaces::Detail;
+use bpfman_interpreter::runtime::ReaderStore;
+use bpfman_interpreter::runtime::WriterStore;
+use bpfman_interpreter::store::StoreError;
+
+use crate::Manager;
+use crate::ManagerError;
+
+impl Manager<'_> {
+    /// Changes what runs at an attach point.
+    pub(crate) fn change_point(
+        &mut self,
+        facts: &PointFacts,
+        change: &Change,
+        store: &mut dyn WriterStore,
+    ) -> Result<Recorded, ManagerError> {
+        let plan = |engine, layout: &RuntimeLayout| Ok(plan_change(facts, change, engine, layout)?);
+        let done = self.run_by_any_engine(plan, store);
+        done.map_err(|error| explain(facts, change, error))
+    }
+
+    /// Carries out a plan that joins programs into chains. Where they cannot be joined, they become extensions of a
+    /// dispatcher, if the kernel lets them.
+    pub(crate) fn run_by_any_engine(
+        &mut self,
+        plan: impl Fn(Engine, &RuntimeLayout) -> Result<Plan, ManagerError>,
+        store: &mut dyn WriterStore,
+    ) -> Result<Recorded, ManagerError> {
+        let joined = plan(Engine::Auto, &self.layout);
+        let why = match joined.and_then(|plan| Ok(self.run(&plan, store)?)) {
+            Err(error) if is_not_joined(&error) => error,
+            done => return done,
+        };
+        let Ok(plan) = plan(Engine::Extension, &self.layout) else {
+            return Err(why);
+        };
+        let extended = self.run(&plan, store);
+        extended.map_err(|error| match error.failed_undos.is_empty() {
+            // Why there is no chain says more than why there is nothing in its place.
+            true => ManagerError::NotJoined {
+                chain: Box::new(why),
+                extension: error.cause,
+            },
+            false => error.into(),
+        })
+    }
+
+    pub(crate) fn run(
+        &mut self,
+        plan: &Plan,
+        store: &mut dyn WriterStore,
+    ) -> Result<Recorded, ExecutionError> {
+        Executor {
+            kernel: &mut *self.kernel,
+            files: &mut *self.files,
+            store,
+            object: &[],
+        }
+        .run(plan)
+    }
+
+    /// What there is of an attach point. `joins` says that a program is about to join, by an engine.
+    pub(crate) fn point_facts<S: ReaderStore + ?Sized>(
+        &mut self,
+        hook: SharedHook,
+        at: LinkInterface,
+        joins: Option<Engine>,
+        store: &S,
+    ) -> Result<PointFacts, ManagerError> {
+        let dispatcher = store.dispatcher(&AttachPoint {
+            hook: hook.hook(),
+            nsid: at.nsid,
+            ifindex: at.ifindex,
+        })?;
+        let standing = match &dispatcher {
+            Some(dispatcher) => self.standing_of(dispatcher)?,
+            None => Standing::Gone,
+        };
+        let runs = match (&dispatcher, standing) {
+            (Some(running), Standing::Runs) => Some(self.running_program(running)?),
+            _ => None,
+        };
+        let occupants = match joins {
+            Some(engine) if standing != Standing::Runs => Some(self.occupants(hook, &at, engine)?),
+            _ => None,
+        };
+        let foreign = match occupants
+            .as_ref()
+            .and_then(|there| sole_program(there, hook))
+        {
+            Some(id) => self.kernel.program(id, Detail::Info)?,
+            None => None,
+        };
+        let mut members = Vec::new();
+        for id in dispatcher.iter().flat_map(|record| &record.members) {
+            match store.link(*id) {
+                Ok(link) => members.push(self.member(link, true, store)?),
+                Err(StoreError::LinkNotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(PointFacts {
+            hook,
+            // A record that outlived its interface says nothing of the one that has its numbers now.
+            at: dispatcher
+                .as_ref()
+                .filter(|_| standing == Standing::Runs)
+                .map_or(at, |record| record.at.clone()),
+            bpffs_mounted: self.kernel.is_bpffs_root(&self.layout.bpffs())?,
+            dispatcher,
+            standing,
+            runs,
+            members,
+            occupants,
+            foreign,
+            libxdp: match libxdp_bpffs() {
+                Some(path) => self.kernel.is_bpffs_root(&path)?,
+                None => false,
+            },
+        })
+    }
+
+    /// A link and its program. Instructions are read where a chain or a dispatcher may need them.
+    pub(crate) fn member<S: ReaderStore + ?Sized>(
+        &mut self,
+        link: Link,
+        instructions: bool,
+        store: &S,
+    ) -> Result<Member, ManagerError> {
+        let program = store.get(link.program)?;
+        self.member_of(link, program, instructions)
+    }
+
+    /// The same, with the program's record at hand.
+    pub(crate) fn member_of(
+        &mut self,
+        link: Link,
+        program: Program,
+        instructions: bool,
+    ) -> Result<Member, ManagerError> {
+        let membership = link.details.membership();
+        let alone = membership.is_some_and(|own| runs_alone(&own, program.load.engine));
+        let counter = match membership.and_then(|own| own.counter) {
+            Some(path) => match self.kernel.pin_state(path, Detail::Info)? {
+                PinState::Map(map) => Some(map.id),
+                _ => None,
+            },
+            None => None,
+        };
+        let pin = self.kernel.pin_state(&program.pin_path, Detail::Info)?;
+        let at_pin = program.is_at(&pin);
+        let kept = match instructions || !alone {
+            true => self
+                .targets
+                .kept_instructions(&program.instructions_path())
+                .ok(),
+            false => None,
+        };
+        let runs = match link.kernel {
+            Some(id) => self.kernel.link(id)?.map(|found| found.program),
+            None => None,
+        };
+        Ok(Member {
+            at_pin,
+            runs,
+            kept: kept.map(Box::new),
+            counter,
+            link,
+            program,
+        })
+    }
+
+    /// What the kernel has of a recorded attach point.
+    pub(crate) fn standing_of(&mut self, dispatcher: &Dispatcher) -> Result<Standing, KernelError> {
+        if let Some(filter) = dispatcher.filter() {
+            return Ok(match self.kernel.tc_filter(&filter)? {
+                Some(program) if program == dispatcher.program => Standing::Runs,
+                _ => Standing::Gone,
+            });
+        }
+        let Some((id, path)) = dispatcher.link() else {
+            return Ok(Standing::Gone);
+        };
+        let here = LinkPlace::Interface {
+            ifindex: Some(dispatcher.at.ifindex),
+        };
+        let (found, pinned) = match self.kernel.pin_state(path, Detail::Info)? {
+            PinState::Link(found) if found.id == id => (Some(found), true),
+            _ => (self.kernel.link(id)?, false),
+        };
+        Ok(match (found, pinned) {
+            // At our pin it is ours, whatever it runs: a swap that was not recorded makes it nobody else's.
+            (Some(found), true) if found.place == here => Standing::Runs,
+            (Some(_), true) => Standing::Dead,
+            (Some(found), false) if found.place == here && found.program == dispatcher.program => {
+                Standing::Unpinned
+            }
+            _ => Standing::Gone,
+        })
+    }
+
+    /// The program that runs there. It is that of the record, except after a swap that was interrupted.
+    fn running_program(&mut self, dispatcher: &Dispatcher) -> Result<ProgramId, KernelError> {
+        let Some((_, path)) = dispatcher.link() else {
+            return Ok(dispatcher.program);
+        };
+        Ok(match self.kernel.pin_state(path, Detail::Info)? {
+            PinState::Link(found) => found.program,
+            _ => dispatcher.program,
+        })
+    }
+
+    /// What the kernel has at a hook that nothing of ours runs at.
+    fn occupants(
+        &mut self,
+        hook: SharedHook,
+        at: &LinkInterface,
+        engine: Engine,
+    ) -> Result<Occupants, ManagerError> {
+        match (hook, engine) {
+            // Contract, section 4: dispatchers of TC are filters.
+            (SharedHook::Tc { direction }, Engine::Extension) => self.filter_at(at, direction),
+            (SharedHook::Tc { direction }, Engine::Auto) => {
+                match self.kernel.attached(&at.target(), hook.hook()) {
+                    Ok(order) => Ok(Occupants::Order(order)),
+                    Err(error) if error.kind == KernelErrorKind::Unsupported => {
+                        self.filter_at(at, direction)
+                    }
+                    Err(error) => Err(error.into()),
+                }
+            }
+            (SharedHook::Xdp { .. }, _) => Ok(Occupants::Order(
+                self.kernel.attached(&at.target(), hook.hook())?,
+            )),
+        }
+    }
+
+    fn filter_at(
+        &mut self,
+        at: &LinkInterface,
+        direction: Direction,
+    ) -> Result<Occupants, ManagerError> {
+        let filter = TC_FILTER.at(at.target(), direction);
+        Ok(Occupants::Filter(self.kernel.tc_filter(&filter)?))
+    }
+}
+
+fn libxdp_bpffs() -> Option<AbsolutePath> {
+    AbsolutePath::parse(LIBXDP_BPFFS).ok()
+}
+
+/// The program of a hook that has room for one only.
+fn sole_program(occupants: &Occupants, hook: SharedHook) -> Option<ProgramId> {
+    match (occupants, hook) {
+        (Occupants::Filter(program), _) => *program,
+        (Occupants::Order(order), SharedHook::Xdp { .. }) => {
+            order.members.first().map(|member| member.program)
+        }
+        (Occupants::Order(_), SharedHook::Tc { .. }) => None,
+    }
+}
+
+/// Drivers do not say why they refuse a program: mostly for packets that come in fragments.
+fn explain(facts: &PointFacts, change: &Change, error: ManagerError) -> ManagerError {
+    let ManagerError::Execution(error) = error else {
+        return error;
+    };
+    let driver =
+        matches!(&error.cause, ActionError::Kernel(cause) if cause.kind == KernelErrorKind::Other);
+    match without_fragments(facts, change) {
+        Some(program) if driver && error.failed_undos.is_empty() => {
+            ManagerError::Fragments(program, error)
+        }
+        _ => error.into(),
+    }
+}
+
+/// Whether programs could not be joined into a chain, by our own rules or the verifier's.
+fn is_not_joined(error: &ManagerError) -> bool {
+    match error {
+        ManagerError::PointRefused(PointRefusal::Chain(_))
+        | ManagerError::UnloadRefused(UnloadRefusal::Point(PointRefusal::Chain(_)))
+        | ManagerError::ReplaceRefused(ReplaceRefusal::Point(PointRefusal::Chain(_))) => true,
+        ManagerError::Execution(error) => {
+            let verifier = matches!(&error.cause, ActionError::Kernel(cause) if cause.kind == KernelErrorKind::Verifier);
+            verifier && error.failed_undos.is_empty()
+        }
+        _ => false,
+    }
+}

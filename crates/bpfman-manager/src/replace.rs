@@ -1,0 +1,190 @@
+//! Replace: a new version of a program takes over from the old one.
+//!
+//! Two plans, one after the other: what the new version's instructions are, of which chains are made, is known when it
+//! is loaded. When the second fails the first is undone by an unload.
+
+use bpfman_core::compute::AttachRefusal;
+use bpfman_core::compute::Change;
+use bpfman_core::compute::PointRefusal;
+use bpfman_core::compute::ReplaceRefusal;
+use bpfman_core::compute::ReplaceSnapshot;
+use bpfman_core::compute::UnloadSnapshot;
+use bpfman_core::compute::check_replace;
+use bpfman_core::compute::new_version;
+use bpfman_core::compute::plan_replace;
+use bpfman_core::compute::plan_unload;
+use bpfman_core::kernel::KernelError;
+use bpfman_core::managed::Dispatcher;
+use bpfman_core::managed::Link;
+use bpfman_core::managed::Program;
+use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::Engine;
+use bpfman_core::types::ProgramId;
+use bpfman_core::types::RuntimeLayout;
+use bpfman_core::types::UnixTime;
+use bpfman_interpreter::executor::ActionError;
+use bpfman_interpreter::interfaces::Detail;
+use bpfman_interpreter::runtime::ReaderStore;
+use bpfman_interpreter::runtime::WriterStore;
+
+use crate::Manager;
+use crate::ManagerError;
+use crate::unload::by_point;
+
+impl Manager<'_> {
+    /// Loads a new version of a program with the maps of the old one, as far as they fit, gives every link of the old
+    /// one to it, and unloads the old one. Returns the record of the new one.
+    ///
+    /// # Errors
+    /// [`ManagerError`]; the old version runs on, unless the error says what could not be undone.
+    pub fn replace(
+        &mut self,
+        id: ProgramId,
+        source: &AbsolutePath,
+        bytes: &[u8],
+        now: UnixTime,
+    ) -> Result<Program, ManagerError> {
+        // Nothing is made for a program that nobody recorded.
+        let known = self.runtime.reader()?;
+        let known = known.ok_or(ManagerError::NoSuchProgram(id))?;
+        known.get(id)?;
+        check_replace(&known.links_of(id)?)?;
+        drop(known);
+        let (mut store, _lock) = self.runtime.writer()?;
+        let old = store.get(id)?;
+        let new = self.load_version(&old, source, bytes, now, &mut *store)?;
+        match self.take_over(&old, &new, &mut *store) {
+            Ok(()) => Ok(store.get(new.id())?),
+            Err(why) => Err(match self.take_back(&new, &mut *store) {
+                Ok(()) => why,
+                Err(undo) => ManagerError::ReplaceNotUndone {
+                    why: Box::new(why),
+                    new: new.id(),
+                    undo: Box::new(undo),
+                },
+            }),
+        }
+    }
+
+    /// Unloads a new version that did not take over.
+    fn take_back(
+        &mut self,
+        new: &Program,
+        store: &mut dyn WriterStore,
+    ) -> Result<(), ManagerError> {
+        let snapshot = self.unload_snapshot(new.clone(), store)?;
+        let plan = plan_unload(&snapshot, Engine::Auto, &self.layout)?;
+        self.run(&plan, store)?;
+        Ok(())
+    }
+
+    /// Loads the new version. A map that does not fit is made anew.
+    fn load_version(
+        &mut self,
+        old: &Program,
+        source: &AbsolutePath,
+        bytes: &[u8],
+        now: UnixTime,
+        store: &mut dyn WriterStore,
+    ) -> Result<Program, ManagerError> {
+        let pin = self.kernel.pin_state(&old.pin_path, Detail::Info)?;
+        if !old.is_at(&pin) {
+            let program = old.id();
+            let path = old.pin_path.clone();
+            return Err(AttachRefusal::ProgramGone { program, path }.into());
+        }
+        let mut other_maps = Vec::new();
+        loop {
+            let spec = new_version(old, source.clone(), other_maps.clone());
+            match self.load_with(&spec, bytes, now, store) {
+                Ok(programs) => {
+                    let new = programs.into_iter().next();
+                    return Ok(new.expect("the load of a program records it"));
+                }
+                Err(error) => match misfit(&error) {
+                    Some(map) if !other_maps.contains(map) => other_maps.push(map.clone()),
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+
+    fn take_over(
+        &mut self,
+        old: &Program,
+        new: &Program,
+        store: &mut dyn WriterStore,
+    ) -> Result<(), ManagerError> {
+        let snapshot = self.replace_snapshot(old, new, store)?;
+        let plan = |engine, layout: &RuntimeLayout| Ok(plan_replace(&snapshot, engine, layout)?);
+        self.run_by_any_engine(plan, store)?;
+        Ok(())
+    }
+
+    fn replace_snapshot<S: ReaderStore + ?Sized>(
+        &mut self,
+        old: &Program,
+        new: &Program,
+        store: &S,
+    ) -> Result<ReplaceSnapshot, ManagerError> {
+        let links = store.links_of(old.id())?.into_iter();
+        let (shared, own): (Vec<Link>, Vec<Link>) =
+            links.partition(|link| link.details.membership().is_some());
+        let kept = self.targets.kept_instructions(&new.instructions_path());
+        let change = Change::Exchange {
+            from: old.id(),
+            to: Box::new(new.clone()),
+            kept: kept.ok().map(Box::new),
+        };
+        let mut points = Vec::new();
+        for links in by_point(shared) {
+            let membership = links.first().and_then(|link| link.details.membership());
+            if let Some(own) = membership {
+                let facts = self.point_facts(own.hook, own.at.clone(), None, store)?;
+                check_members(&links, facts.dispatcher.as_ref())?;
+                points.push((facts, change.clone()));
+            }
+        }
+        let mut links = Vec::new();
+        for link in own {
+            let pin = match &link.pin_path {
+                Some(path) => Some(self.kernel.pin_state(path, Detail::Info)?),
+                None => None,
+            };
+            links.push((link, pin));
+        }
+        Ok(ReplaceSnapshot {
+            old: UnloadSnapshot {
+                links: Vec::new(),
+                points: Vec::new(),
+                ..self.unload_snapshot(old.clone(), store)?
+            },
+            new: new.clone(),
+            points,
+            links,
+        })
+    }
+}
+
+/// Refuses links that have outlived what they were attached to.
+fn check_members(links: &[Link], dispatcher: Option<&Dispatcher>) -> Result<(), ReplaceRefusal> {
+    let is_member =
+        |link: &&Link| dispatcher.is_some_and(|running| running.members.contains(&link.id));
+    match links.iter().find(|link| !is_member(link)) {
+        Some(stale) => Err(PointRefusal::NotAttached(stale.id).into()),
+        None => Ok(()),
+    }
+}
+
+/// The map that did not fit.
+fn misfit(error: &ManagerError) -> Option<&String> {
+    let ManagerError::Execution(error) = error else {
+        return None;
+    };
+    match &error.cause {
+        ActionError::Kernel(KernelError { map, .. }) if error.failed_undos.is_empty() => {
+            map.as_ref()
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,113 @@
+//! Prints what runs at attach points that several programs share.
+
+use bpfman_core::compute::Standing;
+use bpfman_manager::DispatcherStatus;
+use serde::Serialize;
+
+use super::print_shape;
+use super::print_text;
+use super::table;
+use crate::args::Format;
+use crate::report::Failure;
+use crate::shapes::dispatchers;
+use crate::shapes::links;
+
+/// A listing.
+pub(crate) fn listing(format: Format, found: &[DispatcherStatus]) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        dispatchers: Vec<dispatchers::DispatcherRowShape<'a>>,
+    }
+    if format != Format::Text {
+        let dispatchers = found.iter().map(dispatchers::row).collect();
+        return print_shape(format, &Shape { dispatchers });
+    }
+    let mut rows = String::from("TYPE\tNSID\tIFINDEX\tINTERFACE\tENGINE\tPROGRAM\tMEMBERS\n");
+    for status in found {
+        let at = &status.dispatcher;
+        rows.push_str(&format!(
+            "{}\t{}\t{}\t{}\t{}\t{}\t{}{}\n",
+            at.hook.hook().name(),
+            at.at.nsid,
+            at.at.ifindex,
+            at.at.interface,
+            at.form.name(),
+            at.program,
+            at.members.len(),
+            unless_it_runs(status.standing),
+        ));
+    }
+    print_text(&table(&rows)?)
+}
+
+/// Said only where something is wrong.
+fn unless_it_runs(standing: Standing) -> String {
+    match standing {
+        Standing::Runs => String::new(),
+        other => format!(" ({})", dispatchers::standing(other)),
+    }
+}
+
+/// One, with its members.
+pub(crate) fn dispatcher(format: Format, status: &DispatcherStatus) -> Result<(), Failure> {
+    match format {
+        Format::Text => {
+            print_text(&heading(status)?)?;
+            print_text(&members(status)?)
+        }
+        _ => print_shape(format, &dispatchers::dispatcher(status)),
+    }
+}
+
+fn heading(status: &DispatcherStatus) -> Result<String, Failure> {
+    let found = &status.dispatcher;
+    let mut rows = String::new();
+    let mut row = |name: &str, value: &str| rows.push_str(&format!("{name}:\t{value}\n"));
+    row("Attach point", &found.point().to_string());
+    row("Interface", found.at.interface.as_str());
+    if let Some(path) = &found.at.netns {
+        row("Namespace", path.as_str());
+    }
+    row("Engine", found.form.name());
+    row("Revision", &found.revision.to_string());
+    let running = match status.standing {
+        Standing::Runs => "it runs",
+        Standing::Dead => "its interface is gone",
+        Standing::Unpinned => "it runs, but its pin is gone",
+        Standing::Gone => "the kernel no longer has it",
+    };
+    row("Standing", running);
+    row("Program ID", &found.program.to_string());
+    if let Some((id, path)) = found.link() {
+        row("Kernel link", &format!("{id}, pinned at {path}"));
+    }
+    if let Some(filter) = found.filter() {
+        let (preference, handle) = (filter.preference, filter.handle);
+        row(
+            "Filter",
+            &format!("preference {preference}, handle {handle:#x}"),
+        );
+    }
+    rows.push('\n');
+    table(&rows)
+}
+
+fn members(status: &DispatcherStatus) -> Result<String, Failure> {
+    let found = &status.dispatcher;
+    let mut rows =
+        String::from("PLACE\tLINK ID\tPROGRAM ID\tPRIORITY\tFUNCTION NAME\tPROCEED ON\n");
+    for (link, program) in &status.members {
+        let place = found.position(link.id).map_or(0, |position| position + 1);
+        let priority = link.details.priority();
+        rows.push_str(&format!(
+            "{place}/{}\t{}\t{}\t{}\t{}\t{}\n",
+            found.members.len(),
+            link.id,
+            link.program,
+            priority.map_or_else(String::new, |priority| priority.to_string()),
+            program.load.program_name,
+            links::proceed_on(&link.details).unwrap_or_default(),
+        ));
+    }
+    table(&rows)
+}

@@ -1,0 +1,178 @@
+//! Failures at attach points that several programs share, and of replacements.
+
+use bpfman_core::chain::ChainError;
+use bpfman_core::chain::Refusal;
+use bpfman_core::compute::PointRefusal;
+use bpfman_core::compute::ReplaceRefusal;
+use bpfman_core::kernel::KernelErrorKind;
+use bpfman_core::types::LinkId;
+use bpfman_interpreter::executor::ActionError;
+use bpfman_manager::ManagerError;
+
+use super::FOREIGN_PROGRAM_PIN;
+use super::Failure;
+use super::Kind;
+use super::permission_hint;
+
+pub(super) fn refusal(message: String, refusal: &PointRefusal) -> Failure {
+    use PointRefusal as R;
+    let kind = match refusal {
+        R::NoCounter | R::OtherMode { .. } => Kind::Input,
+        _ => Kind::Failed,
+    };
+    let hint = match refusal {
+        R::Foreign { .. } => {
+            "`bpftool net` or `xdp-loader status` shows it; detach it with the tool that attached it"
+                .to_owned()
+        }
+        R::PinLost { .. } => {
+            "`bpfman dispatcher list` shows it; `bpfman dispatcher delete` detaches all of it"
+                .to_owned()
+        }
+        R::ProgramGone { link, program, .. } => format!(
+            "its pin was removed by hand: `bpfman detach {link}`, `bpfman unload {program}`, then load it again"
+        ),
+        R::NoInstructions { link, program } => format!(
+            "they are kept at load: `bpfman detach {link}`, `bpfman unload {program}`, then load it again"
+        ),
+        R::Chain(error) => chain_hint(error),
+        R::NoTypes { program, .. } => format!(
+            "build it with -g, then `bpfman program replace {program} OBJECT`"
+        ),
+        R::NoFreeSlot { .. } => {
+            "`bpfman detach` one of them; programs loaded with --engine auto need no slots".to_owned()
+        }
+        R::NotAttached(link) => format!("`bpfman detach {link}`, then attach its program anew"),
+        R::NoCounter => "leave --stats out; `bpfman get` shows what the kernel counts".to_owned(),
+        R::OtherMode { .. } => {
+            "--mode auto joins what runs there, as it runs; else detach that first".to_owned()
+        }
+    };
+    Failure::new(kind, message).hint(hint)
+}
+
+fn chain_hint(error: &ChainError<LinkId>) -> String {
+    let again =
+        |link: &LinkId| format!("detach link {link}, then unload and load its program again");
+    match error {
+        ChainError::Damaged { member, .. } => again(member),
+        ChainError::Refused {
+            member,
+            refusal: Refusal::Verdicts { .. },
+        } => format!("name fewer verdicts in --proceed-on (link {member})"),
+        ChainError::Refused { .. } | ChainError::TooLarge { .. } => {
+            "attach it where it is alone, or attach fewer programs there".to_owned()
+        }
+    }
+}
+
+/// Why there is no chain decides what kind of failure it is: extensions were only the way out.
+pub(super) fn not_joined(message: String, chain: ManagerError, extension: &ActionError) -> Failure {
+    let failure = Failure {
+        message,
+        ..Failure::from(chain)
+    };
+    match extension {
+        ActionError::Kernel(cause) if cause.kind == KernelErrorKind::Permission => {
+            let lockdown = cause.permission.as_ref();
+            let lockdown = lockdown.and_then(|facts| facts.lockdown.as_deref());
+            failure.hint(match lockdown {
+                Some(lockdown) => format!(
+                    "extensions are no way out here: a kernel in lockdown refuses them to everybody ({})",
+                    lockdown.trim()
+                ),
+                None => permission_hint(cause),
+            })
+        }
+        _ => failure,
+    }
+}
+
+pub(super) fn replace_refusal(message: String, refusal: &ReplaceRefusal) -> Failure {
+    let failure = |kind| Failure::new(kind, message.clone());
+    match refusal {
+        ReplaceRefusal::NotSwappable(links) => {
+            let ids: Vec<String> = links.iter().map(|(id, _)| id.to_string()).collect();
+            failure(Kind::Failed).hint(format!(
+                "`bpfman detach {}`, replace, then attach the new program",
+                ids.join(" ")
+            ))
+        }
+        ReplaceRefusal::LinkGone(link) => {
+            failure(Kind::Failed).hint(format!("`bpfman detach {link}`, then replace again"))
+        }
+        ReplaceRefusal::Unload(_) => failure(Kind::Failed).hint(FOREIGN_PROGRAM_PIN),
+        ReplaceRefusal::Point(cause) => self::refusal(message, cause),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bpfman_core::kernel::KernelError;
+    use bpfman_core::kernel::PermissionFacts;
+
+    use super::*;
+
+    fn deep() -> ManagerError {
+        let refusal = Refusal::Stack {
+            needed: 512,
+            left: 480,
+        };
+        let member = LinkId(3);
+        PointRefusal::Chain(ChainError::Refused { member, refusal }).into()
+    }
+
+    fn not_joined(permission: PermissionFacts) -> Failure {
+        let mut refused = KernelError::new(KernelErrorKind::Permission, "not permitted".into());
+        refused.permission = Some(permission);
+        Failure::from(ManagerError::NotJoined {
+            chain: Box::new(deep()),
+            extension: ActionError::Kernel(refused),
+        })
+    }
+
+    #[test]
+    fn without_chain_and_extensions_both_reasons_and_the_lockdown_are_told() {
+        let failure = not_joined(PermissionFacts {
+            missing_capabilities: Vec::new(),
+            lockdown: Some("none [integrity] confidentiality\n".to_owned()),
+        });
+        assert_eq!(
+            failure.message,
+            "the program of link 3 needs 512 bytes of stack, of which a chain leaves 480; \
+             as extensions of a dispatcher: not permitted"
+        );
+        assert_eq!(failure.kind, Kind::Failed);
+        let [chain, extensions] = failure.hints.as_slice() else {
+            panic!("{:?}", failure.hints);
+        };
+        assert!(chain.contains("where it is alone"), "{chain}");
+        assert!(extensions.contains("lockdown refuses them"), "{extensions}");
+        assert!(extensions.ends_with("confidentiality)"), "{extensions}");
+    }
+
+    #[test]
+    fn without_lockdown_the_missing_capability_is_told() {
+        let failure = not_joined(PermissionFacts {
+            missing_capabilities: ["CAP_BPF".to_owned()].into(),
+            lockdown: None,
+        });
+        let hint = failure.hints.last().unwrap();
+        assert!(hint.contains("CAP_BPF"), "{hint}");
+    }
+
+    #[test]
+    fn the_way_out_names_the_links_that_are_in_the_way() {
+        use bpfman_core::types::LinkKind;
+        let links = [
+            (LinkId(3), LinkKind::Kprobe),
+            (LinkId(5), LinkKind::Tracepoint),
+        ];
+        let refusal = ReplaceRefusal::NotSwappable(links.into());
+        let failure = Failure::from(ManagerError::ReplaceRefused(refusal));
+        assert!(failure.hints[0].starts_with("`bpfman detach 3 5`"));
+        let wrapped = ReplaceRefusal::Point(PointRefusal::NotAttached(LinkId(7)));
+        let failure = Failure::from(ManagerError::ReplaceRefused(wrapped));
+        assert!(failure.hints[0].starts_with("`bpfman detach 7`"));
+    }
+}

@@ -1,0 +1,151 @@
+//! The shapes of what runs at an attach point (contract: section 1, `dispatcher`).
+
+use std::collections::BTreeMap;
+
+use bpfman_core::compute::Standing;
+use bpfman_core::dispatcher::mask;
+use bpfman_core::managed::AttachPoint;
+use bpfman_core::managed::Dispatcher;
+use bpfman_core::managed::Hook;
+use bpfman_core::managed::Link;
+use bpfman_core::managed::Program;
+use bpfman_core::managed::SharedHook;
+use bpfman_core::types::Family;
+use bpfman_core::types::IfIndex;
+use bpfman_core::types::KernelLinkId;
+use bpfman_core::types::LinkId;
+use bpfman_core::types::NetnsId;
+use bpfman_core::types::Priority;
+use bpfman_core::types::ProgramId;
+use bpfman_manager::DispatcherStatus;
+use serde::Serialize;
+
+/// What runs at an attach point, with its members.
+#[derive(Serialize)]
+pub(crate) struct DispatcherShape<'a> {
+    key: KeyShape,
+    revision: u32,
+    engine: &'static str,
+    standing: &'static str,
+    runtime: RuntimeShape<'a>,
+    members: Vec<MemberShape<'a>>,
+}
+
+/// One row of a listing.
+#[derive(Serialize)]
+pub(crate) struct DispatcherRowShape<'a> {
+    key: KeyShape,
+    revision: u32,
+    engine: &'static str,
+    standing: &'static str,
+    runtime: RuntimeShape<'a>,
+    member_count: usize,
+}
+
+#[derive(Serialize)]
+struct KeyShape {
+    r#type: Hook,
+    nsid: NetnsId,
+    ifindex: IfIndex,
+}
+
+#[derive(Serialize)]
+struct RuntimeShape<'a> {
+    program_id: ProgramId,
+    kernel_link_id: Option<KernelLinkId>,
+    filter_priority: Option<u32>,
+    filter_handle: Option<u32>,
+    netns_path: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct MemberShape<'a> {
+    program_id: ProgramId,
+    program_name: &'a str,
+    prog_pin_path: &'a str,
+    link_id: LinkId,
+    kernel_link_id: Option<KernelLinkId>,
+    link_pin_path: Option<&'a str>,
+    position: Option<usize>,
+    priority: Option<Priority>,
+    proceed_on: u32,
+    ifname: &'a str,
+    metadata: Option<&'a BTreeMap<String, String>>,
+}
+
+pub(crate) fn dispatcher(status: &DispatcherStatus) -> DispatcherShape<'_> {
+    let found = &status.dispatcher;
+    let members = status.members.iter();
+    DispatcherShape {
+        key: key(found.point()),
+        revision: found.revision,
+        engine: found.form.name(),
+        standing: standing(status.standing),
+        runtime: runtime(found),
+        members: members
+            .map(|(link, program)| member(found, link, program))
+            .collect(),
+    }
+}
+
+pub(crate) fn row(status: &DispatcherStatus) -> DispatcherRowShape<'_> {
+    let found = &status.dispatcher;
+    DispatcherRowShape {
+        key: key(found.point()),
+        revision: found.revision,
+        engine: found.form.name(),
+        standing: standing(status.standing),
+        runtime: runtime(found),
+        member_count: found.members.len(),
+    }
+}
+
+/// What the kernel has of a recorded attach point, in a word.
+pub(crate) fn standing(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Runs => "runs",
+        Standing::Dead => "dead",
+        Standing::Unpinned => "unpinned",
+        Standing::Gone => "gone",
+    }
+}
+
+fn key(point: AttachPoint) -> KeyShape {
+    KeyShape {
+        r#type: point.hook,
+        nsid: point.nsid,
+        ifindex: point.ifindex,
+    }
+}
+
+fn runtime(found: &Dispatcher) -> RuntimeShape<'_> {
+    let filter = found.filter();
+    RuntimeShape {
+        program_id: found.program,
+        kernel_link_id: found.link().map(|(id, _)| id),
+        filter_priority: filter.as_ref().map(|filter| filter.preference),
+        filter_handle: filter.as_ref().map(|filter| filter.handle),
+        netns_path: found.at.netns.as_ref().map(|path| path.as_str()),
+    }
+}
+
+fn member<'a>(found: &'a Dispatcher, link: &'a Link, program: &'a Program) -> MemberShape<'a> {
+    let family = match found.hook {
+        SharedHook::Xdp { .. } => Family::Xdp,
+        SharedHook::Tc { .. } => Family::Tc,
+    };
+    let membership = link.details.membership();
+    MemberShape {
+        program_id: link.program,
+        program_name: &program.load.program_name,
+        prog_pin_path: program.pin_path.as_str(),
+        link_id: link.id,
+        kernel_link_id: link.kernel,
+        link_pin_path: link.pin_path.as_ref().map(|path| path.as_str()),
+        position: found.position(link.id),
+        priority: link.details.priority(),
+        proceed_on: membership.map_or(0, |own| mask(family, own.proceed_on)),
+        ifname: found.at.interface.as_str(),
+        metadata: (!link.metadata.is_empty()).then_some(&link.metadata),
+    }
+}
