@@ -52,6 +52,12 @@ demo: setup mounts bpf release ## Load, show and unload one program (root)
 
 bench: setup mounts bpf release ## Measure against plain libbpf and bpftool (root)
 	bench/run.sh
+	@bench/packets.sh build
+	@echo
+	@bench/packets.sh chain
+	@scripts/kernels/setup.sh 6.12
+	@echo
+	@scripts/kernels/run.sh 6.12 env REPEAT=20000 ROUNDS=9 bash bench/packets.sh dispatcher; cat target/kernels/6.12/out/output
 
 clean: ## Remove everything built
 	cargo clean
