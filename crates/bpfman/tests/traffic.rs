@@ -244,6 +244,7 @@ fn a_new_version_of_a_tcx_program_keeps_its_place(world: &World) {
 /// A new version that cannot take over: the old one runs on, and nothing of the new one is left.
 #[test]
 fn a_replacement_that_fails_changes_nothing() {
+    bpfman_testing::requires!(kernel_knows("BPF_LINK_TYPE_PERF_EVENT"));
     let world = World::new(Via::InProcess);
     let net = Net::new();
     let programs = load(&world, &["xdp_1"]);
