@@ -144,7 +144,7 @@ sixth() {
         "$OUT/measure" "$OUT/minimal" "$OUT/xdp_dispatcher.bpf.o" xdp_dispatcher "$pin" >>"$BPFMAN_RUNTIME_DIR/bare"
         rm "$pin"
         "$OUT/measure" bpfman attach xdp "${loaded[6]}" "$interface" -n "$netns" -p 6 >>"$BPFMAN_RUNTIME_DIR/sixth"
-        bpfman detach "$(bpfman link list -q --program-id "${loaded[6]}")"
+        bpfman detach "$(bpfman link list -q | tail -n 1)"
     done
     echo
     echo "A sixth member of a dispatcher, whole processes, medians of $ROUNDS: $(ratio sixth bare)x of loading and pinning a" \
