@@ -107,13 +107,9 @@ impl Manager<'_> {
             nsid: at.nsid,
             ifindex: at.ifindex,
         })?;
-        let standing = match &dispatcher {
-            Some(dispatcher) => self.standing_of(dispatcher)?,
-            None => Standing::Gone,
-        };
-        let runs = match (&dispatcher, standing) {
-            (Some(running), Standing::Runs) => Some(self.running_program(running)?),
-            _ => None,
+        let (standing, runs) = match &dispatcher {
+            Some(dispatcher) => self.observe_point(dispatcher)?,
+            None => (Standing::Gone, None),
         };
         let occupants = match joins {
             Some(engine) if standing != Standing::Runs => Some(self.occupants(hook, &at, engine)?),
@@ -121,7 +117,7 @@ impl Manager<'_> {
         };
         let foreign = match occupants
             .as_ref()
-            .and_then(|there| sole_program(there, hook))
+            .and_then(|there| there.sole_program(hook))
         {
             Some(id) => self.kernel.program(id, Detail::Info)?,
             None => None,
@@ -148,9 +144,9 @@ impl Manager<'_> {
             members,
             occupants,
             foreign,
-            libxdp: match libxdp_bpffs() {
-                Some(path) => self.kernel.is_bpffs_root(&path)?,
-                None => false,
+            libxdp: match (hook, libxdp_bpffs()) {
+                (SharedHook::Xdp { .. }, Some(path)) => self.kernel.is_bpffs_root(&path)?,
+                _ => false,
             },
         })
     }
@@ -207,14 +203,23 @@ impl Manager<'_> {
 
     /// What the kernel has of a recorded attach point.
     pub(crate) fn standing_of(&mut self, dispatcher: &Dispatcher) -> Result<Standing, KernelError> {
+        Ok(self.observe_point(dispatcher)?.0)
+    }
+
+    /// The same, and the program that runs there. It is that of the record, except after a swap that was interrupted.
+    fn observe_point(
+        &mut self,
+        dispatcher: &Dispatcher,
+    ) -> Result<(Standing, Option<ProgramId>), KernelError> {
         if let Some(filter) = dispatcher.filter() {
-            return Ok(match self.kernel.tc_filter(&filter)? {
-                Some(program) if program == dispatcher.program => Standing::Runs,
-                _ => Standing::Gone,
+            let found = self.kernel.tc_filter(&filter)?;
+            return Ok(match found.filter(|found| *found == dispatcher.program) {
+                Some(program) => (Standing::Runs, Some(program)),
+                None => (Standing::Gone, None),
             });
         }
         let Some((id, path)) = dispatcher.link() else {
-            return Ok(Standing::Gone);
+            return Ok((Standing::Gone, None));
         };
         let here = LinkPlace::Interface {
             ifindex: Some(dispatcher.at.ifindex),
@@ -225,23 +230,12 @@ impl Manager<'_> {
         };
         Ok(match (found, pinned) {
             // At our pin it is ours, whatever it runs: a swap that was not recorded makes it nobody else's.
-            (Some(found), true) if found.place == here => Standing::Runs,
-            (Some(_), true) => Standing::Dead,
+            (Some(found), true) if found.place == here => (Standing::Runs, Some(found.program)),
+            (Some(_), true) => (Standing::Dead, None),
             (Some(found), false) if found.place == here && found.program == dispatcher.program => {
-                Standing::Unpinned
+                (Standing::Unpinned, None)
             }
-            _ => Standing::Gone,
-        })
-    }
-
-    /// The program that runs there. It is that of the record, except after a swap that was interrupted.
-    fn running_program(&mut self, dispatcher: &Dispatcher) -> Result<ProgramId, KernelError> {
-        let Some((_, path)) = dispatcher.link() else {
-            return Ok(dispatcher.program);
-        };
-        Ok(match self.kernel.pin_state(path, Detail::Info)? {
-            PinState::Link(found) => found.program,
-            _ => dispatcher.program,
+            _ => (Standing::Gone, None),
         })
     }
 
@@ -282,17 +276,6 @@ impl Manager<'_> {
 
 fn libxdp_bpffs() -> Option<AbsolutePath> {
     AbsolutePath::parse(LIBXDP_BPFFS).ok()
-}
-
-/// The program of a hook that has room for one only.
-fn sole_program(occupants: &Occupants, hook: SharedHook) -> Option<ProgramId> {
-    match (occupants, hook) {
-        (Occupants::Filter(program), _) => *program,
-        (Occupants::Order(order), SharedHook::Xdp { .. }) => {
-            order.members.first().map(|member| member.program)
-        }
-        (Occupants::Order(_), SharedHook::Tc { .. }) => None,
-    }
 }
 
 /// Drivers do not say why they refuse a program: mostly for packets that come in fragments.

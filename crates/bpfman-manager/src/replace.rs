@@ -8,7 +8,6 @@ use bpfman_core::compute::Change;
 use bpfman_core::compute::PointRefusal;
 use bpfman_core::compute::ReplaceRefusal;
 use bpfman_core::compute::ReplaceSnapshot;
-use bpfman_core::compute::UnloadSnapshot;
 use bpfman_core::compute::check_replace;
 use bpfman_core::compute::new_version;
 use bpfman_core::compute::plan_replace;
@@ -154,11 +153,7 @@ impl Manager<'_> {
             links.push((link, pin));
         }
         Ok(ReplaceSnapshot {
-            old: UnloadSnapshot {
-                links: Vec::new(),
-                points: Vec::new(),
-                ..self.unload_snapshot(old.clone(), store)?
-            },
+            old: self.unlinked_snapshot(old.clone(), store)?,
             new: new.clone(),
             points,
             links,

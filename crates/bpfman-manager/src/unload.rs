@@ -68,14 +68,12 @@ impl Manager<'_> {
         Ok(plan_unload(&snapshot, Engine::Auto, &self.layout)?)
     }
 
+    /// What there is of a program and its links.
     pub(crate) fn unload_snapshot<S: ReaderStore + ?Sized>(
         &mut self,
         program: Program,
         store: &S,
     ) -> Result<UnloadSnapshot, ManagerError> {
-        let sharing = self.observe_sharers(store.sharing(&program)?)?;
-        let pin = self.kernel.pin_state(&program.pin_path, Detail::Info)?;
-        let pin_root = self.bpffs_root_of(&program.pin_path)?;
         let links = store.links_of(program.id())?.into_iter();
         let (shared, own): (Vec<Link>, Vec<Link>) =
             links.partition(|link| link.details.membership().is_some());
@@ -88,12 +86,25 @@ impl Manager<'_> {
             points.extend(self.leave(&links, store)?);
         }
         Ok(UnloadSnapshot {
-            program,
-            pin,
-            pin_root,
-            sharing,
             links: links?,
             points,
+            ..self.unlinked_snapshot(program, store)?
+        })
+    }
+
+    /// The same without its links.
+    pub(crate) fn unlinked_snapshot<S: ReaderStore + ?Sized>(
+        &mut self,
+        program: Program,
+        store: &S,
+    ) -> Result<UnloadSnapshot, ManagerError> {
+        Ok(UnloadSnapshot {
+            sharing: self.observe_sharers(store.sharing(&program)?)?,
+            pin: self.kernel.pin_state(&program.pin_path, Detail::Info)?,
+            pin_root: self.bpffs_root_of(&program.pin_path)?,
+            links: Vec::new(),
+            points: Vec::new(),
+            program,
         })
     }
 

@@ -29,6 +29,7 @@ use crate::managed::FilterPlace;
 use crate::managed::Link;
 use crate::managed::LinkDraft;
 use crate::managed::Program;
+use crate::managed::SharedHook;
 use crate::object::StructOpsError;
 use crate::target::UsdtProbe;
 use crate::types::AbsolutePath;
@@ -109,6 +110,20 @@ pub enum Occupants {
     Order(AttachOrder),
     /// The program at [`TC_FILTER`]: the kernel has no TCX.
     Filter(Option<ProgramId>),
+}
+
+impl Occupants {
+    /// The program of a hook that has room for one only.
+    #[must_use]
+    pub fn sole_program(&self, hook: SharedHook) -> Option<ProgramId> {
+        match (self, hook) {
+            (Self::Filter(program), _) => *program,
+            (Self::Order(order), SharedHook::Xdp { .. }) => {
+                order.members.first().map(|member| member.program)
+            }
+            (Self::Order(_), SharedHook::Tc { .. }) => None,
+        }
+    }
 }
 
 /// Where we put our filter. A preference of 50 is what programs in a chain have by default; under it the handle is 1.
@@ -221,16 +236,6 @@ pub enum AttachRefusal {
         /// Why.
         cause: StructOpsError,
     },
-    /// Another program is there, and only one can be.
-    #[error("{place} already has program {program}{}; only one program can be there", .link.map(|link| format!(" (link {link})")).unwrap_or_default())]
-    Occupied {
-        /// The hook.
-        place: String,
-        /// The program there.
-        program: ProgramId,
-        /// Our link of it, when it is ours.
-        link: Option<LinkId>,
-    },
     /// The same program is there already.
     #[error("program {program} is already attached to {place}{}", .link.map(|link| format!(" as link {link}")).unwrap_or_default())]
     AttachedAlready {
@@ -257,14 +262,11 @@ pub fn plan_attach(
 ) -> Result<Plan, AttachRefusal> {
     let program = &snapshot.program;
     let Attachment { target, details } = attachment(spec, program, &snapshot.facts)?;
-    match &snapshot.pin {
-        PinState::Program(found) if found.identity == program.identity => {}
-        _ => {
-            return Err(AttachRefusal::ProgramGone {
-                program: program.id(),
-                path: program.pin_path.clone(),
-            });
-        }
+    if !program.is_at(&snapshot.pin) {
+        return Err(AttachRefusal::ProgramGone {
+            program: program.id(),
+            path: program.pin_path.clone(),
+        });
     }
     let mut plan = Plan::default();
     if let AttachFacts::Usdt(facts) = &snapshot.facts {

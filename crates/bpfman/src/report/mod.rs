@@ -182,12 +182,6 @@ fn attach_refusal(message: String, refusal: &AttachRefusal) -> Failure {
             .hint("unload what is left of the map's programs, then load them together"),
         AttachRefusal::StructOpsValue { .. } => Failure::new(Kind::Failed, message)
             .hint("build the object for this kernel: `bpftool btf dump` shows its structs"),
-        AttachRefusal::Occupied { link, .. } => {
-            Failure::new(Kind::Failed, message).hint(match link {
-                Some(link) => format!("`bpfman detach {link}` first"),
-                None => "it is not ours: `bpftool net` may tell whose it is".to_owned(),
-            })
-        }
         AttachRefusal::AttachedAlready { .. } => Failure::new(Kind::Failed, message)
             .hint("`bpfman link list` shows where programs are attached"),
     }

@@ -9,7 +9,6 @@ use super::Member;
 use super::PointFacts;
 use super::PointRefusal;
 use super::Standing;
-use crate::compute::attach::Occupants;
 use crate::managed::Hook;
 use crate::managed::LinkDetails;
 use crate::managed::Membership;
@@ -94,10 +93,10 @@ pub(super) fn after(facts: &PointFacts, change: &Change) -> Result<Vec<Member>, 
             let priority = member.link.details.priority();
             (priority, joining != Some(member.link.id))
         };
-        let name = |member: &Member| member.program.load.program_name.clone();
+        let names = (&one.program.load, &other.program.load);
         rank(one)
             .cmp(&rank(other))
-            .then_with(|| name(one).cmp(&name(other)))
+            .then_with(|| names.0.program_name.cmp(&names.1.program_name))
     });
     Ok(members)
 }
@@ -146,14 +145,8 @@ fn check_mode(facts: &PointFacts, joining: &Member) -> Result<(), PointRefusal> 
 /// Refuses to put our first program where somebody else's is.
 pub(super) fn check_free(facts: &PointFacts) -> Result<(), PointRefusal> {
     let place = place_name(facts);
-    let program = match (&facts.occupants, facts.hook) {
-        (Some(Occupants::Filter(program)), _) => *program,
-        (Some(Occupants::Order(order)), SharedHook::Xdp { .. }) => {
-            order.members.first().map(|member| member.program)
-        }
-        _ => None,
-    };
-    let Some(program) = program else {
+    let there = facts.occupants.as_ref();
+    let Some(program) = there.and_then(|there| there.sole_program(facts.hook)) else {
         return Ok(());
     };
     let ours = facts
