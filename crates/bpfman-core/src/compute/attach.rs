@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use super::attach_target::Attachment;
 use super::attach_target::attachment;
+use super::load::make_pin_directory;
 use super::load::mount_bpffs;
 use super::struct_ops::StructOpsFacts;
 use super::struct_ops::fill_struct_ops;
@@ -317,18 +318,27 @@ fn add_link(
     if !snapshot.bpffs_mounted {
         mount_bpffs(plan, layout);
     }
-    let directory = layout.links();
-    plan.push(
-        Action::Kernel(KernelAction::MakePinDirectory {
-            path: directory.clone().into(),
-        }),
-        Action::Kernel(KernelAction::RemoveEmptyPinDirectory {
-            path: directory.into(),
-        }),
-    );
-    let name = LinkName::Of(record.id);
-    let link = LinkReference::Made { link: name };
+    make_pin_directory(plan, layout.links().into());
     let path = layout.link_pin(record.id);
+    let link = create_link(plan, LinkName::Of(record.id), program, target, &path);
+    LinkDraft {
+        link: Link {
+            pin_path: Some(path),
+            ..record
+        },
+        kernel: Some(link),
+    }
+}
+
+/// Attaches a program by a pinned link.
+pub(super) fn create_link(
+    plan: &mut Plan,
+    name: LinkName,
+    program: ProgramSource,
+    target: AttachTarget,
+    path: &AbsolutePath,
+) -> LinkReference {
+    let link = LinkReference::Made { link: name };
     plan.push(
         Action::Kernel(KernelAction::CreateLink(CreateLink {
             link: name,
@@ -337,23 +347,15 @@ fn add_link(
         })),
         Action::Kernel(KernelAction::ReleaseLink { link }),
     );
+    let path = path.clone();
     plan.push(
         Action::Kernel(KernelAction::PinLink {
             link,
             path: path.clone(),
         }),
-        Action::Kernel(KernelAction::UnpinLink {
-            link,
-            path: path.clone(),
-        }),
+        Action::Kernel(KernelAction::UnpinLink { link, path }),
     );
-    LinkDraft {
-        link: Link {
-            pin_path: Some(path),
-            ..record
-        },
-        kernel: Some(link),
-    }
+    link
 }
 
 /// The place of each link among those of its attach point, first is 0.

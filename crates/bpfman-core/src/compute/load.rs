@@ -488,7 +488,8 @@ fn make_directory(plan: &mut Plan, path: PathTemplate) {
     );
 }
 
-fn make_pin_directory(plan: &mut Plan, path: PathTemplate) {
+/// Makes a directory on a bpffs.
+pub(super) fn make_pin_directory(plan: &mut Plan, path: PathTemplate) {
     plan.push(
         Action::Kernel(KernelAction::MakePinDirectory { path: path.clone() }),
         Action::Kernel(KernelAction::RemoveEmptyPinDirectory { path }),

@@ -16,6 +16,7 @@ use crate::action::TcFilter;
 use crate::action::UnresolvedReference;
 use crate::types::AbsolutePath;
 use crate::types::Direction;
+use crate::types::Family;
 use crate::types::KernelLinkId;
 use crate::types::LinkId;
 use crate::types::ProgramId;
@@ -88,6 +89,15 @@ pub enum Holder {
 }
 
 impl SharedHook {
+    /// The programs that run there.
+    #[must_use]
+    pub fn family(self) -> Family {
+        match self {
+            Self::Xdp { .. } => Family::Xdp,
+            Self::Tc { .. } => Family::Tc,
+        }
+    }
+
     /// The hook without its mode.
     #[must_use]
     pub fn hook(self) -> Hook {

@@ -9,8 +9,6 @@ use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Hook;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
-use bpfman_core::managed::SharedHook;
-use bpfman_core::types::Family;
 use bpfman_core::types::IfIndex;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::LinkId;
@@ -130,10 +128,7 @@ fn runtime(found: &Dispatcher) -> RuntimeShape<'_> {
 }
 
 fn member<'a>(found: &'a Dispatcher, link: &'a Link, program: &'a Program) -> MemberShape<'a> {
-    let family = match found.hook {
-        SharedHook::Xdp { .. } => Family::Xdp,
-        SharedHook::Tc { .. } => Family::Tc,
-    };
+    let family = found.hook.family();
     let membership = link.details.membership();
     MemberShape {
         program_id: link.program,

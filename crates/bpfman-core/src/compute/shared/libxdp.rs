@@ -13,6 +13,7 @@ use crate::action::KernelAction;
 use crate::action::PathTemplate;
 use crate::action::Plan;
 use crate::action::ProgramReference;
+use crate::compute::load::make_pin_directory;
 use crate::managed::Dispatcher;
 use crate::managed::SharedHook;
 use crate::types::AbsolutePath;
@@ -40,10 +41,7 @@ pub(super) fn make_directory(plan: &mut Plan, facts: &PointFacts, dispatcher: &P
     let all = AbsolutePath::parse(LIBXDP_BPFFS).map(|root| root.join("xdp"));
     let own = path(facts, dispatcher, String::new());
     for path in all.ok().map(PathTemplate::from).into_iter().chain([own]) {
-        plan.push(
-            Action::Kernel(KernelAction::MakePinDirectory { path: path.clone() }),
-            Action::Kernel(KernelAction::RemoveEmptyPinDirectory { path }),
-        );
+        make_pin_directory(plan, path);
     }
 }
 

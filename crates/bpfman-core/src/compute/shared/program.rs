@@ -15,9 +15,7 @@ use super::membership;
 use super::membership::place_name;
 use super::membership::runs_alone;
 use super::rebuild::Made;
-use super::rebuild::create_link;
 use super::rebuild::dispatcher_pin;
-use super::rebuild::make_directory;
 use crate::action::Action;
 use crate::action::AttachTarget;
 use crate::action::FunctionInfo;
@@ -37,6 +35,8 @@ use crate::action::ProgramTypes;
 use crate::action::ReplacedFunction;
 use crate::chain;
 use crate::chain::Chain;
+use crate::compute::attach::create_link;
+use crate::compute::load::make_pin_directory;
 use crate::dispatcher::DispatcherConfig;
 use crate::dispatcher::MAX_SLOTS;
 use crate::dispatcher::SLOT_FUNCTIONS;
@@ -104,20 +104,13 @@ pub(super) fn next(
     if engine == Engine::Extension || extended || members.iter().any(extension) {
         return Ok(Some(Next::Extension(config(facts, members)?)));
     }
-    compile(family(facts), members).map(|chain| Some(Next::Chain(chain)))
+    compile(facts.hook.family(), members).map(|chain| Some(Next::Chain(chain)))
 }
 
 /// A member is a link of a kind that shares its attach point.
 fn membership(member: &Member) -> Membership<'_> {
     let membership = member.link.details.membership();
     membership.expect("only links of xdp and tc are members of an attach point")
-}
-
-fn family(facts: &PointFacts) -> Family {
-    match facts.hook {
-        SharedHook::Xdp { .. } => Family::Xdp,
-        SharedHook::Tc { .. } => Family::Tc,
-    }
 }
 
 fn kept(member: &Member) -> Result<&KeptInstructions, PointRefusal> {
@@ -184,7 +177,7 @@ fn compile(family: Family, members: &[Member]) -> Result<Chain<MapPlace>, PointR
 
 /// The configuration of a dispatcher of these members.
 fn config(facts: &PointFacts, members: &[Member]) -> Result<DispatcherConfig, PointRefusal> {
-    let family = family(facts);
+    let family = facts.hook.family();
     let mut slots = Vec::new();
     for member in members {
         let kept = kept(member)?;
@@ -336,7 +329,7 @@ fn make_chain(
 }
 
 fn kernel_type(facts: &PointFacts) -> KernelProgramType {
-    match family(facts) {
+    match facts.hook.family() {
         Family::Xdp => KernelProgramType::XDP,
         Family::Tc => KernelProgramType::SCHED_CLS,
     }
@@ -353,14 +346,14 @@ fn make_dispatcher(
     plan.push_final(
         Action::Kernel(KernelAction::LoadDispatcher(LoadDispatcher {
             name: name.clone(),
-            family: family(facts),
+            family: facts.hook.family(),
             config: Base64Bytes(config.encode()),
             frags: config.frags(),
         })),
         "a program that nothing refers to is gone when the plan ends",
     );
     let program = ProgramReference::Loaded { program: name };
-    make_directory(plan, directory.clone());
+    make_pin_directory(plan, directory.clone().into());
     let pin = dispatcher_pin(&directory);
     plan.push(
         Action::Kernel(KernelAction::PinProgram {

@@ -14,7 +14,6 @@ use super::program;
 use super::program::Next;
 use crate::action::Action;
 use crate::action::AttachTarget;
-use crate::action::CreateLink;
 use crate::action::KernelAction;
 use crate::action::LinkName;
 use crate::action::LinkReference;
@@ -28,7 +27,9 @@ use crate::action::StoreAction;
 use crate::action::TcFilter;
 use crate::compute::attach::Occupants;
 use crate::compute::attach::TC_FILTER;
+use crate::compute::attach::create_link;
 use crate::compute::detach::AttachedLink;
+use crate::compute::load::make_pin_directory;
 use crate::compute::load::mount_bpffs;
 use crate::compute::records::Records;
 use crate::managed::Dispatcher;
@@ -106,7 +107,7 @@ impl<'a> Rebuild<'a> {
                 };
                 self.record_members(&mut records, &made.slots);
                 delete_left(plan, &mut records, self.leaving);
-                self.record(&mut records, draft, made.form, revision + 1);
+                self.record(&mut records, draft, made, revision + 1);
                 if let Some(running) = running {
                     unpin_revision(plan, self.facts, running);
                 }
@@ -122,7 +123,7 @@ impl<'a> Rebuild<'a> {
         }
         if self.facts.dispatcher.is_none() || self.running.is_none() {
             let hook = self.facts.hook.hook().name();
-            make_directory(plan, self.layout.dispatchers(hook));
+            make_pin_directory(plan, self.layout.dispatchers(hook).into());
         }
         if self.running.is_some() {
             return;
@@ -176,7 +177,7 @@ impl<'a> Rebuild<'a> {
                 })),
                 "a map that is not pinned is gone when the plan ends",
             );
-            make_directory(plan, self.layout.links());
+            make_pin_directory(plan, self.layout.links().into());
             let map = MapReference::Loaded { map: name };
             let path = path.clone();
             plan.push(
@@ -202,7 +203,6 @@ impl<'a> Rebuild<'a> {
                 return Holding {
                     holder: Holder::Filter(TC_FILTER),
                     link: None,
-                    program: made.program.clone(),
                 };
             }
             (SharedHook::Tc { direction }, Some(Occupants::Order(order))) => AttachTarget::Tcx {
@@ -231,7 +231,6 @@ impl<'a> Rebuild<'a> {
                 pin_path: path,
             },
             link: Some(link),
-            program: made.program.clone(),
         }
     }
 
@@ -240,7 +239,6 @@ impl<'a> Rebuild<'a> {
         let holding = Holding {
             holder: running.holder.clone(),
             link: running.link().map(|(id, _)| LinkReference::Known(id)),
-            program: made.program.clone(),
         };
         let old = ProgramReference::Known(self.facts.runs.unwrap_or(running.program));
         if made.program == old {
@@ -331,13 +329,13 @@ impl<'a> Rebuild<'a> {
         }
     }
 
-    fn record(&self, records: &mut Records, holding: Holding, form: DispatcherForm, revision: u32) {
+    fn record(&self, records: &mut Records, holding: Holding, made: Made, revision: u32) {
         let running = self.running.map(|running| running.hook);
         let dispatcher = Dispatcher {
             hook: running.unwrap_or(self.facts.hook),
             at: self.facts.at.clone(),
             revision,
-            form,
+            form: made.form,
             program: ProgramId(0),
             holder: holding.holder,
             members: self.after.iter().map(|member| member.link.id).collect(),
@@ -347,7 +345,7 @@ impl<'a> Rebuild<'a> {
             self.facts,
             DispatcherDraft {
                 dispatcher,
-                program: holding.program,
+                program: made.program,
                 link: holding.link,
             },
         );
@@ -363,39 +361,10 @@ pub(super) struct Made {
     pub(super) slots: Vec<Option<(LinkReference, AbsolutePath)>>,
 }
 
-/// What holds what at the hook.
+/// What holds the program at the hook.
 struct Holding {
     holder: Holder,
     link: Option<LinkReference>,
-    program: ProgramReference,
-}
-
-/// Attaches a program by a pinned link.
-pub(super) fn create_link(
-    plan: &mut Plan,
-    name: LinkName,
-    program: ProgramSource,
-    target: AttachTarget,
-    path: &AbsolutePath,
-) -> LinkReference {
-    let link = LinkReference::Made { link: name };
-    plan.push(
-        Action::Kernel(KernelAction::CreateLink(CreateLink {
-            link: name,
-            program,
-            target,
-        })),
-        Action::Kernel(KernelAction::ReleaseLink { link }),
-    );
-    let path = path.clone();
-    plan.push(
-        Action::Kernel(KernelAction::PinLink {
-            link,
-            path: path.clone(),
-        }),
-        Action::Kernel(KernelAction::UnpinLink { link, path }),
-    );
-    link
 }
 
 fn add_filter(plan: &mut Plan, source: ProgramSource, program: ProgramReference, filter: TcFilter) {
@@ -412,15 +381,6 @@ fn add_filter(plan: &mut Plan, source: ProgramSource, program: ProgramReference,
             filter: filter.clone(),
         }),
         Action::Kernel(KernelAction::RemoveTcFilter { program, filter }),
-    );
-}
-
-pub(super) fn make_directory(plan: &mut Plan, path: AbsolutePath) {
-    plan.push(
-        Action::Kernel(KernelAction::MakePinDirectory {
-            path: path.clone().into(),
-        }),
-        Action::Kernel(KernelAction::RemoveEmptyPinDirectory { path: path.into() }),
     );
 }
 
