@@ -38,10 +38,11 @@ impl Files for SystemFiles {
     fn remove_empty_directory(&mut self, path: &AbsolutePath) -> Result<bool, FileError> {
         use io::ErrorKind::DirectoryNotEmpty;
         use io::ErrorKind::NotFound;
+        use io::ErrorKind::ResourceBusy;
         changed(
             path,
             fs::remove_dir(path.as_str()),
-            &[DirectoryNotEmpty, NotFound],
+            &[DirectoryNotEmpty, NotFound, ResourceBusy],
         )
     }
 

@@ -2,6 +2,7 @@
 //! adapters of this crate and by the simulated ones of `bpfman-model`.
 
 use bpfman_core::action::InterfaceTarget;
+use bpfman_core::action::Journal;
 use bpfman_core::action::KeptInstructions;
 use bpfman_core::action::KernelAction;
 use bpfman_core::action::Outcome;
@@ -16,6 +17,7 @@ use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Hook;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
+use bpfman_core::managed::Recovery;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::LinkId;
@@ -144,6 +146,40 @@ pub trait DispatcherWriter {
     fn delete_dispatcher(&mut self, point: &AttachPoint) -> Result<(), StoreError>;
 }
 
+/// Looks up what an operation has begun and not ended.
+pub trait JournalReader {
+    /// The operation under way; of one that was killed, what is to be done about it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn journal(&self) -> Result<Option<Journal>, StoreError>;
+
+    /// The operations that were brought to their end after they had been killed, the newest first: the last
+    /// [`MAX_RECOVERIES`] of them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn recoveries(&self) -> Result<Vec<Recovery>, StoreError>;
+}
+
+/// How many recoveries a store remembers.
+pub const MAX_RECOVERIES: u32 = 16;
+
+/// Changes the journal. Each call happens as a whole or not at all.
+pub trait JournalWriter {
+    /// Writes the operation under way down, in place of what was written; `None` when it has ended.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    fn save_journal(&mut self, journal: Option<&Journal>) -> Result<(), StoreError>;
+
+    /// Ends the operation under way as one that was recovered.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    fn save_recovery(&mut self, recovery: &Recovery) -> Result<(), StoreError>;
+}
+
 /// One change of the records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreChange {
@@ -159,6 +195,8 @@ pub enum StoreChange {
     SaveDispatcher(Dispatcher),
     /// See [`DispatcherWriter::delete_dispatcher`].
     DeleteDispatcher(AttachPoint),
+    /// See [`JournalWriter::save_journal`].
+    SaveJournal(Option<Box<Journal>>),
 }
 
 impl StoreChange {
@@ -168,7 +206,7 @@ impl StoreChange {
     /// As the method it stands for.
     pub fn apply<S>(&self, store: &mut S) -> Result<(), StoreError>
     where
-        S: ProgramWriter + LinkWriter + DispatcherWriter + ?Sized,
+        S: ProgramWriter + LinkWriter + DispatcherWriter + JournalWriter + ?Sized,
     {
         match self {
             Self::SavePrograms(programs) => store.save(programs),
@@ -177,12 +215,13 @@ impl StoreChange {
             Self::DeleteLink(id) => store.delete_link(*id),
             Self::SaveDispatcher(dispatcher) => store.save_dispatcher(dispatcher),
             Self::DeleteDispatcher(point) => store.delete_dispatcher(point),
+            Self::SaveJournal(journal) => store.save_journal(journal.as_deref()),
         }
     }
 }
 
 /// What a plan changes of a store.
-pub trait StoreWriter: ProgramWriter + LinkWriter + DispatcherWriter {
+pub trait StoreWriter: ProgramWriter + LinkWriter + DispatcherWriter + JournalWriter {
     /// Makes several changes in their order, as a whole or not at all.
     ///
     /// # Errors
@@ -312,7 +351,7 @@ pub trait Files {
     /// # Errors
     /// A [`FileError`]; nothing was changed.
     fn make_directory(&mut self, path: &AbsolutePath) -> Result<bool, FileError>;
-    /// Removes an empty directory; false when it is not empty or gone.
+    /// Removes an empty directory; false when it is gone, or something is in it or mounted on it.
     ///
     /// # Errors
     /// A [`FileError`]; nothing was changed.

@@ -1,4 +1,5 @@
-//! The lock of the one writer: `flock` on `<runtime>/.lock` (contract: section 2). It dies with its process.
+//! The lock of the one writer: `flock` on `<runtime>/.lock` (contract: section 2). It dies with its process, and with the
+//! helper that this one started.
 
 use std::fs::File;
 use std::fs::OpenOptions;
@@ -10,6 +11,11 @@ use std::time::Instant;
 use bpfman_core::types::AbsolutePath;
 use rustix::fs::FlockOperation;
 use rustix::fs::flock;
+
+/// Lets the helper inherit the lock: when we are killed, it holds the lock until it has done what it is at.
+fn share(file: &File) -> io::Result<()> {
+    rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty()).map_err(Into::into)
+}
 
 /// How long we sleep between two tries.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
@@ -65,7 +71,10 @@ impl WriterLock {
                 _ => FlockOperation::NonBlockingLockExclusive,
             };
             match flock(&file, operation) {
-                Ok(()) => return Ok(Self { _file: file }),
+                Ok(()) => {
+                    share(&file).map_err(system)?;
+                    return Ok(Self { _file: file });
+                }
                 Err(rustix::io::Errno::WOULDBLOCK) if start.elapsed() < timeout => {
                     std::thread::sleep(RETRY_INTERVAL.min(timeout));
                 }

@@ -14,6 +14,7 @@ use bpfman_core::types::RuntimeLayout;
 
 use crate::interfaces::DispatcherReader;
 use crate::interfaces::FileError;
+use crate::interfaces::JournalReader;
 use crate::interfaces::LinkLister;
 use crate::interfaces::LinkReader;
 use crate::interfaces::ProgramLister;
@@ -44,11 +45,11 @@ impl<T: ReaderStore + StoreWriter> WriterStore for T {}
 
 /// A store as a reader sees it.
 pub trait ReaderStore:
-    ProgramReader + ProgramLister + LinkReader + LinkLister + DispatcherReader
+    ProgramReader + ProgramLister + LinkReader + LinkLister + DispatcherReader + JournalReader
 {
 }
-impl<T: ProgramReader + ProgramLister + LinkReader + LinkLister + DispatcherReader> ReaderStore
-    for T
+impl<T> ReaderStore for T where
+    T: ProgramReader + ProgramLister + LinkReader + LinkLister + DispatcherReader + JournalReader
 {
 }
 

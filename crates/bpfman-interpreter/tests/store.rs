@@ -7,6 +7,8 @@
 
 #[path = "fixtures/dispatchers.rs"]
 mod dispatchers;
+#[path = "fixtures/journals.rs"]
+mod journals;
 #[path = "fixtures/links.rs"]
 mod links;
 #[path = "fixtures/records.rs"]
@@ -14,6 +16,9 @@ mod records;
 
 use std::collections::BTreeSet;
 
+use bpfman_core::action::Action;
+use bpfman_core::action::Journal;
+use bpfman_core::action::Way;
 use bpfman_core::managed::AttachPoint;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::DispatcherForm;
@@ -21,6 +26,7 @@ use bpfman_core::managed::Link;
 use bpfman_core::managed::LinkDetails;
 use bpfman_core::managed::LinkInterface;
 use bpfman_core::managed::Program;
+use bpfman_core::managed::Recovery;
 use bpfman_core::types::Direction;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::LinkId;
@@ -33,8 +39,11 @@ use bpfman_core::types::UnixTime;
 use bpfman_core::types::XdpMode;
 use bpfman_interpreter::interfaces::DispatcherReader;
 use bpfman_interpreter::interfaces::DispatcherWriter;
+use bpfman_interpreter::interfaces::JournalReader;
+use bpfman_interpreter::interfaces::JournalWriter;
 use bpfman_interpreter::interfaces::LinkLister;
 use bpfman_interpreter::interfaces::LinkWriter;
+use bpfman_interpreter::interfaces::MAX_RECOVERIES;
 use bpfman_interpreter::interfaces::ProgramLister;
 use bpfman_interpreter::interfaces::ProgramWriter;
 use bpfman_interpreter::interfaces::StoreChange;
@@ -48,6 +57,10 @@ use bpfman_interpreter::store::sqlite::SqliteStore;
 use self::dispatchers::dispatcher;
 use self::dispatchers::dispatchers;
 use self::dispatchers::filtered;
+use self::journals::journal;
+use self::journals::plain_journal;
+use self::journals::recoveries;
+use self::journals::recovery;
 use self::links::interface;
 use self::links::link;
 use self::links::links;
@@ -119,6 +132,19 @@ every_store! {
     a_dispatcher_of_the_same_point_is_replaced
     deleting_an_unknown_dispatcher_changes_nothing
     a_dispatcher_stays_when_its_members_go
+    an_empty_store_has_no_journal_and_no_recoveries
+    every_field_of_a_journal_comes_back
+    a_journal_takes_the_place_of_the_former_one
+    a_journal_is_cleared_as_often_as_one_likes
+    a_journal_is_saved_together_with_other_changes
+    a_journal_stays_when_what_was_to_change_with_it_cannot
+    of_several_journals_saved_together_the_last_one_is_there
+    a_journal_stays_when_the_records_change
+    every_field_of_a_recovery_comes_back
+    a_recovery_ends_the_operation_under_way
+    the_recoveries_are_in_the_order_in_which_they_were_saved
+    only_the_last_recoveries_are_kept
+    a_recovery_centuries_ahead_is_saved_with_the_last_time_there_is
     several_changes_are_made_together_in_their_order
     of_several_changes_none_is_made_when_one_cannot_be
 }
@@ -712,22 +738,198 @@ fn a_dispatcher_stays_when_its_members_go(store: &mut dyn WriterStore) {
     assert_eq!(store.dispatchers().unwrap(), [dispatcher(2)]);
 }
 
+fn an_empty_store_has_no_journal_and_no_recoveries(store: &mut dyn WriterStore) {
+    assert_eq!(store.journal().unwrap(), None);
+    assert_eq!(store.recoveries().unwrap(), []);
+}
+
+fn every_field_of_a_journal_comes_back(store: &mut dyn WriterStore) {
+    let journal = journal();
+    for is_of in [
+        |action: &&Action| matches!(action, Action::Kernel(_)),
+        |action: &&Action| matches!(action, Action::Files(_)),
+        |action: &&Action| matches!(action, Action::Store(_)),
+    ] {
+        assert!(journal.actions.iter().filter(is_of).count() > 1);
+    }
+    for way in [Way::Back, Way::Forward] {
+        let journal = Journal {
+            way,
+            ..journal.clone()
+        };
+        store.save_journal(Some(&journal)).unwrap();
+        assert_eq!(store.journal().unwrap(), Some(journal));
+    }
+}
+
+fn a_journal_takes_the_place_of_the_former_one(store: &mut dyn WriterStore) {
+    let [full, bare] = [journal(), plain_journal("")];
+    for newest in [&bare, &full, &bare, &bare, &full] {
+        store.save_journal(Some(newest)).unwrap();
+        let found = store.journal().unwrap();
+        assert_eq!(
+            found.as_ref(),
+            Some(newest),
+            "nothing of the former one is left"
+        );
+    }
+    assert_eq!(store.recoveries().unwrap(), []);
+}
+
+fn a_journal_is_cleared_as_often_as_one_likes(store: &mut dyn WriterStore) {
+    store.save_journal(None).unwrap();
+    store.save_journal(Some(&journal())).unwrap();
+    for _ in 0..2 {
+        store.save_journal(None).unwrap();
+        assert_eq!(store.journal().unwrap(), None);
+    }
+    assert_eq!(store.recoveries().unwrap(), []);
+    store.save_journal(Some(&journal())).unwrap();
+    assert_eq!(store.journal().unwrap(), Some(journal()));
+}
+
+/// The change that saves a journal, or clears it.
+fn save_journal(journal: Option<Journal>) -> StoreChange {
+    StoreChange::SaveJournal(journal.map(Box::new))
+}
+
+fn a_journal_is_saved_together_with_other_changes(store: &mut dyn WriterStore) {
+    let save = StoreChange::SavePrograms(sharing_pair().to_vec());
+    let begin = [save, save_journal(Some(journal()))];
+    store.together(&begin).unwrap();
+    assert_eq!(store.journal().unwrap(), Some(journal()));
+    assert_eq!(store.list().unwrap(), sharing_pair());
+    let delete = StoreChange::DeleteProgram(ProgramId(7));
+    store.together(&[save_journal(None), delete]).unwrap();
+    assert_eq!(store.journal().unwrap(), None);
+    assert_eq!(ids(&store.list().unwrap()), [42]);
+}
+
+fn a_journal_stays_when_what_was_to_change_with_it_cannot(store: &mut dyn WriterStore) {
+    let impossible = StoreChange::DeleteLink(LinkId(99));
+    for before in [None, Some(plain_journal("the first")), Some(journal())] {
+        store.save_journal(before.as_ref()).unwrap();
+        for after in [None, Some(plain_journal("the second"))] {
+            let changes = [save_journal(after.clone()), impossible.clone()];
+            let error = store.together(&changes).unwrap_err();
+            assert_eq!(error.to_string(), "link 99 does not exist");
+            assert_eq!(store.journal().unwrap(), before, "{after:?}");
+        }
+    }
+}
+
+fn of_several_journals_saved_together_the_last_one_is_there(store: &mut dyn WriterStore) {
+    let [first, last] = ["the first", "the last"].map(|name| Some(plain_journal(name)));
+    let change = |journals: &[&Option<Journal>]| -> Vec<StoreChange> {
+        let journals = journals.iter().copied().cloned();
+        journals.map(save_journal).collect()
+    };
+    store.together(&change(&[&first, &None, &last])).unwrap();
+    assert_eq!(store.journal().unwrap(), last);
+    store.together(&change(&[&first, &None])).unwrap();
+    assert_eq!(store.journal().unwrap(), None);
+}
+
+/// It says what is to be done, and that is to be done until somebody has done it.
+fn a_journal_stays_when_the_records_change(store: &mut dyn WriterStore) {
+    fill(store, &[plain(1, 7)]);
+    store.save_recovery(&recovery(1)).unwrap();
+    store.save_journal(Some(&journal())).unwrap();
+    store.together(&several_changes()[..3]).unwrap();
+    store.save_dispatcher(&dispatcher(3)).unwrap();
+    for program in [7, 8, 42] {
+        store.delete(ProgramId(program)).unwrap();
+    }
+    assert_eq!(store.journal().unwrap(), Some(journal()));
+    assert_eq!(store.recoveries().unwrap(), [recovery(1)]);
+}
+
+fn every_field_of_a_recovery_comes_back(store: &mut dyn WriterStore) {
+    for recovery in recoveries().iter().rev() {
+        store.save_recovery(recovery).unwrap();
+    }
+    assert_eq!(store.recoveries().unwrap(), recoveries());
+}
+
+fn a_recovery_ends_the_operation_under_way(store: &mut dyn WriterStore) {
+    fill(store, &[plain(1, 7)]);
+    store.save_journal(Some(&journal())).unwrap();
+    store.save_recovery(&recovery(1)).unwrap();
+    assert_eq!(store.journal().unwrap(), None);
+    assert_eq!(store.recoveries().unwrap(), [recovery(1)]);
+    // Whatever it was to do to the records is for others to do.
+    assert_eq!(store.list().unwrap(), sharing_pair());
+    assert_eq!(store.links().unwrap(), [plain(1, 7)]);
+}
+
+/// Not in that of their times: a clock can be set back.
+fn the_recoveries_are_in_the_order_in_which_they_were_saved(store: &mut dyn WriterStore) {
+    for number in [5, 9, 2, 2, 0] {
+        store.save_recovery(&recovery(number)).unwrap();
+    }
+    let expected = [0, 2, 2, 9, 5].map(recovery);
+    assert_eq!(store.recoveries().unwrap(), expected);
+}
+
+fn only_the_last_recoveries_are_kept(store: &mut dyn WriterStore) {
+    let kept = u64::from(MAX_RECOVERIES);
+    for number in 1..=3 * kept {
+        store.save_recovery(&recovery(number)).unwrap();
+        let oldest = number.saturating_sub(kept) + 1;
+        let expected: Vec<Recovery> = (oldest..=number).rev().map(recovery).collect();
+        assert_eq!(store.recoveries().unwrap(), expected, "after {number}");
+    }
+}
+
+/// Nobody can do anything about it, and the operation has come to its end.
+fn a_recovery_centuries_ahead_is_saved_with_the_last_time_there_is(store: &mut dyn WriterStore) {
+    let last = i64::MAX as u64;
+    for number in [last - 1, last, last + 1, u64::MAX] {
+        store.save_journal(Some(&journal())).unwrap();
+        store.save_recovery(&recovery(number)).unwrap();
+        assert_eq!(store.journal().unwrap(), None);
+        let newest = store.recoveries().unwrap().remove(0);
+        let at = UnixTime(number.min(last));
+        assert_eq!(
+            newest,
+            Recovery {
+                at,
+                ..recovery(number)
+            }
+        );
+    }
+}
+
 /// All there is to read.
-type Contents = (Vec<Program>, Vec<Link>, Vec<Dispatcher>, LinkId);
+#[derive(Debug, PartialEq)]
+struct Contents {
+    programs: Vec<Program>,
+    links: Vec<Link>,
+    dispatchers: Vec<Dispatcher>,
+    next_link: LinkId,
+    journal: Option<Journal>,
+    recoveries: Vec<Recovery>,
+}
 
 fn contents(store: &(impl ReaderStore + ?Sized)) -> Contents {
-    (
-        store.list().unwrap(),
-        store.links().unwrap(),
-        store.dispatchers().unwrap(),
-        store.next_link().unwrap(),
-    )
+    Contents {
+        programs: store.list().unwrap(),
+        links: store.links().unwrap(),
+        dispatchers: store.dispatchers().unwrap(),
+        next_link: store.next_link().unwrap(),
+        journal: store.journal().unwrap(),
+        recoveries: store.recoveries().unwrap(),
+    }
 }
 
 /// What [`several_changes`] are made to.
 fn fill_to_change(store: &mut dyn WriterStore) -> Contents {
     fill(store, &[plain(1, 7), plain(2, 42), plain(3, 7)]);
     save_dispatchers(store, &[dispatcher(2)]);
+    store.save_recovery(&recovery(1)).unwrap();
+    store
+        .save_journal(Some(&plain_journal("the first")))
+        .unwrap();
     contents(store)
 }
 
@@ -740,18 +942,21 @@ fn several_changes() -> Vec<StoreChange> {
         StoreChange::SaveDispatcher(dispatcher(3)),
         StoreChange::DeleteDispatcher(dispatcher(2).point()),
         StoreChange::DeleteProgram(ProgramId(42)),
+        save_journal(Some(journal())),
     ]
 }
 
 /// What is there after [`several_changes`].
 fn changed_together() -> Contents {
     let [seven, _] = sharing_pair();
-    (
-        vec![seven, program(8, &[])],
-        vec![plain(3, 7), plain(4, 8)],
-        vec![dispatcher(3)],
-        LinkId(5),
-    )
+    Contents {
+        programs: vec![seven, program(8, &[])],
+        links: vec![plain(3, 7), plain(4, 8)],
+        dispatchers: vec![dispatcher(3)],
+        next_link: LinkId(5),
+        journal: Some(journal()),
+        recoveries: vec![recovery(1)],
+    }
 }
 
 /// Changes that no store makes, and what it says.
@@ -839,12 +1044,16 @@ fn a_clone_of_a_memory_store_goes_its_own_way() {
     let mut store = MemoryStore::new();
     fill(&mut store, &[plain(1, 7), plain(2, 42)]);
     save_dispatchers(&mut store, &[dispatcher(2)]);
+    store.save_journal(Some(&journal())).unwrap();
     let copy = store.clone();
     store.delete(ProgramId(7)).unwrap();
     store.delete_dispatcher(&dispatcher(2).point()).unwrap();
+    store.save_recovery(&recovery(1)).unwrap();
     assert_eq!(copy.list().unwrap(), sharing_pair());
     assert_eq!(link_ids(&copy.links().unwrap()), [1, 2]);
     assert_eq!(copy.dispatchers().unwrap(), [dispatcher(2)]);
+    assert_eq!(copy.journal().unwrap(), Some(journal()));
+    assert_eq!(copy.recoveries().unwrap(), []);
     assert_eq!(ids(&store.list().unwrap()), [42]);
     assert_eq!(link_ids(&store.links().unwrap()), [2]);
 }

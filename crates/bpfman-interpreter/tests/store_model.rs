@@ -7,17 +7,22 @@
 
 #[path = "fixtures/any_dispatcher.rs"]
 mod any_dispatcher;
+#[path = "fixtures/any_journal.rs"]
+mod any_journal;
 #[path = "fixtures/any_link.rs"]
 mod any_link;
 
 use std::collections::BTreeSet;
 
+use bpfman_core::action::Journal;
+use bpfman_core::action::StoreAction;
 use bpfman_core::kernel::ProgramIdentity;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::LoadRecord;
 use bpfman_core::managed::ManagedMap;
 use bpfman_core::managed::Program;
+use bpfman_core::managed::Recovery;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::Base64Bytes;
 use bpfman_core::types::Engine;
@@ -30,6 +35,8 @@ use bpfman_core::types::Tag;
 use bpfman_core::types::UnixTime;
 use bpfman_interpreter::interfaces::DispatcherReader;
 use bpfman_interpreter::interfaces::DispatcherWriter;
+use bpfman_interpreter::interfaces::JournalReader;
+use bpfman_interpreter::interfaces::JournalWriter;
 use bpfman_interpreter::interfaces::LinkLister;
 use bpfman_interpreter::interfaces::LinkReader;
 use bpfman_interpreter::interfaces::LinkWriter;
@@ -47,6 +54,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use self::any_dispatcher::any_dispatcher;
+use self::any_journal::any_journal;
+use self::any_journal::any_recovery;
 use self::any_link::any_link;
 use self::any_link::any_link_id;
 
@@ -58,6 +67,7 @@ const MAP_IDS: u32 = 6;
 enum Step {
     Change(Box<StoreChange>),
     Together(Vec<StoreChange>),
+    Recover(Vec<Recovery>),
     Reopen,
 }
 
@@ -65,6 +75,8 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         19 => any_change().prop_map(|change| Step::Change(Box::new(change))),
         4 => vec(any_change(), 0..5).prop_map(Step::Together),
+        // Now and then more of them than are kept.
+        2 => vec(any_recovery(any_time()), 1..12).prop_map(Step::Recover),
         1 => Just(Step::Reopen),
     ]
 }
@@ -77,6 +89,7 @@ fn any_change() -> impl Strategy<Value = StoreChange> {
         2 => any_link_id().prop_map(StoreChange::DeleteLink),
         3 => a_dispatcher().prop_map(StoreChange::SaveDispatcher),
         2 => a_dispatcher().prop_map(|dispatcher| StoreChange::DeleteDispatcher(dispatcher.point())),
+        3 => option::of(a_journal().prop_map(Box::new)).prop_map(StoreChange::SaveJournal),
     ]
 }
 
@@ -115,6 +128,26 @@ fn a_link() -> impl Strategy<Value = Link> {
 
 fn a_dispatcher() -> impl Strategy<Value = Dispatcher> {
     any_dispatcher(any_path)
+}
+
+fn a_journal() -> impl Strategy<Value = Journal> {
+    let of_records = prop_oneof![
+        any_program().prop_map(|program| StoreAction::SaveProgram {
+            program: Box::new(program)
+        }),
+        a_link().prop_map(|link| StoreAction::SaveLink {
+            link: Box::new(link)
+        }),
+        a_dispatcher().prop_map(|dispatcher| StoreAction::SaveDispatcher {
+            dispatcher: Box::new(dispatcher)
+        }),
+        any_program_id().prop_map(|id| StoreAction::DeleteProgram { program: id.into() }),
+        any_link_id().prop_map(|id| StoreAction::DeleteLink { id }),
+        a_dispatcher().prop_map(|dispatcher| StoreAction::DeleteDispatcher {
+            point: dispatcher.point()
+        }),
+    ];
+    any_journal(any_path, of_records.boxed())
 }
 
 /// A time that fits a row and, now and then, one that does not.
@@ -252,6 +285,8 @@ fn answer_alike(disk: &SqliteStore, memory: &MemoryStore) {
         let point = dispatcher.point();
         agree(disk.dispatcher(&point), memory.dispatcher(&point));
     }
+    agree(disk.journal(), memory.journal());
+    agree(disk.recoveries(), memory.recoveries());
     for id in (1..=PROGRAM_IDS).map(ProgramId) {
         agree(disk.links_of(id), memory.links_of(id));
     }
@@ -305,6 +340,15 @@ proptest! {
     }
 
     #[test]
+    fn a_journal_comes_back_as_it_was_saved(journal in a_journal()) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        SqliteStore::open_writer(&path).unwrap().save_journal(Some(&journal)).unwrap();
+        let reader = SqliteStore::open_reader(&path).unwrap().unwrap();
+        prop_assert_eq!(reader.journal().unwrap(), Some(journal));
+    }
+
+    #[test]
     fn the_store_on_disk_and_the_store_in_memory_answer_alike(steps in vec(any_step(), 1..24)) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store.db");
@@ -318,6 +362,11 @@ proptest! {
                 }
                 Step::Together(changes) => {
                     ever.extend(change_both(&mut disk, &mut memory, &changes));
+                }
+                Step::Recover(recoveries) => {
+                    for recovery in &recoveries {
+                        agree(disk.save_recovery(recovery), memory.save_recovery(recovery));
+                    }
                 }
                 Step::Reopen => {
                     drop(disk);

@@ -7,6 +7,8 @@
 
 #[path = "fixtures/dispatchers.rs"]
 mod dispatchers;
+#[path = "fixtures/journals.rs"]
+mod journals;
 #[path = "fixtures/links.rs"]
 mod links;
 #[path = "fixtures/records.rs"]
@@ -20,12 +22,14 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
+use bpfman_core::action::Journal;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::DispatcherForm;
 use bpfman_core::managed::Holder;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::LinkDetails;
 use bpfman_core::managed::Program;
+use bpfman_core::managed::Recovery;
 use bpfman_core::types::Direction;
 use bpfman_core::types::Engine;
 use bpfman_core::types::KernelLinkId;
@@ -34,9 +38,12 @@ use bpfman_core::types::ProgramId;
 use bpfman_core::types::UnixTime;
 use bpfman_interpreter::interfaces::DispatcherReader;
 use bpfman_interpreter::interfaces::DispatcherWriter;
+use bpfman_interpreter::interfaces::JournalReader;
+use bpfman_interpreter::interfaces::JournalWriter;
 use bpfman_interpreter::interfaces::LinkLister;
 use bpfman_interpreter::interfaces::LinkReader;
 use bpfman_interpreter::interfaces::LinkWriter;
+use bpfman_interpreter::interfaces::MAX_RECOVERIES;
 use bpfman_interpreter::interfaces::ProgramLister;
 use bpfman_interpreter::interfaces::ProgramReader;
 use bpfman_interpreter::interfaces::ProgramWriter;
@@ -50,6 +57,10 @@ use tempfile::TempDir;
 
 use self::dispatchers::dispatcher;
 use self::dispatchers::dispatchers;
+use self::journals::journal;
+use self::journals::plain_journal;
+use self::journals::recoveries;
+use self::journals::recovery;
 use self::links::link;
 use self::links::links;
 use self::links::tcx;
@@ -77,7 +88,8 @@ impl Place {
         }
     }
 
-    /// With a database that holds the sharing pair, its links and the dispatchers, and held one more link, closed.
+    /// With a database that holds the sharing pair, its links, the dispatchers, the journal and the recoveries, and
+    /// held one more link, closed.
     fn filled() -> Self {
         let place = Self::empty();
         let mut writer = place.writer();
@@ -89,6 +101,10 @@ impl Place {
         for dispatcher in dispatchers() {
             writer.save_dispatcher(&dispatcher).unwrap();
         }
+        for recovery in recoveries().iter().rev() {
+            writer.save_recovery(recovery).unwrap();
+        }
+        writer.save_journal(Some(&journal())).unwrap();
         drop(writer);
         place
     }
@@ -178,6 +194,15 @@ fn schema(connection: &Connection) -> BTreeMap<String, Option<String>> {
     rows.map(Result::unwrap).collect()
 }
 
+/// Says when the writer is done, also when it has panicked.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn assert_damaged<T>(result: Result<T, StoreError>, words: &str) {
     let error = result.err().map(|error| {
         (
@@ -251,6 +276,9 @@ mod files_and_rows {
             reader.save_link(&plain_link(1)),
             reader.delete_dispatcher(&dispatchers()[0].point()),
             reader.save_dispatcher(&dispatcher(2)),
+            reader.save_journal(None),
+            reader.save_journal(Some(&journal())),
+            reader.save_recovery(&recovery(2)),
         ] {
             let error = refused.unwrap_err();
             assert!(matches!(error, StoreError::Unreadable { .. }), "{error}");
@@ -258,6 +286,8 @@ mod files_and_rows {
         assert_eq!(place.reader().list().unwrap(), sharing_pair());
         assert_eq!(place.reader().links().unwrap(), links());
         assert_eq!(place.reader().dispatchers().unwrap(), dispatchers());
+        assert_eq!(place.reader().journal().unwrap(), Some(journal()));
+        assert_eq!(place.reader().recoveries().unwrap(), recoveries());
     }
 
     #[test]
@@ -297,6 +327,42 @@ mod files_and_rows {
     }
 
     #[test]
+    fn there_is_one_journal_at_most() {
+        let place = Place::filled();
+        let raw = place.raw();
+        let insert =
+            |id: &str| format!("INSERT INTO journal VALUES ({id}, 'the second', '\"back\"', '[]')");
+        let move_on = "UPDATE journal SET id = 2".to_owned();
+        for (change, words) in [
+            (insert("2"), "CHECK"),
+            (insert("NULL"), "CHECK"),
+            (insert("-1"), "CHECK"),
+            (insert("1"), "UNIQUE"),
+            (move_on, "CHECK"),
+        ] {
+            let error = raw.execute_batch(&change).unwrap_err();
+            assert!(error.to_string().contains(words), "{change}: {error}");
+        }
+        assert_eq!(place.reader().journal().unwrap(), Some(journal()));
+        for _ in 0..3 {
+            place.writer().save_journal(Some(&journal())).unwrap();
+            assert_eq!(scalar(&raw, "SELECT count(*) FROM journal"), 1);
+        }
+    }
+
+    #[test]
+    fn the_rows_of_recoveries_do_not_pile_up() {
+        let place = Place::filled();
+        let raw = place.raw();
+        for number in 2..100 {
+            place.writer().save_recovery(&recovery(number)).unwrap();
+            let rows = scalar(&raw, "SELECT count(*) FROM recoveries");
+            assert!(rows <= i64::from(MAX_RECOVERIES), "{rows} rows");
+        }
+        assert_eq!(place.reader().recoveries().unwrap()[0], recovery(99));
+    }
+
+    #[test]
     fn the_id_of_a_link_is_not_used_again_by_the_next_process() {
         let place = Place::filled();
         assert_eq!(place.reader().next_link().unwrap(), LinkId(GONE + 1));
@@ -321,6 +387,8 @@ mod versions {
         links: Vec<Link>,
         dispatchers: Vec<Dispatcher>,
         next_link: LinkId,
+        journal: Option<Journal>,
+        recoveries: Vec<Recovery>,
     }
 
     impl Contents {
@@ -330,6 +398,8 @@ mod versions {
                 links: store.links().unwrap(),
                 dispatchers: store.dispatchers().unwrap(),
                 next_link: store.next_link().unwrap(),
+                journal: store.journal().unwrap(),
+                recoveries: store.recoveries().unwrap(),
             }
         }
     }
@@ -338,22 +408,29 @@ mod versions {
     fn expected(version: u32) -> Contents {
         match version {
             1 => Contents {
-                programs: pair_without_engines(),
                 links: Vec::new(),
                 dispatchers: Vec::new(),
                 next_link: LinkId(1),
+                ..expected(2)
             },
             2 => Contents {
                 programs: pair_without_engines(),
                 links: links_without_counters(),
                 dispatchers: vec![first_alone()],
-                next_link: LinkId(GONE + 1),
+                ..expected(3)
             },
             3 => Contents {
+                journal: None,
+                recoveries: Vec::new(),
+                ..expected(4)
+            },
+            4 => Contents {
                 programs: sharing_pair().to_vec(),
                 links: links(),
                 dispatchers: dispatchers(),
                 next_link: LinkId(GONE + 1),
+                journal: Some(journal()),
+                recoveries: recoveries(),
             },
             other => panic!("say what tests/fixtures/store_v{other}.db holds"),
         }
@@ -433,6 +510,10 @@ mod versions {
             place.writer().save_dispatcher(&newest).unwrap();
             let found = place.reader().dispatcher(&newest.point()).unwrap();
             assert_eq!(found, Some(newest));
+            place.writer().save_recovery(&recovery(2)).unwrap();
+            assert_eq!(place.reader().recoveries().unwrap()[0], recovery(2));
+            place.writer().save_journal(Some(&journal())).unwrap();
+            assert_eq!(place.reader().journal().unwrap(), Some(journal()));
         }
     }
 
@@ -842,6 +923,49 @@ mod other_processes {
     }
 
     #[test]
+    fn a_reader_sees_the_journal_while_its_writer_is_at_work() {
+        let place = Place::empty();
+        let mut writer = place.writer();
+        let early = place.reader();
+        assert_eq!(early.journal().unwrap(), None);
+        writer.save_journal(Some(&journal())).unwrap();
+        let raw = place.raw();
+        raw.execute_batch("BEGIN IMMEDIATE; DELETE FROM journal; DELETE FROM recoveries")
+            .unwrap();
+        for reader in [&early, &place.reader()] {
+            assert_eq!(reader.journal().unwrap(), Some(journal()));
+            assert_eq!(reader.recoveries().unwrap(), []);
+        }
+        raw.execute_batch("ROLLBACK").unwrap();
+        let second = plain_journal("the second");
+        writer.save_journal(Some(&second)).unwrap();
+        assert_eq!(early.journal().unwrap(), Some(second));
+        writer.save_recovery(&recovery(1)).unwrap();
+        assert_eq!(early.journal().unwrap(), None);
+        assert_eq!(early.recoveries().unwrap(), [recovery(1)]);
+    }
+
+    #[test]
+    fn the_next_writer_finds_the_journal_of_a_killed_one() {
+        let place = Place::filled();
+        let mut writer = place.writer();
+        let last = plain_journal("the last");
+        writer.save_journal(Some(&last)).unwrap();
+        let raw = place.raw();
+        raw.execute_batch("BEGIN IMMEDIATE; DELETE FROM journal")
+            .unwrap();
+        let left = place.left_behind();
+        assert_eq!(left.reader().journal().unwrap(), Some(last.clone()));
+        let mut next = left.writer();
+        assert_eq!(next.journal().unwrap(), Some(last));
+        next.save_recovery(&recovery(2)).unwrap();
+        let left = left.left_behind();
+        assert_eq!(left.writer().journal().unwrap(), None);
+        let expected = [vec![recovery(2)], recoveries()].concat();
+        assert_eq!(left.reader().recoveries().unwrap(), expected);
+    }
+
+    #[test]
     fn a_reader_sees_what_a_killed_writer_committed_and_no_more() {
         let place = Place::filled();
         let mut writer = place.writer();
@@ -870,6 +994,59 @@ mod other_processes {
             left.reader().list().unwrap(),
             [program(8, &[]), sharing_pair()[1].clone()]
         );
+    }
+
+    /// A journal that says of itself what is in it.
+    fn numbered(number: u64) -> Journal {
+        let actions = journal().actions;
+        let some = number as usize % actions.len();
+        Journal {
+            actions: actions[some..].to_vec(),
+            ..plain_journal(&number.to_string())
+        }
+    }
+
+    /// The newest of the recoveries, which are numbered without gaps; 0 when there is none.
+    fn newest_of(recoveries: &[Recovery]) -> u64 {
+        let newest = recoveries.first().map_or(0, |newest| newest.at.0);
+        let kept = u64::from(MAX_RECOVERIES).min(newest);
+        let expected: Vec<Recovery> = (0..kept).map(|age| recovery(newest - age)).collect();
+        assert_eq!(recoveries, expected);
+        newest
+    }
+
+    #[test]
+    fn readers_see_whole_journals_and_what_ended_them_while_writers_come_and_go() {
+        let place = Place::empty();
+        drop(place.writer());
+        let done = AtomicBool::new(false);
+        let watch = || {
+            while !done.load(Ordering::Relaxed) {
+                let reader = place.reader();
+                let ended = newest_of(&reader.recoveries().unwrap());
+                let Some(journal) = reader.journal().unwrap() else {
+                    continue;
+                };
+                let number = journal.operation.parse().unwrap();
+                assert_eq!(journal, numbered(number), "a journal seen in half");
+                assert!(ended < number, "{number} is under way after {ended} ended");
+            }
+        };
+        std::thread::scope(|scope| {
+            let watchers = [scope.spawn(watch), scope.spawn(watch)];
+            let writing = Done(&done);
+            for number in 1..100 {
+                place
+                    .writer()
+                    .save_journal(Some(&numbered(number)))
+                    .unwrap();
+                place.writer().save_recovery(&recovery(number)).unwrap();
+            }
+            drop(writing);
+            for watcher in watchers {
+                watcher.join().unwrap();
+            }
+        });
     }
 
     #[test]
@@ -913,19 +1090,21 @@ mod together {
 
     /// Counted by one statement, which is one snapshot.
     const RECORDS: &str = "SELECT (SELECT COUNT(*) FROM programs) + (SELECT COUNT(*) FROM links) \
-                           + (SELECT COUNT(*) FROM dispatchers)";
+                           + (SELECT COUNT(*) FROM dispatchers) + (SELECT COUNT(*) FROM journal)";
 
-    fn come() -> [StoreChange; 4] {
+    fn come() -> [StoreChange; 5] {
         [
             StoreChange::SavePrograms(sharing_pair().to_vec()),
             StoreChange::SaveLink(plain_link(1)),
             StoreChange::SaveLink(plain_link(2)),
             StoreChange::SaveDispatcher(dispatcher(2)),
+            StoreChange::SaveJournal(Some(Box::new(journal()))),
         ]
     }
 
-    fn go() -> [StoreChange; 5] {
+    fn go() -> [StoreChange; 6] {
         [
+            StoreChange::SaveJournal(None),
             StoreChange::DeleteDispatcher(dispatcher(2).point()),
             StoreChange::DeleteLink(LinkId(1)),
             StoreChange::DeleteLink(LinkId(2)),
@@ -934,13 +1113,9 @@ mod together {
         ]
     }
 
-    /// Says when the writer is done, also when it has panicked.
-    struct Done<'a>(&'a AtomicBool);
-
-    impl Drop for Done<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
+    /// [`go`] and something more that is not there any longer.
+    fn go_too_far() -> Vec<StoreChange> {
+        [&go()[..], &go()[1..2]].concat()
     }
 
     #[test]
@@ -952,7 +1127,7 @@ mod together {
             let raw = place.raw();
             while !done.load(Ordering::Relaxed) {
                 let records = scalar(&raw, RECORDS);
-                assert!([0, 5].contains(&records), "{records} of 5 records");
+                assert!([0, 6].contains(&records), "{records} of 6 records");
             }
         };
         std::thread::scope(|scope| {
@@ -961,8 +1136,7 @@ mod together {
             for _ in 0..100 {
                 writer.together(&come()).unwrap();
                 // Nothing of what fails is ever seen.
-                let fails = [&go()[..], &go()[..1]].concat();
-                writer.together(&fails).unwrap_err();
+                writer.together(&go_too_far()).unwrap_err();
                 writer.together(&go()).unwrap();
             }
             drop(writing);
@@ -978,9 +1152,8 @@ mod together {
         let mut writer = place.writer();
         writer.together(&come()).unwrap();
         writer.together(&come()[1..2]).unwrap();
-        let fails = [&go()[..], &go()[..1]].concat();
-        writer.together(&fails).unwrap_err();
-        assert_eq!(scalar(&place.left_behind().raw(), RECORDS), 5);
+        writer.together(&go_too_far()).unwrap_err();
+        assert_eq!(scalar(&place.left_behind().raw(), RECORDS), 6);
         writer.together(&go()).unwrap();
         assert_eq!(scalar(&place.left_behind().raw(), RECORDS), 0);
     }
@@ -990,6 +1163,7 @@ mod together {
         let place = Place::filled();
         place.reader().together(&go()).unwrap_err();
         assert_eq!(place.reader().dispatchers().unwrap(), dispatchers());
+        assert_eq!(place.reader().journal().unwrap(), Some(journal()));
     }
 }
 
@@ -1040,7 +1214,8 @@ mod damage {
             .raw()
             .execute_batch(
                 "ALTER TABLE programs DROP COLUMN license; ALTER TABLE links DROP COLUMN pin_path; \
-                 ALTER TABLE dispatchers DROP COLUMN members",
+                 ALTER TABLE dispatchers DROP COLUMN members; ALTER TABLE journal DROP COLUMN way; \
+                 ALTER TABLE recoveries DROP COLUMN remains",
             )
             .unwrap();
         assert_damaged(place.reader().list(), "license");
@@ -1050,6 +1225,10 @@ mod damage {
         assert_damaged(place.reader().dispatchers(), "members");
         let saved = place.writer().save_dispatcher(&dispatcher(2));
         assert_damaged(saved, "members");
+        assert_damaged(place.reader().journal(), "way");
+        assert_damaged(place.writer().save_journal(Some(&journal())), "way");
+        assert_damaged(place.reader().recoveries(), "remains");
+        assert_damaged(place.writer().save_recovery(&recovery(2)), "remains");
     }
 
     #[test]
@@ -1490,15 +1669,291 @@ mod damage {
         assert_eq!(place.reader().dispatchers().unwrap(), dispatchers()[1..]);
     }
 
+    /// Changes the row of the journal and sees what is said of it, and that nothing else is concerned.
+    fn assert_journal_is_damaged(place: &Place, change: &str, words: &str) {
+        let update = format!("UPDATE journal SET {change}");
+        place.raw().execute_batch(&update).unwrap();
+        assert_damaged(place.reader().journal(), &format!("the journal: {words}"));
+        assert_records_are_there(place);
+        assert_eq!(place.reader().recoveries().unwrap(), recoveries());
+    }
+
+    fn assert_records_are_there(place: &Place) {
+        let reader = place.reader();
+        assert_eq!(reader.list().unwrap(), sharing_pair());
+        assert_eq!(reader.get(ProgramId(42)).unwrap(), sharing_pair()[1]);
+        assert_eq!(reader.links().unwrap(), links());
+        assert_eq!(reader.link(LinkId(1)).unwrap(), links()[0]);
+        assert_eq!(reader.dispatchers().unwrap(), dispatchers());
+        assert_eq!(reader.next_link().unwrap(), LinkId(GONE + 1));
+    }
+
     #[test]
-    fn a_cell_of_another_kind_is_damage() {
-        let text = fs::read_to_string(fixture("store_v3.sql")).unwrap();
+    fn a_journal_that_makes_no_sense_is_damage_and_is_named() {
+        let cases = [
+            ("operation = CAST(x'ff' AS TEXT)", "operation: invalid utf"),
+            ("way = ''", "way: EOF"),
+            ("way = 'back'", "way: expected value"),
+            ("way = 'null'", "way: "),
+            ("way = '1'", "way: "),
+            ("way = '[\"back\"]'", "way: "),
+            ("way = '\"sideways\"'", "way: unknown variant `sideways`"),
+            ("way = '\"back\" 1'", "way: trailing characters"),
+            ("way = CAST(x'ff' AS TEXT)", "way: invalid utf-8"),
+            ("actions = ''", "actions: EOF"),
+            ("actions = substr(actions, 1, 99)", "actions: EOF"),
+            ("actions = actions || ']'", "actions: trailing characters"),
+            ("actions = 'null'", "actions: invalid type"),
+            ("actions = '{}'", "actions: invalid type"),
+            ("actions = '[null]'", "actions: invalid type"),
+            ("actions = '[[]]'", "actions: "),
+            ("actions = '[\"release\"]'", "actions: invalid type"),
+            ("actions = '[{}]'", "actions: missing field `subsystem`"),
+            (
+                "actions = '[{\"subsystem\":\"kernel\"}]'",
+                "actions: missing field `op`",
+            ),
+            (
+                "actions = '[{\"subsystem\":\"files\",\"subsystem\":\"store\"}]'",
+                "actions: duplicate field `subsystem`",
+            ),
+            ("actions = CAST(x'ff' AS TEXT)", "actions: invalid utf-8"),
+        ];
+        for (change, words) in cases {
+            assert_journal_is_damaged(&Place::filled(), change, words);
+        }
+    }
+
+    #[test]
+    fn actions_of_a_journal_that_make_no_sense_are_damage() {
+        // A member of the actions, what it becomes, and what the error must say.
+        let cases = [
+            ("[0].subsystem", "'network'", "unknown variant `network`"),
+            ("[0].op", "'explode'", "unknown variant `explode`"),
+            ("[8].op", "'explode'", "unknown variant `explode`"),
+            ("[13].op", "'explode'", "unknown variant `explode`"),
+            ("[8].subsystem", "'store'", "unknown variant `link`"),
+            ("[2].op", "'unpin_link'", "missing field `path`"),
+            ("[2].from", "'here'", "path `here` is not absolute"),
+            ("[2].to", "'/run/../x'", "path `/run/../x` holds a `..`"),
+            ("[2].link", "-1", "invalid value: integer `-1`"),
+            ("[3].link", "4294967296", "invalid value"),
+            ("[0].path", "'here'", "data did not match any variant"),
+            ("[10].path", "'/run/../x'", "data did not match any var"),
+            ("[0].program", "-1", "data did not match any variant"),
+            ("[15].program", "4294967296", "data did not match any var"),
+            ("[4].to.at", "'nowhere'", "unknown variant `nowhere`"),
+            ("[5].filter.interface.netns.id", "-1", "invalid value"),
+            ("[5].filter.direction", "'up'", "unknown variant `up`"),
+            ("[6].value", "'*'", "Invalid symbol 42"),
+            ("[9].bytes", "1.5", "invalid type"),
+            ("[13].id", "4294967296", "invalid value"),
+            ("[14].point.hook", "'nosuch'", "no hook is called `nosuch`"),
+        ];
+        for (member, value, words) in cases {
+            let change = format!("actions = json_set(actions, '${member}', {value})");
+            assert_journal_is_damaged(&Place::filled(), &change, &format!("actions: {words}"));
+        }
+    }
+
+    #[test]
+    fn records_in_a_journal_that_make_no_sense_are_damage() {
+        // A member of those that change together, what it becomes, and what the error must say.
+        let cases = [
+            ("", "5", "invalid type"),
+            ("[0].op", "'explode'", "unknown variant `explode`"),
+            (
+                "[0].program.identity.tag",
+                "'xyz'",
+                "a tag is 16 hex digits",
+            ),
+            ("[0].program.pin_path", "'here'", "path `here` is not absol"),
+            (
+                "[0].program.load.engine",
+                "'fast'",
+                "unknown variant `fast`",
+            ),
+            ("[0].program.created_at", "-5", "invalid value"),
+            ("[1].link.details.kind", "'nosuch'", "unknown variant `nosu"),
+            ("[1].link.details.interface", "'a/b'", "`a/b` cannot be an"),
+            ("[2].dispatcher.form", "'nosuch'", "unknown variant `nosuch"),
+            ("[2].dispatcher.members[0]", "-1", "invalid value"),
+        ];
+        for (member, value, words) in cases {
+            let change = format!("actions = json_set(actions, '$[12].actions{member}', {value})");
+            assert_journal_is_damaged(&Place::filled(), &change, &format!("actions: {words}"));
+        }
+    }
+
+    /// A process that reads it must not run out of stack.
+    #[test]
+    fn a_journal_of_actions_within_actions_is_read_or_is_damage() {
+        let place = Place::filled();
+        for depth in [1, 10, 50, 60, 64, 100, 1000, 100_000] {
+            let head = r#"{"op":"together","actions":["#.repeat(depth);
+            let tail = "]}".repeat(depth);
+            let outermost = head.replacen('{', r#"{"subsystem":"store","#, 1);
+            let query = "UPDATE journal SET actions = ?1";
+            let actions = format!("[{outermost}{tail}]");
+            place.raw().execute(query, [actions]).unwrap();
+            match place.reader().journal() {
+                Ok(journal) => assert_eq!(journal.unwrap().actions.len(), 1),
+                refused => assert_damaged(refused, "the journal: actions: recursion limit"),
+            }
+            let actions = format!("{}{}", "[".repeat(depth + 1), "]".repeat(depth + 1));
+            place.raw().execute(query, [actions]).unwrap();
+            assert_damaged(place.reader().journal(), "the journal: actions: ");
+        }
+    }
+
+    #[test]
+    fn records_are_written_and_read_beside_a_damaged_journal() {
+        let place = Place::filled();
+        assert_journal_is_damaged(&place, "actions = ''", "actions");
+        let mut writer = place.writer();
+        writer.save(&[program(8, &[])]).unwrap();
+        writer.save_link(&plain_link(GONE + 1)).unwrap();
+        writer.save_dispatcher(&dispatcher(9)).unwrap();
+        writer
+            .together(&[
+                StoreChange::DeleteDispatcher(dispatcher(9).point()),
+                StoreChange::DeleteLink(LinkId(GONE + 1)),
+                StoreChange::DeleteProgram(ProgramId(8)),
+            ])
+            .unwrap();
+        assert_eq!(writer.list().unwrap(), sharing_pair());
+        assert_damaged(place.reader().journal(), "the journal: actions");
+    }
+
+    #[test]
+    fn a_damaged_journal_can_be_replaced_and_cleared_and_ended() {
+        let place = Place::filled();
+        let damage = || assert_journal_is_damaged(&place, "actions = '', way = ''", "way");
+        damage();
+        let mut writer = place.writer();
+        writer.save_journal(Some(&journal())).unwrap();
+        assert_eq!(place.reader().journal().unwrap(), Some(journal()));
+        damage();
+        writer.save_journal(None).unwrap();
+        assert_eq!(place.reader().journal().unwrap(), None);
+        writer.save_journal(Some(&journal())).unwrap();
+        damage();
+        writer.save_recovery(&recovery(2)).unwrap();
+        assert_eq!(place.reader().journal().unwrap(), None);
+        assert_eq!(place.reader().recoveries().unwrap()[0], recovery(2));
+    }
+
+    #[test]
+    fn a_recovery_that_makes_no_sense_is_damage_and_is_named() {
+        let cases = [
+            ("operation = CAST(x'ff' AS TEXT)", "operation: invalid utf"),
+            ("way = ''", "way: EOF"),
+            ("way = 'forward'", "way: expected"),
+            ("way = '\"sideways\"'", "way: unknown variant `sideways`"),
+            ("at = -1", "at: -1 is out of range"),
+            (
+                "at = -9223372036854775808",
+                "at: -9223372036854775808 is out of range",
+            ),
+            ("remains = ''", "remains: EOF"),
+            ("remains = '['", "remains: EOF"),
+            ("remains = 'null'", "remains: invalid type"),
+            ("remains = '{}'", "remains: invalid type"),
+            ("remains = '[1]'", "remains: invalid type"),
+            ("remains = '[[]]'", "remains: invalid type"),
+            ("remains = CAST(x'ff' AS TEXT)", "remains: invalid utf-8"),
+        ];
+        for (change, words) in cases {
+            for id in [1, 2] {
+                let place = Place::filled();
+                let update = format!("UPDATE recoveries SET {change} WHERE id = {id}");
+                place.raw().execute_batch(&update).unwrap();
+                let words = format!("a row of recoveries: {words}");
+                assert_damaged(place.reader().recoveries(), &words);
+                assert_eq!(place.reader().journal().unwrap(), Some(journal()));
+                assert_records_are_there(&place);
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_recovery_is_forgotten_like_any_other() {
+        let place = Place::filled();
+        let damage = "UPDATE recoveries SET way = '' WHERE id = 2";
+        place.raw().execute_batch(damage).unwrap();
+        let mut writer = place.writer();
+        let numbers = 3..u64::from(MAX_RECOVERIES) + 3;
+        for number in numbers.clone() {
+            assert_damaged(writer.recoveries(), "a row of recoveries: way");
+            writer.save_journal(Some(&journal())).unwrap();
+            writer.save_recovery(&recovery(number)).unwrap();
+            assert_eq!(writer.journal().unwrap(), None);
+        }
+        let expected: Vec<Recovery> = numbers.rev().map(recovery).collect();
+        assert_eq!(writer.recoveries().unwrap(), expected);
+    }
+
+    #[test]
+    fn an_edited_id_of_a_recovery_keeps_no_operation_from_ending() {
+        let last = "9223372036854775807";
+        for id in ["-9223372036854775808", "-5", "0", "1000", last] {
+            let place = Place::filled();
+            let update = format!("UPDATE recoveries SET id = {id} WHERE id = 2");
+            place.raw().execute_batch(&update).unwrap();
+            let mut writer = place.writer();
+            let numbers = 2..u64::from(MAX_RECOVERIES) + 2;
+            for number in numbers.clone() {
+                writer.save_journal(Some(&journal())).unwrap();
+                writer.save_recovery(&recovery(number)).unwrap();
+                assert_eq!(writer.journal().unwrap(), None, "{id}");
+            }
+            let found = writer.recoveries().unwrap();
+            // Nothing comes after the last one there is.
+            if id != last {
+                let expected: Vec<Recovery> = numbers.rev().map(recovery).collect();
+                assert_eq!(found, expected, "{id}");
+            }
+        }
+    }
+
+    /// The fixture of the newest version, with tables that take whatever they are given.
+    fn lax_place() -> Place {
+        let text = fs::read_to_string(fixture(&format!("store_v{SCHEMA_VERSION}.sql"))).unwrap();
         let place = Place::empty();
         let lax = text.replace("STRICT, ", "").replace(" STRICT", "");
         place.raw().execute_batch(&lax).unwrap();
-        assert_eq!(place.reader().list().unwrap(), sharing_pair());
-        assert_eq!(place.reader().links().unwrap(), links());
-        assert_eq!(place.reader().dispatchers().unwrap(), dispatchers());
+        assert_records_are_there(&place);
+        place
+    }
+
+    #[test]
+    fn a_cell_of_another_kind_is_damage_of_the_journal_too() {
+        let place = lax_place();
+        for (change, words) in [
+            ("operation = x'00'", "operation"),
+            ("way = 5.5", "way"),
+            ("actions = x'00'", "actions"),
+        ] {
+            assert_journal_is_damaged(&place.left_behind(), change, words);
+        }
+        for (change, words) in [
+            ("operation = x'00'", "operation"),
+            ("way = x'00'", "way"),
+            ("at = 'noon'", "at"),
+            ("at = 1e300", "at"),
+            ("remains = 5", "remains"),
+        ] {
+            let copy = place.left_behind();
+            let update = format!("UPDATE recoveries SET {change}");
+            copy.raw().execute_batch(&update).unwrap();
+            let words = format!("a row of recoveries: {words}");
+            assert_damaged(copy.reader().recoveries(), &words);
+        }
+    }
+
+    #[test]
+    fn a_cell_of_another_kind_is_damage() {
+        let place = lax_place();
         for (change, words) in [
             ("name = x'00'", "program 42: name"),
             ("created_at = 'noon'", "program 42: created_at"),
@@ -1554,6 +2009,8 @@ mod damage {
         let _ = store.next_link();
         let _ = store.dispatchers();
         let _ = store.dispatcher(&dispatcher(2).point());
+        let _ = store.journal();
+        let _ = store.recoveries();
     }
 
     #[test]
@@ -1702,17 +2159,55 @@ mod full_disk {
     }
 
     #[test]
+    fn root_a_journal_that_a_full_disk_does_not_take_leaves_the_former_one() {
+        let many = Journal {
+            actions: vec![journal().actions; 200].concat(),
+            ..journal()
+        };
+        for pages in [0, 1, 4, 16] {
+            let disk = TinyDisk::mounted();
+            let mut writer = SqliteStore::open_writer(&disk.database()).unwrap();
+            writer.save_journal(Some(&journal())).unwrap();
+            disk.fill();
+            if pages == 0 {
+                assert_full(writer.save_journal(None));
+                assert_full(writer.save_recovery(&recovery(1)));
+            }
+            disk.spare(pages);
+            assert_full(writer.save_journal(Some(&many)));
+            let changes = [
+                StoreChange::SavePrograms(sharing_pair().to_vec()),
+                StoreChange::SaveJournal(Some(Box::new(many.clone()))),
+            ];
+            assert_full(writer.together(&changes));
+            assert_eq!(writer.journal().unwrap(), Some(journal()));
+            assert_eq!(writer.recoveries().unwrap(), []);
+            assert_eq!(writer.list().unwrap(), []);
+            disk.make_room();
+            writer.save_recovery(&recovery(1)).unwrap();
+            let reader = SqliteStore::open_reader(&disk.database()).unwrap().unwrap();
+            assert_eq!(reader.journal().unwrap(), None);
+            assert_eq!(reader.recoveries().unwrap(), [recovery(1)]);
+        }
+    }
+
+    #[test]
     fn root_a_migration_on_a_full_disk_changes_nothing() {
-        let disk = TinyDisk::mounted();
-        fs::copy(fixture("store_v2.db"), disk.database()).unwrap();
-        let before = fs::read(disk.database()).unwrap();
-        disk.fill();
-        assert_full(SqliteStore::open_writer(&disk.database()));
-        assert!(fs::read(disk.database()).unwrap() == before);
-        disk.make_room();
-        let mut writer = SqliteStore::open_writer(&disk.database()).unwrap();
-        assert_eq!(writer.dispatchers().unwrap().len(), 1);
-        writer.save_dispatcher(&dispatcher(3)).unwrap();
+        for version in 1..SCHEMA_VERSION {
+            let disk = TinyDisk::mounted();
+            fs::copy(fixture(&format!("store_v{version}.db")), disk.database()).unwrap();
+            let before = fs::read(disk.database()).unwrap();
+            disk.fill();
+            assert_full(SqliteStore::open_writer(&disk.database()));
+            assert!(fs::read(disk.database()).unwrap() == before);
+            disk.make_room();
+            let mut writer = SqliteStore::open_writer(&disk.database()).unwrap();
+            let elsewhere = Place::of_version(version).writer();
+            let expected = elsewhere.dispatchers().unwrap();
+            assert_eq!(writer.dispatchers().unwrap(), expected);
+            writer.save_dispatcher(&dispatcher(3)).unwrap();
+            writer.save_journal(Some(&journal())).unwrap();
+        }
     }
 
     #[test]

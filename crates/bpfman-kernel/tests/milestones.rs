@@ -54,7 +54,7 @@ fn milestone_2_manager_calls_the_shim() {
     let pin = bpffs.path("xdp_pass");
     // The kinds of values are those that the client's methods take.
     let path = serde_json::from_value(json!(pin)).unwrap();
-    let mut kernel = HelperKernel::spawn(Path::new(common::HELPER)).unwrap();
+    let mut kernel = HelperKernel::new(Path::new(common::HELPER));
     let mut execute = |action: Value| {
         let action = serde_json::from_value(action).unwrap();
         serde_json::to_value(kernel.execute(&action).unwrap()).unwrap()
@@ -77,6 +77,8 @@ fn milestone_2_manager_calls_the_shim() {
 
 #[test]
 fn a_helper_that_cannot_start_is_named() {
-    let error = HelperKernel::spawn(Path::new("/nonexistent/helper")).unwrap_err();
+    let mut kernel = HelperKernel::new(Path::new("/nonexistent/helper"));
+    let path = serde_json::from_value(json!("/sys/fs/bpf")).unwrap();
+    let error = kernel.is_bpffs_root(&path).unwrap_err();
     assert!(error.message.contains("/nonexistent/helper"), "{error}");
 }

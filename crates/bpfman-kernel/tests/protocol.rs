@@ -156,6 +156,7 @@ fn one_of_each_link() -> Vec<Value> {
         json!({"op": "release_link", "link": {"link": "attach_point"}}),
         json!({"op": "pin_link", "link": 1, "path": path}),
         json!({"op": "unpin_link", "link": 1, "path": path}),
+        json!({"op": "move_pin", "link": 1, "from": path, "to": path}),
         json!({"op": "detach_link", "link": 4_294_967_295_u32, "pin": path}),
         json!({"op": "make_clsact", "interface": interface}),
         json!({"op": "remove_clsact", "interface": interface}),

@@ -35,7 +35,6 @@ use bpfman_core::target::is_pattern;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::Engine;
 use bpfman_core::types::ProgramType;
-use bpfman_core::types::UnixTime;
 use bpfman_interpreter::executor::ActionError;
 use bpfman_interpreter::executor::ExecutionError;
 use bpfman_interpreter::interfaces::Detail;
@@ -50,19 +49,19 @@ impl Manager<'_> {
     ///
     /// # Errors
     /// [`ManagerError`]; everything is as it was, unless the error says what could not be undone.
-    pub fn attach(&mut self, spec: &AttachSpec, now: UnixTime) -> Result<Link, ManagerError> {
+    pub fn attach(&mut self, spec: &AttachSpec) -> Result<Link, ManagerError> {
         // Nothing is made for a program that nobody recorded.
         let known = self.runtime.reader()?;
         let known = known.ok_or(ManagerError::NoSuchProgram(spec.program))?;
         check_attach(&spec.request, &known.get(spec.program)?)?;
         drop(known);
-        let (mut store, _lock) = self.runtime.writer()?;
+        let (mut store, _lock) = self.writer()?;
         let recorded = self.until_settled(&mut *store, |manager, store| {
             if spec.request.shared().is_some() {
-                let (facts, change) = manager.join(spec, now, store)?;
+                let (facts, change) = manager.join(spec, store)?;
                 return manager.change_point(&facts, &change, store);
             }
-            let plan = manager.attach_plan(spec, now, store)?;
+            let plan = manager.attach_plan(spec, store)?;
             let done = manager.run(&plan, store);
             done.map_err(|error| manager.explain(spec, error))
         })?;
@@ -75,21 +74,20 @@ impl Manager<'_> {
     ///
     /// # Errors
     /// As [`Self::attach`], as far as a plan can tell.
-    pub fn plan_attach(&mut self, spec: &AttachSpec, now: UnixTime) -> Result<Plan, ManagerError> {
+    pub fn plan_attach(&mut self, spec: &AttachSpec) -> Result<Plan, ManagerError> {
         let store = self.runtime.reader()?;
         let store = store.ok_or(ManagerError::NoSuchProgram(spec.program))?;
         if spec.request.shared().is_some() {
-            let (facts, change) = self.join(spec, now, &*store)?;
+            let (facts, change) = self.join(spec, &*store)?;
             return Ok(plan_change(&facts, &change, Engine::Auto, &self.layout)?);
         }
-        self.attach_plan(spec, now, &*store)
+        self.attach_plan(spec, &*store)
     }
 
     /// What there is of the attach point that a program joins, and how it joins.
     fn join<S: ReaderStore + ?Sized>(
         &mut self,
         spec: &AttachSpec,
-        now: UnixTime,
         store: &S,
     ) -> Result<(PointFacts, Change), ManagerError> {
         let program = store.get(spec.program)?;
@@ -116,7 +114,7 @@ impl Manager<'_> {
             pin_path: None,
             details: details.expect("only requests for a shared hook join an attach point"),
             metadata: spec.metadata.clone(),
-            created_at: now,
+            created_at: self.now,
         };
         let with_others = facts.standing == Standing::Runs;
         let member = self.member_of(link, program, with_others)?;
@@ -126,7 +124,6 @@ impl Manager<'_> {
     fn attach_plan<S: ReaderStore + ?Sized>(
         &mut self,
         spec: &AttachSpec,
-        now: UnixTime,
         store: &S,
     ) -> Result<Plan, ManagerError> {
         let program = store.get(spec.program)?;
@@ -137,7 +134,7 @@ impl Manager<'_> {
             bpffs_mounted: self.kernel.is_bpffs_root(&self.layout.bpffs())?,
             facts: self.attach_facts(&spec.request, &program, store)?,
             program,
-            now,
+            now: self.now,
         };
         Ok(plan_attach(spec, &snapshot, &self.layout)?)
     }
@@ -329,7 +326,7 @@ impl Manager<'_> {
     /// Says more about a refusal where looking around tells more.
     fn explain(&mut self, spec: &AttachSpec, error: ExecutionError) -> ManagerError {
         let not_found = matches!(&error.cause, ActionError::Kernel(cause) if cause.kind == KernelErrorKind::NotFound);
-        if !error.failed_undos.is_empty() || !not_found {
+        if !error.is_undone() || !not_found {
             return error.into();
         }
         let why = match &spec.request {

@@ -38,7 +38,7 @@ impl Manager<'_> {
             let missing = |id: &LinkId| (*id, Err(ManagerError::NoSuchLink(*id)));
             return Ok(ids.iter().map(missing).collect());
         }
-        let (mut store, _lock) = self.runtime.writer()?;
+        let (mut store, _lock) = self.writer()?;
         let mut ending: BTreeMap<KernelLinkId, LinkId> = BTreeMap::new();
         let mut results: Vec<Detached> = Vec::new();
         for id in ids {

@@ -77,7 +77,7 @@ impl Manager<'_> {
         let known = self.runtime.reader()?.ok_or_else(missing)?;
         known.dispatcher(&point)?.ok_or_else(missing)?;
         drop(known);
-        let (mut store, _lock) = self.runtime.writer()?;
+        let (mut store, _lock) = self.writer()?;
         let let_go = self.until_settled(&mut *store, |manager, store| {
             let (facts, change) = manager.clear(point, store)?;
             Ok(manager.change_point(&facts, &change, store)?.let_go)
@@ -108,7 +108,7 @@ impl Manager<'_> {
         let known = self.runtime.reader()?.ok_or(ManagerError::NoSuchLink(id))?;
         known.link(id)?;
         drop(known);
-        let (mut store, _lock) = self.runtime.writer()?;
+        let (mut store, _lock) = self.writer()?;
         self.until_settled(&mut *store, |manager, store| {
             let (facts, change) = manager.alter(update, store)?;
             manager.change_point(&facts, &change, store)

@@ -84,7 +84,15 @@ pub enum ManagerError {
         /// The new version, which stays loaded.
         new: ProgramId,
         /// Why it was not unloaded.
-        undo: Box<ManagerError>,
+        undo: ActionError,
+    },
+    /// An operation was killed, and could not be brought to its end.
+    #[error("bpfman was killed during {operation}, which cannot be brought to its end: {cause}")]
+    Recovery {
+        /// What it was.
+        operation: String,
+        /// Why.
+        cause: ActionError,
     },
     /// What the user named was not found.
     #[error(transparent)]

@@ -8,6 +8,7 @@ mod inspect;
 mod links;
 mod load;
 mod points;
+mod recover;
 mod replace;
 mod settle;
 mod unload;
@@ -24,6 +25,7 @@ pub use links::LinkStatus;
 pub use links::ListedLink;
 
 use bpfman_core::types::RuntimeLayout;
+use bpfman_core::types::UnixTime;
 use bpfman_interpreter::interfaces::Files;
 use bpfman_interpreter::interfaces::Kernel;
 use bpfman_interpreter::runtime::Runtime;
@@ -41,4 +43,6 @@ pub struct Manager<'a> {
     pub files: &'a mut dyn Files,
     /// Looks up what users name.
     pub targets: &'a dyn Targets,
+    /// The time of the operation.
+    pub now: UnixTime,
 }

@@ -1,5 +1,6 @@
 //! Load.
 
+use bpfman_core::action::Action;
 use bpfman_core::action::Plan;
 use bpfman_core::compute::CheckedLoad;
 use bpfman_core::compute::LoadSnapshot;
@@ -11,8 +12,6 @@ use bpfman_core::object::ObjectFacts;
 use bpfman_core::object::ObjectMapKind;
 use bpfman_core::object::inspect;
 use bpfman_core::types::ProgramId;
-use bpfman_core::types::UnixTime;
-use bpfman_interpreter::executor::Executor;
 use bpfman_interpreter::interfaces::Detail;
 use bpfman_interpreter::interfaces::ProgramReader;
 use bpfman_interpreter::runtime::WriterStore;
@@ -33,61 +32,38 @@ impl Manager<'_> {
     ///
     /// # Errors
     /// [`ManagerError`]; everything is as it was, unless the error says what could not be undone.
-    pub fn load(
-        &mut self,
-        spec: &LoadSpec,
-        bytes: &[u8],
-        now: UnixTime,
-    ) -> Result<Vec<Program>, ManagerError> {
+    pub fn load(&mut self, spec: &LoadSpec, bytes: &[u8]) -> Result<Vec<Program>, ManagerError> {
         // An object that makes no sense makes nobody wait for the writer's lock.
         let object = read(spec, bytes)?;
-        let (mut store, _lock) = self.runtime.writer()?;
-        self.load_object(spec, &object, now, &mut *store)
+        let (mut store, _lock) = self.writer()?;
+        let owner = self.fetch_owner(spec, Some(&*store))?;
+        let plan = self.plan(spec, &object, owner)?;
+        let recorded = self.executor(&mut *store).of(bytes).run(&plan)?;
+        Ok(recorded.programs)
     }
 
-    /// The same for who is the writer already.
-    pub(crate) fn load_with(
+    /// Loads as the first part of an operation; answers what undoes that, too.
+    pub(crate) fn open_load(
         &mut self,
         spec: &LoadSpec,
         bytes: &[u8],
-        now: UnixTime,
         store: &mut dyn WriterStore,
-    ) -> Result<Vec<Program>, ManagerError> {
-        self.load_object(spec, &read(spec, bytes)?, now, store)
-    }
-
-    fn load_object(
-        &mut self,
-        spec: &LoadSpec,
-        object: &Object<'_>,
-        now: UnixTime,
-        store: &mut dyn WriterStore,
-    ) -> Result<Vec<Program>, ManagerError> {
+    ) -> Result<(Vec<Program>, Vec<Action>), ManagerError> {
         let owner = self.fetch_owner(spec, Some(&*store))?;
-        let plan = self.plan(spec, object, owner, now)?;
-        let mut executor = Executor {
-            kernel: &mut *self.kernel,
-            files: &mut *self.files,
-            store,
-            object: object.bytes,
-        };
-        Ok(executor.run(&plan)?.programs)
+        let plan = self.plan(spec, &read(spec, bytes)?, owner)?;
+        let (recorded, undos) = self.executor(store).of(bytes).open(&plan)?;
+        Ok((recorded.programs, undos))
     }
 
     /// The plan of a load, without any effect.
     ///
     /// # Errors
     /// As [`Self::load`], as far as a plan can tell.
-    pub fn plan_load(
-        &mut self,
-        spec: &LoadSpec,
-        bytes: &[u8],
-        now: UnixTime,
-    ) -> Result<Plan, ManagerError> {
+    pub fn plan_load(&mut self, spec: &LoadSpec, bytes: &[u8]) -> Result<Plan, ManagerError> {
         let object = read(spec, bytes)?;
         let store = self.runtime.reader()?;
         let owner = self.fetch_owner(spec, store.as_deref())?;
-        self.plan(spec, &object, owner, now)
+        self.plan(spec, &object, owner)
     }
 
     fn fetch_owner<S: ProgramReader + ?Sized>(
@@ -106,7 +82,6 @@ impl Manager<'_> {
         spec: &LoadSpec,
         object: &Object<'_>,
         map_owner: Option<Program>,
-        now: UnixTime,
     ) -> Result<Plan, ManagerError> {
         let pin = match &spec.pin_path {
             Some(path) => Some(self.kernel.pin_state(path, Detail::Info)?),
@@ -129,7 +104,7 @@ impl Manager<'_> {
             pin,
             map_owner,
             shared_maps,
-            now,
+            now: self.now,
         };
         Ok(plan_load(spec, &object.checked, &snapshot, &self.layout)?)
     }

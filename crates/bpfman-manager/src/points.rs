@@ -1,5 +1,6 @@
 //! Attach points that several programs share: what there is of one, and how a change of it is carried out.
 
+use bpfman_core::action::Action;
 use bpfman_core::action::Plan;
 use bpfman_core::compute::Change;
 use bpfman_core::compute::Member;
@@ -31,7 +32,6 @@ use bpfman_core::types::ProgramId;
 use bpfman_core::types::RuntimeLayout;
 use bpfman_interpreter::executor::ActionError;
 use bpfman_interpreter::executor::ExecutionError;
-use bpfman_interpreter::executor::Executor;
 use bpfman_interpreter::executor::Recorded;
 use bpfman_interpreter::interfaces::Detail;
 use bpfman_interpreter::runtime::ReaderStore;
@@ -50,27 +50,29 @@ impl Manager<'_> {
         store: &mut dyn WriterStore,
     ) -> Result<Recorded, ManagerError> {
         let plan = |engine, layout: &RuntimeLayout| Ok(plan_change(facts, change, engine, layout)?);
-        let done = self.run_by_any_engine(plan, store);
+        let done = self.run_by_any_engine(plan, &[], store);
         done.map_err(|error| explain(facts, change, error))
     }
 
     /// Carries out a plan that joins programs into chains. Where they cannot be joined, they become extensions of a
-    /// dispatcher, if the kernel lets them.
+    /// dispatcher, if the kernel lets them. `earlier` undoes what the operation did before.
     pub(crate) fn run_by_any_engine(
         &mut self,
         plan: impl Fn(Engine, &RuntimeLayout) -> Result<Plan, ManagerError>,
+        earlier: &[Action],
         store: &mut dyn WriterStore,
     ) -> Result<Recorded, ManagerError> {
         let joined = plan(Engine::Auto, &self.layout);
-        let why = match joined.and_then(|plan| Ok(self.run(&plan, store)?)) {
+        let mut run = |plan: &Plan| self.executor(&mut *store).run_after(earlier, plan);
+        let why = match joined.and_then(|plan| Ok(run(&plan)?)) {
             Err(error) if is_not_joined(&error) => error,
             done => return done,
         };
         let Ok(plan) = plan(Engine::Extension, &self.layout) else {
             return Err(why);
         };
-        let extended = self.run(&plan, store);
-        extended.map_err(|error| match error.failed_undos.is_empty() {
+        let extended = self.executor(store).run_after(earlier, &plan);
+        extended.map_err(|error| match error.is_undone() {
             // Why there is no chain says more than why there is nothing in its place.
             true => ManagerError::NotJoined {
                 chain: Box::new(why),
@@ -85,13 +87,7 @@ impl Manager<'_> {
         plan: &Plan,
         store: &mut dyn WriterStore,
     ) -> Result<Recorded, ExecutionError> {
-        Executor {
-            kernel: &mut *self.kernel,
-            files: &mut *self.files,
-            store,
-            object: &[],
-        }
-        .run(plan)
+        self.executor(store).run(plan)
     }
 
     /// What there is of an attach point. `joins` says that a program is about to join, by an engine.
@@ -286,9 +282,7 @@ fn explain(facts: &PointFacts, change: &Change, error: ManagerError) -> ManagerE
     let driver =
         matches!(&error.cause, ActionError::Kernel(cause) if cause.kind == KernelErrorKind::Other);
     match without_fragments(facts, change) {
-        Some(program) if driver && error.failed_undos.is_empty() => {
-            ManagerError::Fragments(program, error)
-        }
+        Some(program) if driver && error.is_undone() => ManagerError::Fragments(program, error),
         _ => error.into(),
     }
 }
@@ -301,7 +295,7 @@ fn is_not_joined(error: &ManagerError) -> bool {
         | ManagerError::ReplaceRefused(ReplaceRefusal::Point(PointRefusal::Chain(_))) => true,
         ManagerError::Execution(error) => {
             let verifier = matches!(&error.cause, ActionError::Kernel(cause) if cause.kind == KernelErrorKind::Verifier);
-            verifier && error.failed_undos.is_empty()
+            verifier && error.is_undone()
         }
         _ => false,
     }

@@ -1,8 +1,9 @@
 //! Replace: a new version of a program takes over from the old one.
 //!
 //! Two plans, one after the other: what the new version's instructions are, of which chains are made, is known when it
-//! is loaded. When the second fails the first is undone by an unload.
+//! is loaded. They are one operation: when the second fails, or is killed, the first is undone, too.
 
+use bpfman_core::action::Action;
 use bpfman_core::compute::AttachRefusal;
 use bpfman_core::compute::Change;
 use bpfman_core::compute::PointRefusal;
@@ -11,16 +12,13 @@ use bpfman_core::compute::ReplaceSnapshot;
 use bpfman_core::compute::check_replace;
 use bpfman_core::compute::new_version;
 use bpfman_core::compute::plan_replace;
-use bpfman_core::compute::plan_unload;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
-use bpfman_core::types::Engine;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::RuntimeLayout;
-use bpfman_core::types::UnixTime;
 use bpfman_interpreter::executor::ActionError;
 use bpfman_interpreter::interfaces::Detail;
 use bpfman_interpreter::runtime::ReaderStore;
@@ -41,7 +39,6 @@ impl Manager<'_> {
         id: ProgramId,
         source: &AbsolutePath,
         bytes: &[u8],
-        now: UnixTime,
     ) -> Result<Program, ManagerError> {
         // Nothing is made for a program that nobody recorded.
         let known = self.runtime.reader()?;
@@ -49,43 +46,32 @@ impl Manager<'_> {
         known.get(id)?;
         check_replace(&known.links_of(id)?)?;
         drop(known);
-        let (mut store, _lock) = self.runtime.writer()?;
+        let (mut store, _lock) = self.writer()?;
         let old = store.get(id)?;
-        let new = self.load_version(&old, source, bytes, now, &mut *store)?;
-        match self.take_over(&old, &new, &mut *store) {
+        let (new, load) = self.load_version(&old, source, bytes, &mut *store)?;
+        match self.take_over(&old, &new, &load, &mut *store) {
             Ok(()) => Ok(store.get(new.id())?),
-            Err(why) => Err(match self.take_back(&new, &mut *store) {
+            // The new version runs.
+            Err(ManagerError::Execution(error)) if error.unfinished => Err(error.into()),
+            Err(why) => Err(match self.executor(&mut *store).take_back(&load) {
                 Ok(()) => why,
                 Err(undo) => ManagerError::ReplaceNotUndone {
                     why: Box::new(why),
                     new: new.id(),
-                    undo: Box::new(undo),
+                    undo,
                 },
             }),
         }
     }
 
-    /// Unloads a new version that did not take over.
-    fn take_back(
-        &mut self,
-        new: &Program,
-        store: &mut dyn WriterStore,
-    ) -> Result<(), ManagerError> {
-        let snapshot = self.unload_snapshot(new.clone(), store)?;
-        let plan = plan_unload(&snapshot, Engine::Auto, &self.layout)?;
-        self.run(&plan, store)?;
-        Ok(())
-    }
-
-    /// Loads the new version. A map that does not fit is made anew.
+    /// Loads the new version; answers what undoes that, too. A map that does not fit is made anew.
     fn load_version(
         &mut self,
         old: &Program,
         source: &AbsolutePath,
         bytes: &[u8],
-        now: UnixTime,
         store: &mut dyn WriterStore,
-    ) -> Result<Program, ManagerError> {
+    ) -> Result<(Program, Vec<Action>), ManagerError> {
         let pin = self.kernel.pin_state(&old.pin_path, Detail::Info)?;
         if !old.is_at(&pin) {
             let program = old.id();
@@ -95,10 +81,10 @@ impl Manager<'_> {
         let mut other_maps = Vec::new();
         loop {
             let spec = new_version(old, source.clone(), other_maps.clone());
-            match self.load_with(&spec, bytes, now, store) {
-                Ok(programs) => {
+            match self.open_load(&spec, bytes, store) {
+                Ok((programs, undos)) => {
                     let new = programs.into_iter().next();
-                    return Ok(new.expect("the load of a program records it"));
+                    return Ok((new.expect("the load of a program records it"), undos));
                 }
                 Err(error) => match misfit(&error) {
                     Some(map) if !other_maps.contains(map) => other_maps.push(map.clone()),
@@ -112,11 +98,12 @@ impl Manager<'_> {
         &mut self,
         old: &Program,
         new: &Program,
+        load: &[Action],
         store: &mut dyn WriterStore,
     ) -> Result<(), ManagerError> {
         let snapshot = self.replace_snapshot(old, new, store)?;
         let plan = |engine, layout: &RuntimeLayout| Ok(plan_replace(&snapshot, engine, layout)?);
-        self.run_by_any_engine(plan, store)?;
+        self.run_by_any_engine(plan, load, store)?;
         Ok(())
     }
 
@@ -177,9 +164,7 @@ fn misfit(error: &ManagerError) -> Option<&String> {
         return None;
     };
     match &error.cause {
-        ActionError::Kernel(KernelError { map, .. }) if error.failed_undos.is_empty() => {
-            map.as_ref()
-        }
+        ActionError::Kernel(KernelError { map, .. }) if error.is_undone() => map.as_ref(),
         _ => None,
     }
 }

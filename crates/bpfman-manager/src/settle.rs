@@ -34,5 +34,5 @@ fn is_stale(error: &ManagerError) -> bool {
     };
     let stale =
         matches!(&error.cause, ActionError::Kernel(cause) if cause.kind == KernelErrorKind::Stale);
-    stale && error.failed_undos.is_empty()
+    stale && error.is_undone()
 }

@@ -43,11 +43,11 @@ impl Manager<'_> {
             .ok_or(ManagerError::NoSuchProgram(id))?;
         known.get(id)?;
         drop(known);
-        let (mut store, _lock) = self.runtime.writer()?;
+        let (mut store, _lock) = self.writer()?;
         let let_go = self.until_settled(&mut *store, |manager, store| {
             let snapshot = manager.unload_snapshot(store.get(id)?, store)?;
             let plan = |engine, layout: &RuntimeLayout| Ok(plan_unload(&snapshot, engine, layout)?);
-            Ok(manager.run_by_any_engine(plan, store)?.let_go)
+            Ok(manager.run_by_any_engine(plan, &[], store)?.let_go)
         })?;
         match self.left_after(&let_go)?.first() {
             None => Ok(()),

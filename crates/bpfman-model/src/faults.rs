@@ -17,6 +17,18 @@ pub struct Faults {
     enumeration: Option<usize>,
     programs: BTreeSet<ProgramId>,
     pins: BTreeSet<AbsolutePath>,
+    note: Option<usize>,
+    crash: Option<Crash>,
+    unheard: Option<Crash>,
+}
+
+/// When every process is killed, by the number of an effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// It does not happen any more.
+    Before(usize),
+    /// It happens, and nobody hears of it.
+    After(usize),
 }
 
 impl Faults {
@@ -66,6 +78,42 @@ impl Faults {
     pub fn looking_at(mut self, pin: AbsolutePath) -> Self {
         self.pins.insert(pin);
         self
+    }
+
+    /// Refuses to write the journal for this time, counted from 0: the disk is full.
+    #[must_use]
+    pub fn at_note(mut self, note: usize) -> Self {
+        self.note = Some(note);
+        self
+    }
+
+    /// Kills every process.
+    #[must_use]
+    pub fn crashing(mut self, crash: Crash) -> Self {
+        self.crash = Some(crash);
+        self
+    }
+
+    /// Kills the helper of the process at an effect on the kernel.
+    #[must_use]
+    pub fn losing_the_helper(mut self, crash: Crash) -> Self {
+        self.unheard = Some(crash);
+        self
+    }
+
+    pub(crate) fn ends_the_helper(&self, now: Crash) -> bool {
+        self.unheard == Some(now)
+    }
+
+    pub(crate) fn kills(&self, now: Crash) -> bool {
+        self.crash == Some(now)
+    }
+
+    pub(crate) fn note(&self, number: usize) -> Result<(), Errno> {
+        match self.note == Some(number) {
+            true => Err(Errno::NoSpace),
+            false => Ok(()),
+        }
     }
 
     pub(crate) fn effect(&self, number: usize) -> Result<(), Errno> {

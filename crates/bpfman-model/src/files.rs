@@ -66,7 +66,7 @@ impl Files for SimulatedFiles {
 
     fn remove_empty_directory(&mut self, path: &AbsolutePath) -> Result<bool, FileError> {
         self.effect("remove directory", path, |tree| {
-            let unchanged = [Errno::NotEmpty, Errno::NotFound];
+            let unchanged = [Errno::NotEmpty, Errno::NotFound, Errno::Busy];
             changed(tree.remove_directory(path), &unchanged)
         })
     }

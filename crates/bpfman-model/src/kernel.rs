@@ -26,6 +26,7 @@ use bpfman_interpreter::interfaces::KernelExecutor;
 use bpfman_interpreter::interfaces::KernelReader;
 use bpfman_interpreter::interfaces::KernelSource;
 
+use crate::Crash;
 use crate::Errno;
 use crate::World;
 use crate::attach;
@@ -104,6 +105,7 @@ fn interpret(
         KernelAction::ReleaseLink { .. }
         | KernelAction::PinLink { .. }
         | KernelAction::UnpinLink { .. }
+        | KernelAction::MovePin { .. }
         | KernelAction::DetachLink { .. } => links::interpret(state, process, action),
         KernelAction::UpdateLink {
             link,
@@ -142,10 +144,15 @@ fn interpret_on_bpffs(
     match action {
         KernelAction::PinProgram { program, path } => {
             let id = known_program(program)?;
+            let path = &known_path(path)?;
             if !state.objects.held(process).programs.contains(&id) {
-                return Err(bad_request(format!("program {id} is not held")));
+                return match expect_pin(state, path, &Node::Program(id)) {
+                    Ok(_) => Ok(Outcome::Unchanged),
+                    Err(error) if error.kind != KernelErrorKind::NotFound => Err(error),
+                    Err(_) => Err(bad_request(format!("program {id} is not held"))),
+                };
             }
-            pins::pin(&mut state.tree, Node::Program(id), &known_path(path)?)
+            pins::pin(&mut state.tree, Node::Program(id), path)
         }
         KernelAction::UnpinProgram { program, path } => {
             let id = known_program(program)?;
@@ -183,6 +190,14 @@ fn interpret_on_bpffs(
 }
 
 impl SimulatedKernel {
+    /// What it held is gone, and nobody heard what it did.
+    fn lose_helper(&self, state: &mut State) -> KernelError {
+        state.objects.close(self.process);
+        state.sweep();
+        let message = "the helper gave no whole answer: it ended".to_owned();
+        KernelError::new(KernelErrorKind::Helper, message)
+    }
+
     /// Somebody else comes first.
     fn let_others_meddle(&self, action: &KernelAction) {
         let meddler = self.state.borrow_mut().meddler.take();
@@ -202,8 +217,15 @@ impl KernelExecutor for SimulatedKernel {
         state
             .admit(self.process, text.clone())
             .map_err(|errno| errno.refusal(text))?;
+        let number = state.effects.len() - 1;
+        if state.faults.ends_the_helper(Crash::Before(number)) {
+            return Err(self.lose_helper(state));
+        }
         let outcome = interpret(state, self.process, action)?;
         state.settle(outcome != Outcome::Unchanged);
+        if state.faults.ends_the_helper(Crash::After(number)) {
+            return Err(self.lose_helper(state));
+        }
         Ok(outcome)
     }
 

@@ -42,6 +42,7 @@ mod tree;
 mod world;
 
 pub use errno::Errno;
+pub use faults::Crash;
 pub use faults::Faults;
 pub use files::SimulatedFiles;
 pub use kernel::SimulatedKernel;

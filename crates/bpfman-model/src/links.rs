@@ -60,6 +60,9 @@ pub(crate) fn interpret(
             }
             Ok(outcome)
         }
+        KernelAction::MovePin { link, from, to } => {
+            pins::rename(&mut state.tree, Node::Link(*link), from, to)
+        }
         KernelAction::DetachLink { link, pin } => detach(state, *link, pin.as_ref()),
         _ => Err(bad_request("no action on a link")),
     }

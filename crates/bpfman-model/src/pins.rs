@@ -61,6 +61,30 @@ pub(crate) fn unpin(
     Ok(Outcome::Done)
 }
 
+/// Gives the pin `expected` another name.
+pub(crate) fn rename(
+    tree: &mut Tree,
+    expected: Node,
+    from: &AbsolutePath,
+    to: &AbsolutePath,
+) -> Result<Outcome, KernelError> {
+    if unpin(tree, &expected, from)? == Outcome::Unchanged {
+        return Ok(Outcome::Unchanged);
+    }
+    let parent = to.parent().unwrap_or_else(|| to.clone());
+    let moved = match tree.on_bpffs(&parent) {
+        Ok(true) => tree.add(to, expected.clone()),
+        Ok(false) => Err(Errno::OtherDevice),
+        Err(errno) => Err(errno),
+    };
+    if let Err(errno) = moved {
+        tree.add(from, expected)
+            .map_err(|errno| errno.refusal(from))?;
+        return Err(errno.refusal(to));
+    }
+    Ok(Outcome::Done)
+}
+
 pub(crate) fn make_directory(tree: &mut Tree, path: &AbsolutePath) -> Result<Outcome, KernelError> {
     require_bpffs(tree, path)?;
     match tree.add(path, Node::Directory) {

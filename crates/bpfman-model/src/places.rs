@@ -16,6 +16,8 @@ use bpfman_core::types::NetnsId;
 use bpfman_core::types::ProgramId;
 use bpfman_interpreter::interfaces::DispatcherReader;
 use bpfman_interpreter::interfaces::DispatcherWriter;
+use bpfman_interpreter::interfaces::JournalReader;
+use bpfman_interpreter::interfaces::JournalWriter;
 use bpfman_interpreter::interfaces::LinkLister;
 use bpfman_interpreter::interfaces::LinkWriter;
 use bpfman_interpreter::interfaces::ProgramLister;
@@ -27,8 +29,8 @@ use crate::FilterKey;
 use crate::state::State;
 use crate::tree::Node;
 
-/// All that a failed operation must leave as it was. What ids come next, what time it is and how often
-/// the order of a hook changed are no part of it.
+/// All that a failed operation must leave as it was. What ids come next, what time it is, how often the order of a hook
+/// changed and which operations were recovered are no part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
     /// The programs in the kernel.
@@ -127,5 +129,6 @@ fn same_records(store: &MemoryStore) -> Result<MemoryStore, StoreError> {
     for dispatcher in store.dispatchers()? {
         copy.save_dispatcher(&dispatcher)?;
     }
+    copy.save_journal(store.journal()?.as_ref())?;
     Ok(copy)
 }

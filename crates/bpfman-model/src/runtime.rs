@@ -1,15 +1,19 @@
 //! The runtime directory and the store in its database file.
 
+use bpfman_core::action::Journal;
 use bpfman_core::managed::AttachPoint;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
+use bpfman_core::managed::Recovery;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::RuntimeLayout;
 use bpfman_interpreter::interfaces::DispatcherReader;
 use bpfman_interpreter::interfaces::DispatcherWriter;
+use bpfman_interpreter::interfaces::JournalReader;
+use bpfman_interpreter::interfaces::JournalWriter;
 use bpfman_interpreter::interfaces::LinkLister;
 use bpfman_interpreter::interfaces::LinkReader;
 use bpfman_interpreter::interfaces::LinkWriter;
@@ -122,6 +126,19 @@ impl SimulatedStore {
     }
 }
 
+impl SimulatedStore {
+    /// A write that is no step of a plan.
+    fn note(
+        &self,
+        write: impl FnOnce(&mut MemoryStore) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let state = &mut *self.state.borrow_mut();
+        let refused = |errno: Errno| errno.store_error(&self.database);
+        state.admit_note(self.process).map_err(refused)?;
+        write(state.tree.database(&self.database).map_err(refused)?)
+    }
+}
+
 impl ProgramReader for SimulatedStore {
     fn get(&self, id: ProgramId) -> Result<Program, StoreError> {
         self.read(|store| store.get(id))
@@ -202,17 +219,37 @@ impl DispatcherWriter for SimulatedStore {
     }
 }
 
+impl JournalReader for SimulatedStore {
+    fn journal(&self) -> Result<Option<Journal>, StoreError> {
+        self.read(JournalReader::journal)
+    }
+
+    fn recoveries(&self) -> Result<Vec<Recovery>, StoreError> {
+        self.read(JournalReader::recoveries)
+    }
+}
+
+impl JournalWriter for SimulatedStore {
+    fn save_journal(&mut self, journal: Option<&Journal>) -> Result<(), StoreError> {
+        self.note(|store| store.save_journal(journal))
+    }
+
+    fn save_recovery(&mut self, recovery: &Recovery) -> Result<(), StoreError> {
+        self.note(|store| store.save_recovery(recovery))
+    }
+}
+
 impl StoreWriter for SimulatedStore {
     fn together(&mut self, changes: &[StoreChange]) -> Result<(), StoreError> {
-        let actions: Vec<String> = changes.iter().map(named).collect();
+        let actions: Vec<String> = changes.iter().filter_map(named).collect();
         let action = format!("store   {}", actions.join(", "));
         self.write(action, |store| store.together(changes))
     }
 }
 
-/// A change, as its action is printed.
-fn named(change: &StoreChange) -> String {
-    match change {
+/// A change, as its action is printed; `None` for the journal, which belongs to no action.
+fn named(change: &StoreChange) -> Option<String> {
+    Some(match change {
         StoreChange::SavePrograms(programs) => {
             let ids: Vec<String> = programs.iter().map(|p| p.id().to_string()).collect();
             format!("record program {}", ids.join(", "))
@@ -224,5 +261,6 @@ fn named(change: &StoreChange) -> String {
             format!("record attach point {}", dispatcher.point())
         }
         StoreChange::DeleteDispatcher(point) => format!("delete attach point {point}"),
-    }
+        StoreChange::SaveJournal(_) => return None,
+    })
 }

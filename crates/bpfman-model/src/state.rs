@@ -9,6 +9,7 @@ use bpfman_core::action::KernelAction;
 use bpfman_core::kernel::KernelLinkType;
 use bpfman_core::types::KernelLinkId;
 
+use crate::Crash;
 use crate::Errno;
 use crate::Faults;
 use crate::World;
@@ -71,6 +72,8 @@ pub(crate) struct State {
     pub(crate) meddler: Option<Meddler>,
     pub(crate) faults: Faults,
     pub(crate) effects: Vec<Effect>,
+    /// How often the journal was written since the last faults.
+    pub(crate) notes: usize,
     last_process: u32,
     last_dead: u32,
 }
@@ -101,7 +104,21 @@ impl State {
             action,
             result: EffectResult::Refused,
         });
+        if self.faults.kills(Crash::Before(number)) {
+            self.crash();
+            return Err(Errno::InputOutput);
+        }
         self.faults.effect(number)
+    }
+
+    /// As [`Self::admit`], for what a process writes down about its effects.
+    pub(crate) fn admit_note(&mut self, process: ProcessId) -> Result<(), Errno> {
+        if process.0 <= self.last_dead {
+            return Err(Errno::InputOutput);
+        }
+        let number = self.notes;
+        self.notes += 1;
+        self.faults.note(number)
     }
 
     /// Notes how the admitted effect ended, and drops what nobody holds any more.
@@ -114,6 +131,9 @@ impl State {
             };
         }
         self.sweep();
+        if self.faults.kills(Crash::After(self.effects.len() - 1)) {
+            self.crash();
+        }
     }
 
     pub(crate) fn sweep(&mut self) {

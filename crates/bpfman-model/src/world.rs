@@ -79,6 +79,7 @@ impl World {
         let state = &mut *self.state.borrow_mut();
         state.faults = faults;
         state.effects.clear();
+        state.notes = 0;
     }
 
     /// The effects that were asked for since the last [`Self::inject`], refused ones included.

@@ -28,7 +28,6 @@ use bpfman_core::types::IfIndex;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::KernelProgramType;
 use bpfman_core::types::LinkId;
-use bpfman_core::types::UnixTime;
 use bpfman_core::types::XdpMode;
 use bpfman_interpreter::executor::ActionError;
 use bpfman_manager::LinkStatus;
@@ -368,8 +367,7 @@ fn records_of_an_interface_that_went_are_no_neighbours_of_the_next_with_its_inde
     let (machine, links) = three_links();
     recycle_interface(&machine, hook_of(&links[0]).ifindex);
     let program = machine.load_to_attach("filter", None);
-    let plan =
-        machine.manage(|manager| manager.plan_attach(&tcx(&program, "eth9", 15), UnixTime(1)));
+    let plan = machine.manage(|manager| manager.plan_attach(&tcx(&program, "eth9", 15)));
     let text = plan.unwrap().to_string();
     assert!(text.contains(", last"), "{text}");
     let new = machine.attach(&tcx(&program, "eth9", 15));

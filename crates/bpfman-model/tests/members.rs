@@ -215,9 +215,11 @@ fn a_swap_that_was_not_recorded_does_not_make_our_link_a_strangers() {
     let interrupted = || {
         let (machine, links) = members(Engine::Auto, &[10]);
         let second = next(&machine);
-        // The chain is loaded and runs, and then nothing works any more.
-        machine.world.inject(Faults::none().from(2));
+        // The chain is loaded, pinned and runs, and then nothing works any more.
+        machine.world.inject(Faults::none().from(4));
         machine.try_attach(&xdp(&second, "eth0")).unwrap_err();
+        let swapped = machine.world.effects()[3].action.contains("swap");
+        assert!(swapped, "{:?}", machine.world.effects());
         machine.world.inject(Faults::none());
         (machine, links, second)
     };
@@ -252,7 +254,14 @@ fn extensions_leave_after_a_swap_that_was_not_recorded() {
         machine.try_attach(&xdp(&second, "eth0")).unwrap_err();
         machine.world.inject(Faults::none());
         machine.detach(links[0].id).unwrap();
+        // From its record on the swap stands.
+        let stands = last > swap;
+        assert_eq!(machine.world.places().hooks.is_empty(), !stands);
+        if stands {
+            machine.detach(LinkId(2)).unwrap();
+        }
         assert!(machine.world.places().hooks.is_empty());
+        assert_consistent(&machine.world);
     }
 }
 

@@ -14,12 +14,16 @@ use bpfman_core::types::LinkId;
 use bpfman_core::types::Priority;
 use bpfman_core::types::ProgramId;
 use bpfman_manager::ManagerError;
+use bpfman_model::Crash;
 use bpfman_model::Faults;
+use bpfman_model::Places;
 use bpfman_model::link_types;
 use proptest::prelude::*;
 
 use self::common::Machine;
 use self::common::among_others;
+use self::common::differences;
+use self::common::essence;
 use self::common::shared::assert_consistent;
 use self::common::tc;
 use self::common::xdp;
@@ -57,6 +61,42 @@ enum Event {
 /// The verdicts after which a member goes on; the first is the default. Of both hooks these codes mean something.
 const VERDICTS: [Option<&[i32]>; 5] =
     [None, Some(&[2]), Some(&[0, 3]), Some(&[]), Some(&[1, 2, 3])];
+
+impl Event {
+    /// The program that joins.
+    fn joining(&self) -> Option<usize> {
+        match self {
+            Self::Join { point, program, .. } => Some(point * 2 + program % 2),
+            _ => None,
+        }
+    }
+}
+
+/// What comes in between.
+#[derive(Clone, Copy, Debug)]
+enum Disturbance {
+    /// The effect of this number is refused.
+    Refuse(usize),
+    /// Every process is killed.
+    Kill(Crash),
+}
+
+impl Disturbance {
+    fn faults(self) -> Faults {
+        match self {
+            Self::Refuse(at) => Faults::none().at(at),
+            Self::Kill(crash) => Faults::none().crashing(crash),
+        }
+    }
+}
+
+fn same_records(one: &Places, other: &Places) -> bool {
+    let records = |places: &Places| {
+        let links = places.link_records();
+        (places.records(), links, places.dispatchers())
+    };
+    records(one) == records(other)
+}
 
 fn event() -> impl Strategy<Value = Event> {
     let any_verdicts = || 0..VERDICTS.len();
@@ -202,30 +242,24 @@ impl Scene {
         among_others(spec, priority, VERDICTS[verdicts], count)
     }
 
-    /// Does it; the reference follows when it succeeds. `None` when there was nothing to do.
-    fn happen(&mut self, event: &Event, faults: Faults) -> Option<Result<(), ManagerError>> {
-        match event {
+    /// Does it. `None` when there is nothing to do.
+    fn attempt(&mut self, event: &Event, faults: Faults) -> Option<Result<(), ManagerError>> {
+        let machine = &self.machine;
+        Some(match event {
             Event::Join {
-                point,
-                program,
                 priority,
                 verdicts,
                 count,
+                ..
             } => {
-                let program = point * 2 + program % 2;
-                let spec = self.request(program, *priority, *verdicts, *count);
+                let spec = self.request(event.joining()?, *priority, *verdicts, *count);
                 self.machine.world.inject(faults);
-                let done = self.machine.try_attach(&spec);
-                Some(done.map(|link| self.reference.join(*point, Member::of(&link, program))))
+                self.machine.try_attach(&spec).map(drop)
             }
             Event::Leave { nth } => {
                 let link = self.reference.nth(*nth)?;
-                self.machine.world.inject(faults);
-                let done = self.machine.detach(link);
-                if done.is_ok() {
-                    self.reference.leave(|member| member.link == link);
-                }
-                Some(done)
+                machine.world.inject(faults);
+                machine.detach(link)
             }
             Event::Alter {
                 nth,
@@ -233,91 +267,116 @@ impl Scene {
                 verdicts,
             } => {
                 let link = self.reference.nth(*nth)?;
-                let verdicts = verdicts.and_then(|which| VERDICTS[which]);
-                self.machine.world.inject(faults);
-                let new = verdicts.map(<[i32]>::to_vec);
-                let done = self.machine.alter(link, *priority, new);
-                if done.is_ok() {
-                    self.reference.alter(link, *priority, verdicts);
-                }
-                Some(done)
+                let new = verdicts.and_then(|which| VERDICTS[which]);
+                machine.world.inject(faults);
+                machine.alter(link, *priority, new.map(<[i32]>::to_vec))
             }
             Event::Replace { program } => {
                 let old = self.programs[*program]?;
-                self.machine.world.inject(faults);
-                let done = self.machine.replace(old);
-                Some(done.map(|new| self.programs[*program] = Some(new.id())))
+                machine.world.inject(faults);
+                machine.replace(old).map(drop)
             }
             Event::Unload { program } => {
                 let id = self.programs[*program]?;
-                self.machine.world.inject(faults);
-                let done = self.machine.unload(id);
-                if done.is_ok() {
-                    self.programs[*program] = None;
-                    self.reference.leave(|member| member.program == *program);
-                }
-                Some(done)
+                machine.world.inject(faults);
+                machine.unload(id)
             }
             Event::Clear { point } => {
-                let dispatchers = self.machine.world.places().dispatchers();
+                let dispatchers = machine.world.places().dispatchers();
                 let ifindex = u32::try_from(point + 1).unwrap();
                 let mut dispatchers = dispatchers.into_iter();
                 let there = dispatchers.find(|one| one.at.ifindex.0 == ifindex)?;
-                self.machine.world.inject(faults);
-                let done = self.machine.delete_dispatcher(there.point());
-                if done.is_ok() {
-                    self.reference.points[*point].clear();
-                }
-                Some(done)
+                machine.world.inject(faults);
+                machine.delete_dispatcher(there.point())
             }
+        })
+    }
+
+    /// The reference follows what has happened.
+    fn follow(&mut self, event: &Event, before: &Places) {
+        let after = self.machine.world.places();
+        match event {
+            Event::Join { point, .. } => {
+                let known = before.link_records();
+                let mut links = after.link_records().into_iter();
+                let link = links.find(|link| known.iter().all(|known| known.id != link.id));
+                let member = Member::of(&link.unwrap(), event.joining().unwrap());
+                self.reference.join(*point, member);
+            }
+            Event::Leave { nth } => {
+                let link = self.reference.nth(*nth).unwrap();
+                self.reference.leave(|member| member.link == link);
+            }
+            Event::Alter {
+                nth,
+                priority,
+                verdicts,
+            } => {
+                let link = self.reference.nth(*nth).unwrap();
+                let verdicts = verdicts.and_then(|which| VERDICTS[which]);
+                self.reference.alter(link, *priority, verdicts);
+            }
+            Event::Replace { program } => {
+                let known = before.records();
+                let mut records = after.records().into_iter();
+                let new = records.find(|new| known.iter().all(|known| known.id() != new.id()));
+                self.programs[*program] = Some(new.unwrap().id());
+            }
+            Event::Unload { program } => {
+                self.programs[*program] = None;
+                self.reference.leave(|member| member.program == *program);
+            }
+            Event::Clear { point } => self.reference.points[*point].clear(),
         }
     }
 
-    /// Lets a step of it fail, perhaps, and compares the world with what it was or should be. False when something is
-    /// left that was reported.
-    fn step(&mut self, event: &Event, fault: Option<usize>) -> bool {
+    /// Lets it fail at a step, perhaps, or be killed there, and compares the world with what it was or should be.
+    fn step(&mut self, event: &Event, disturbance: Option<Disturbance>) {
         // What the event needs is loaded before.
-        if let Event::Join { point, program, .. } = event {
-            self.program(point * 2 + program % 2);
+        if let Some(program) = event.joining() {
+            self.program(program);
         }
         let before = self.machine.world.places();
-        let faults = fault.map_or_else(Faults::none, |at| Faults::none().at(at));
-        match self.happen(event, faults) {
-            None | Some(Ok(())) => {}
-            Some(Err(ManagerError::Execution(error))) if fault.is_some() => {
-                // A detached link does not come back: its end is a plan's last step, but for removing files.
-                if error.failed_undos.is_empty() {
-                    assert_eq!(self.machine.world.places(), before);
-                } else if self.refuses && !matches!(event, Event::Unload { .. }) {
-                    // The fault was that of an undo, and what it left is reported.
-                    return false;
-                } else {
-                    self.machine.world.inject(Faults::none());
-                    assert!(matches!(event, Event::Unload { .. }), "{error}");
-                    self.happen(event, Faults::none()).unwrap().unwrap();
+        let faults = disturbance.map_or_else(Faults::none, Disturbance::faults);
+        let Some(done) = self.attempt(event, faults) else {
+            return;
+        };
+        let found = self.machine.world.places();
+        self.machine.world.inject(Faults::none());
+        match done {
+            Ok(()) => {
+                // It may have been killed when all was done but a note of that.
+                self.machine.manage(|manager| manager.recover()).unwrap();
+                self.follow(event, &before);
+            }
+            Err(error) if disturbance.is_some() => {
+                if matches!(&error, ManagerError::Execution(error) if error.is_undone())
+                    && !matches!(disturbance, Some(Disturbance::Kill(_)))
+                {
+                    assert_eq!(found, before);
+                }
+                self.machine.manage(|manager| manager.recover()).unwrap();
+                let after = self.machine.world.places();
+                match same_records(&before, &after) {
+                    true => assert_eq!(differences(&essence(&before), &essence(&after)), []),
+                    false => self.follow(event, &before),
                 }
             }
-            Some(Err(ManagerError::NotJoined { .. })) if fault.is_some() || self.refuses => {
-                assert_eq!(self.machine.world.places(), before);
-            }
-            Some(Err(error)) => {
+            Err(ManagerError::NotJoined { .. }) if self.refuses => assert_eq!(found, before),
+            Err(error) => {
                 assert!(self.refuses, "{error}");
                 let verifier = error.to_string().contains("too large");
                 let refused = matches!(error, ManagerError::PointRefused(_));
                 assert!(verifier || refused, "{error:?}");
-                assert_eq!(self.machine.world.places(), before);
+                assert_eq!(found, before);
             }
         }
-        self.machine.world.inject(Faults::none());
         self.check();
-        true
     }
 
-    fn run(&mut self, events: &[(Event, Option<usize>)]) {
-        for (event, fault) in events {
-            if !self.step(event, *fault) {
-                return;
-            }
+    fn run(&mut self, events: &[(Event, Option<Disturbance>)]) {
+        for (event, disturbance) in events {
+            self.step(event, *disturbance);
         }
     }
 
@@ -345,9 +404,14 @@ impl Scene {
     }
 }
 
-fn events() -> impl Strategy<Value = Vec<(Event, Option<usize>)>> {
-    let fault = prop::option::weighted(0.4, 0..24_usize);
-    prop::collection::vec((event(), fault), 1..24)
+fn events() -> impl Strategy<Value = Vec<(Event, Option<Disturbance>)>> {
+    let disturbance = prop_oneof![
+        (0..24_usize).prop_map(Disturbance::Refuse),
+        (0..24_usize).prop_map(|at| Disturbance::Kill(Crash::Before(at))),
+        (0..24_usize).prop_map(|at| Disturbance::Kill(Crash::After(at))),
+    ];
+    let disturbance = prop::option::weighted(0.5, disturbance);
+    prop::collection::vec((event(), disturbance), 1..24)
 }
 
 proptest! {

@@ -519,6 +519,11 @@ impl Session<'_> {
         self.execute(&KernelAction::UnpinLink { link, path });
     }
 
+    fn move_pin(&mut self, number: usize, from: &str, to: &str) {
+        let (link, from, to) = (self.made[number], self.at(from), self.at(to));
+        self.execute(&KernelAction::MovePin { link, from, to });
+    }
+
     fn release(&mut self, number: usize) {
         let link = self.known_link(number);
         self.execute(&KernelAction::ReleaseLink { link });
@@ -915,6 +920,17 @@ fn links_are_made_pinned_and_let_go_of_alike() {
         s.pin_link(2, "outside");
         s.pin_link(2, "fs/missing/link");
         s.look("fs/link");
+        s.move_pin(2, "fs/link", "fs/moved");
+        s.move_pin(1, "fs/missing", "fs/moved");
+        s.move_pin(1, "fs/link", "fs/missing/link");
+        s.move_pin(1, "fs/link", "outside");
+        s.move_pin(1, "fs/link", "fs/moved");
+        s.look("fs/moved");
+        s.look("fs/link");
+        s.pin_link(2, "fs/link");
+        s.move_pin(1, "fs/moved", "fs/link");
+        s.unpin_link(2, "fs/link");
+        s.move_pin(1, "fs/moved", "fs/link");
         s.unpin_link(2, "fs/link");
         s.unpin_link(1, "fs/missing");
         s.unpin(program, "fs/link");

@@ -14,7 +14,6 @@ use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::RuntimeLayout;
-use bpfman_core::types::UnixTime;
 use bpfman_interpreter::executor::ActionError;
 use bpfman_interpreter::interfaces::Detail;
 use bpfman_manager::ManagerError;
@@ -44,9 +43,7 @@ fn taken_by_its_twin() -> Recycled {
     let machine = Machine::new();
     let lost = lose_program(&machine);
     let other = RuntimeLayout::new(path("/run/other"));
-    let loaded = machine.manage_under(&other, |manager| {
-        manager.load(&spec(&["pass"]), PROGRAMS, UnixTime(2))
-    });
+    let loaded = machine.manage_under(&other, |manager| manager.load(&spec(&["pass"]), PROGRAMS));
     let new = loaded.unwrap()[0].identity;
     assert_eq!(new.tag, lost.identity.tag);
     Recycled { machine, lost, new }

@@ -18,7 +18,6 @@ use bpfman_manager::Manager;
 
 use crate::args::Global;
 use crate::config::Config;
-use crate::report;
 use crate::report::Failure;
 
 /// Opens the world and runs one operation in it.
@@ -33,10 +32,7 @@ pub(crate) fn with_manager(
         .as_ref()
         .or(config.kernel.helper.as_ref());
     let mut kernel: Box<dyn Kernel> = match helper {
-        Some(path) => Box::new(
-            HelperKernel::spawn(path)
-                .map_err(|error| report::kernel(error.message.clone(), error))?,
-        ),
+        Some(path) => Box::new(HelperKernel::new(path)),
         None => Box::new(LibbpfKernel::new()),
     };
     operation(&mut Manager {
@@ -45,6 +41,7 @@ pub(crate) fn with_manager(
         kernel: &mut *kernel,
         files: &mut SystemFiles,
         targets: &SystemTargets,
+        now: now(),
     })
 }
 
@@ -70,7 +67,7 @@ pub(crate) fn absolute(path: &Path) -> Result<AbsolutePath, Failure> {
     AbsolutePath::parse(text).map_err(|error| Failure::input(error.to_string()))
 }
 
-pub(crate) fn now() -> UnixTime {
+fn now() -> UnixTime {
     let since = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();

@@ -63,6 +63,9 @@ impl fmt::Display for KernelAction {
             Self::ReleaseLink { link } => write!(f, "kernel  let go of link {link}"),
             Self::PinLink { link, path } => write!(f, "bpffs   pin link {link} at {path}"),
             Self::UnpinLink { link, path } => write!(f, "bpffs   unpin link {link} from {path}"),
+            Self::MovePin { link, from, to } => {
+                write!(f, "bpffs   move the pin of link {link} from {from} to {to}")
+            }
             Self::DetachLink { link, pin: None } => write!(f, "kernel  detach link {link}"),
             Self::DetachLink {
                 link,
@@ -165,7 +168,7 @@ impl fmt::Display for StoreAction {
                 write!(f, "record program {}", ids.join(", "))
             }
             Self::SaveProgram { program } => write!(f, "record program {}", program.id()),
-            Self::DeleteProgram { id } => write!(f, "delete program {id}"),
+            Self::DeleteProgram { program } => write!(f, "delete program {program}"),
             Self::RecordLink { link } => write!(f, "record link {}", link.link.id),
             Self::SaveLink { link } => write!(f, "record link {}", link.id),
             Self::DeleteLink { id } => write!(f, "delete link {id}"),

@@ -105,6 +105,16 @@ pub enum KernelAction {
         /// The pin.
         path: AbsolutePath,
     },
+    /// Gives the pin of a link another name on its bpffs, after checking whose it is; changes nothing when nothing is
+    /// there. Unlike unpinning it, another process can undo it.
+    MovePin {
+        /// The link that must be found there.
+        link: KernelLinkId,
+        /// The pin.
+        from: AbsolutePath,
+        /// Its new name, at which nothing is.
+        to: AbsolutePath,
+    },
     /// Detaches a link and removes its pin, after checking whose it is; changes nothing when it is gone.
     DetachLink {
         /// The link.
@@ -461,6 +471,7 @@ impl KernelAction {
             Self::LoadDispatcher(_)
             | Self::MakeMap(_)
             | Self::HoldProgram(_)
+            | Self::MovePin { .. }
             | Self::DetachLink { .. }
             | Self::WriteMapElement { .. }
             | Self::FillStructOps(_)

@@ -6,6 +6,7 @@
 
 mod attach;
 mod display;
+mod journal;
 mod kernel;
 mod outcome;
 mod plan;
@@ -25,6 +26,8 @@ pub use attach::ProbeSite;
 pub use attach::ProbeWhen;
 pub use attach::Sampling;
 pub use attach::TcFilter;
+pub use journal::Journal;
+pub use journal::Way;
 pub use kernel::CreateLink;
 pub use kernel::FillStructOps;
 pub use kernel::FunctionInfo;
@@ -69,7 +72,6 @@ use crate::managed::LinkDraft;
 use crate::managed::Program;
 use crate::managed::ProgramDraft;
 use crate::types::LinkId;
-use crate::types::ProgramId;
 
 /// One effect on one subsystem.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +94,7 @@ pub enum FileAction {
         /// The directory.
         path: PathTemplate,
     },
-    /// Removes a directory when it is empty; changes nothing when it is not, or is gone.
+    /// Removes a directory when it is empty; changes nothing when it is gone, or something is in it or mounted on it.
     RemoveEmptyDirectory {
         /// The directory.
         path: PathTemplate,
@@ -152,8 +154,8 @@ pub enum StoreAction {
     },
     /// Removes a record.
     DeleteProgram {
-        /// The program's id.
-        id: ProgramId,
+        /// The program.
+        program: ProgramReference,
     },
     /// Records a link that this plan makes.
     RecordLink {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use super::Action;
+use super::StoreAction;
 
 /// What undoes a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,13 +40,40 @@ pub struct Step {
 
 /// An ordered list of steps. They are carried out in order; when one fails, the undos of those before it
 /// are carried out in reverse.
+///
+/// One step changes the records: it is the point of no return. Whatever happens to the process, what came before it can be
+/// undone by another one, and what comes after it carried out by another one (see [`super::Journal`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
+    /// What it is: `the unload of program 7`.
+    pub operation: String,
     /// The steps.
     pub steps: Vec<Step>,
+    /// The index of the step that changes the records; `None` where there is none.
+    pub commit: Option<usize>,
 }
 
 impl Plan {
+    /// A plan without steps. `operation` completes the sentence "bpfman was killed during".
+    #[must_use]
+    pub fn new(operation: String) -> Self {
+        Self {
+            operation,
+            ..Self::default()
+        }
+    }
+
+    /// Appends the step that changes the records, which `undo` puts back.
+    pub fn commit(&mut self, action: StoreAction, undo: StoreAction) {
+        self.commit = Some(self.steps.len());
+        self.push(Action::Store(action), Action::Store(undo));
+    }
+
+    /// Appends steps.
+    pub fn extend(&mut self, steps: impl IntoIterator<Item = Step>) {
+        self.steps.extend(steps);
+    }
+
     /// Appends a step that `undo` undoes.
     pub fn push(&mut self, action: Action, undo: Action) {
         self.steps.push(Step {

@@ -7,8 +7,9 @@ use alloc::vec::Vec;
 
 use super::attach_target::Attachment;
 use super::attach_target::attachment;
-use super::load::make_pin_directory;
 use super::load::mount_bpffs;
+use super::pins::make_pin_directory;
+use super::pins::pin_link;
 use super::struct_ops::StructOpsFacts;
 use super::struct_ops::fill_struct_ops;
 use super::usdt::write_specs;
@@ -269,7 +270,7 @@ pub fn plan_attach(
             path: program.pin_path.clone(),
         });
     }
-    let mut plan = Plan::default();
+    let mut plan = Plan::new(format!("the attach of program {}", program.id()));
     if let AttachFacts::Usdt(facts) = &snapshot.facts {
         for element in write_specs(program, facts)? {
             plan.push_final(
@@ -298,11 +299,11 @@ pub fn plan_attach(
         created_at: snapshot.now,
     };
     let draft = add_link(&mut plan, source, target, record, snapshot, layout);
-    plan.push_final(
-        Action::Store(StoreAction::RecordLink {
-            link: Box::new(draft),
-        }),
-        "the last step: one transaction, which happens whole or not at all",
+    let id = draft.link.id;
+    let link = Box::new(draft);
+    plan.commit(
+        StoreAction::RecordLink { link },
+        StoreAction::DeleteLink { id },
     );
     Ok(plan)
 }
@@ -315,12 +316,14 @@ fn add_link(
     snapshot: &AttachSnapshot,
     layout: &RuntimeLayout,
 ) -> LinkDraft {
+    // What dies with the process comes first: it needs no journal.
+    let link = create_link(plan, LinkName::Of(record.id), program, target);
     if !snapshot.bpffs_mounted {
         mount_bpffs(plan, layout);
     }
-    make_pin_directory(plan, layout.links().into());
+    make_pin_directory(plan, layout.links());
     let path = layout.link_pin(record.id);
-    let link = create_link(plan, LinkName::Of(record.id), program, target, &path);
+    pin_link(plan, link, &path);
     LinkDraft {
         link: Link {
             pin_path: Some(path),
@@ -330,13 +333,12 @@ fn add_link(
     }
 }
 
-/// Attaches a program by a pinned link.
+/// Attaches a program by a link, which is still to be pinned.
 pub(super) fn create_link(
     plan: &mut Plan,
     name: LinkName,
     program: ProgramSource,
     target: AttachTarget,
-    path: &AbsolutePath,
 ) -> LinkReference {
     let link = LinkReference::Made { link: name };
     plan.push(
@@ -346,14 +348,6 @@ pub(super) fn create_link(
             target,
         })),
         Action::Kernel(KernelAction::ReleaseLink { link }),
-    );
-    let path = path.clone();
-    plan.push(
-        Action::Kernel(KernelAction::PinLink {
-            link,
-            path: path.clone(),
-        }),
-        Action::Kernel(KernelAction::UnpinLink { link, path }),
     );
     link
 }

@@ -1,10 +1,10 @@
 //! The plan of a detach.
 
 use alloc::boxed::Box;
+use alloc::format;
 
-use super::records::Records;
-use crate::action::Action;
-use crate::action::KernelAction;
+use super::ending::AttachedLink;
+use super::ending::Ending;
 use crate::action::Plan;
 use crate::action::StoreAction;
 use crate::kernel;
@@ -52,31 +52,24 @@ pub enum DetachRefusal {
 
 /// Plans a detach.
 ///
-/// The order, and why: the record goes first, for it can be put back, and a detached link cannot.
+/// The order, and why: the record goes first, for a detached link cannot be put back.
 ///
 /// # Errors
 /// [`DetachRefusal::PinIsNotOurs`] when the pin holds another object, [`DetachRefusal::HeldElsewhere`] when it is gone
 /// and nothing we can do detaches the link.
 pub fn plan_detach(snapshot: &DetachSnapshot) -> Result<Plan, DetachRefusal> {
-    let mut plan = Plan::default();
-    let mut records = Records::default();
-    let attached = add_detach(&mut records, snapshot)?;
-    records.add(&mut plan);
-    finish_detach(&mut plan, attached);
+    let mut plan = Plan::new(format!("the detach of link {}", snapshot.link.id));
+    let mut ending = Ending::default();
+    add_detach(&mut ending, snapshot)?;
+    ending.add(&mut plan);
     Ok(plan)
 }
 
-/// A kernel link that is to be detached.
-pub(super) struct AttachedLink {
-    pub(super) link: KernelLinkId,
-    pub(super) pin: Option<AbsolutePath>,
-}
-
-/// Adds the changes of a detach that can be undone; answers the link that is still to be detached.
+/// Adds the detach of a link to the end of a plan.
 pub(super) fn add_detach(
-    records: &mut Records,
+    ending: &mut Ending,
     snapshot: &DetachSnapshot,
-) -> Result<Option<AttachedLink>, DetachRefusal> {
+) -> Result<(), DetachRefusal> {
     let link = &snapshot.link;
     let at_pin = link.pin_path.as_ref().zip(snapshot.pin.as_ref());
     let attached = match at_pin {
@@ -93,13 +86,14 @@ pub(super) fn add_detach(
             });
         }
     };
-    records.push(
+    ending.records.push(
         StoreAction::DeleteLink { id: link.id },
         StoreAction::SaveLink {
             link: Box::new(link.clone()),
         },
     );
-    Ok(attached)
+    ending.links.extend(attached);
+    Ok(())
 }
 
 fn unpinned(snapshot: &DetachSnapshot) -> Result<Option<AttachedLink>, DetachRefusal> {
@@ -118,16 +112,6 @@ fn unpinned(snapshot: &DetachSnapshot) -> Result<Option<AttachedLink>, DetachRef
             id: link.id,
             kernel: found.id,
         }),
-    }
-}
-
-/// Appends the steps that nothing undoes.
-pub(super) fn finish_detach(plan: &mut Plan, links: impl IntoIterator<Item = AttachedLink>) {
-    for AttachedLink { link, pin } in links {
-        plan.push_irreversible(
-            Action::Kernel(KernelAction::DetachLink { link, pin }),
-            "a detached link does not come back",
-        );
     }
 }
 

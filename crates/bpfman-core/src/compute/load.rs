@@ -9,6 +9,10 @@ use alloc::vec::Vec;
 use super::CheckedLoad;
 use super::CheckedProgram;
 use super::LoadRefusal;
+use super::pins::make_pin_directory;
+use super::pins::pin_map;
+use super::pins::pin_program;
+use super::records::together;
 use crate::action::Action;
 use crate::action::FileAction;
 use crate::action::KernelAction;
@@ -185,24 +189,24 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn plan(&self) -> Plan {
-        let mut plan = Plan::default();
+        let names = self.checked.programs.iter();
+        let names: Vec<&str> = names.map(|program| program.load.name.as_str()).collect();
+        let mut plan = Plan::new(format!("the load of {}", names.join(", ")));
         self.load(&mut plan);
         self.publish(&mut plan);
         self.pin_maps(&mut plan);
         for program in &self.checked.programs {
             self.pin_program(&mut plan, program);
         }
-        plan.push_final(
-            Action::Store(StoreAction::RecordPrograms {
-                programs: self
-                    .checked
-                    .programs
-                    .iter()
-                    .map(|p| self.draft(p))
-                    .collect(),
-            }),
-            "the last step: one transaction, which happens whole or not at all",
-        );
+        let programs = &self.checked.programs;
+        let record = StoreAction::RecordPrograms {
+            programs: programs.iter().map(|p| self.draft(p)).collect(),
+        };
+        let forget = |program| StoreAction::DeleteProgram {
+            program: reference(program),
+        };
+        let forget = together(programs.iter().rev().map(forget).collect());
+        plan.commit(record, forget.expect("a load has a program"));
         plan
     }
 
@@ -361,16 +365,7 @@ impl Builder<'_> {
                 }
             }
             let map = MapReference::Loaded { map: name.clone() };
-            plan.push(
-                Action::Kernel(KernelAction::PinMap {
-                    map: map.clone(),
-                    path: path.clone(),
-                }),
-                Action::Kernel(KernelAction::UnpinMap {
-                    map,
-                    path: path.clone(),
-                }),
-            );
+            pin_map(plan, map, path.clone());
         }
     }
 
@@ -384,20 +379,10 @@ impl Builder<'_> {
                 .collect();
             missing.reverse();
             for directory in missing {
-                make_pin_directory(plan, directory.into());
+                make_pin_directory(plan, directory);
             }
         }
-        let path = self.pin_path(program);
-        plan.push(
-            Action::Kernel(KernelAction::PinProgram {
-                program: reference(program),
-                path: path.clone(),
-            }),
-            Action::Kernel(KernelAction::UnpinProgram {
-                program: reference(program),
-                path,
-            }),
-        );
+        pin_program(plan, reference(program), self.pin_path(program));
     }
 
     fn draft(&self, program: &CheckedProgram) -> ProgramDraft {
@@ -485,13 +470,5 @@ fn make_directory(plan: &mut Plan, path: PathTemplate) {
     plan.push(
         Action::Files(FileAction::MakeDirectory { path: path.clone() }),
         Action::Files(FileAction::RemoveEmptyDirectory { path }),
-    );
-}
-
-/// Makes a directory on a bpffs.
-pub(super) fn make_pin_directory(plan: &mut Plan, path: PathTemplate) {
-    plan.push(
-        Action::Kernel(KernelAction::MakePinDirectory { path: path.clone() }),
-        Action::Kernel(KernelAction::RemoveEmptyPinDirectory { path }),
     );
 }

@@ -32,7 +32,7 @@ pub fn reconcile_actions(
     stored: &BTreeMap<ProgramId, Program>,
     observed: &[kernel::Program],
 ) -> Vec<Action> {
-    let delete = |id| Action::Store(StoreAction::DeleteProgram { id });
+    let delete = |id: ProgramId| Action::Store(StoreAction::DeleteProgram { program: id.into() });
     orphaned_programs(stored, observed)
         .into_iter()
         .map(delete)

@@ -1,8 +1,7 @@
-//! The records that a plan changes, in one step.
+//! The records that a plan changes, in one step: its point of no return.
 
 use alloc::vec::Vec;
 
-use crate::action::Action;
 use crate::action::Plan;
 use crate::action::StoreAction;
 
@@ -23,16 +22,16 @@ impl Records {
     }
 
     /// Appends them to a plan as one step; nothing when there are none.
-    pub(super) fn add(self, plan: &mut Plan) {
+    pub(super) fn commit(self, plan: &mut Plan) {
         let (actions, undos): (Vec<_>, Vec<_>) = self.changes.into_iter().unzip();
         let undos = undos.into_iter().rev().collect();
         if let (Some(action), Some(undo)) = (together(actions), together(undos)) {
-            plan.push(Action::Store(action), Action::Store(undo));
+            plan.commit(action, undo);
         }
     }
 }
 
-fn together(mut actions: Vec<StoreAction>) -> Option<StoreAction> {
+pub(super) fn together(mut actions: Vec<StoreAction>) -> Option<StoreAction> {
     match actions.len() {
         0 | 1 => actions.pop(),
         _ => Some(StoreAction::Together { actions }),

@@ -7,7 +7,10 @@ use alloc::vec::Vec;
 
 use super::UnloadRefusal;
 use super::UnloadSnapshot;
+use super::ending::Ending;
 use super::is_ours;
+use super::pins::pin_program;
+use super::pins::unpin_program;
 use super::records::Records;
 use super::shared::Change;
 use super::shared::PointFacts;
@@ -124,16 +127,17 @@ pub fn plan_replace(
     engine: Engine,
     layout: &RuntimeLayout,
 ) -> Result<Plan, ReplaceRefusal> {
-    let mut plan = Plan::default();
-    let mut records = Records::default();
     let new = &snapshot.new;
+    let old = snapshot.old.program.id();
+    let mut plan = Plan::new(format!("the replacement of program {old} by {}", new.id()));
+    let mut ending = Ending::default();
     for (facts, change) in &snapshot.points {
-        records.append(add_change(&mut plan, facts, change, engine, layout)?.records);
+        ending.append(add_change(&mut plan, facts, change, engine, layout)?);
     }
     for (link, pin) in &snapshot.links {
         swap(
             &mut plan,
-            &mut records,
+            &mut ending.records,
             link,
             pin.as_ref(),
             &snapshot.old.program,
@@ -142,14 +146,14 @@ pub fn plan_replace(
     }
     let old_pin = &snapshot.old.program.pin_path;
     let moved = !old_pin.is_below(&layout.bpffs());
-    let after_unpin = |plan: &mut Plan, records: &mut Records| {
+    let after_unpin = |ending: &mut Ending| {
         if moved {
-            move_pin(plan, records, new, old_pin);
+            move_pin(ending, new, old_pin);
         }
     };
     add_unload(
         &mut plan,
-        records,
+        ending,
         &snapshot.old,
         engine,
         layout,
@@ -189,8 +193,9 @@ fn swap(
             link: LinkReference::Known(id),
             path,
             from: reference(new.id()),
-            to: ProgramSource::Held {
-                program: reference(old.id()),
+            to: ProgramSource::Pinned {
+                program: old.id(),
+                path: old.pin_path.clone(),
             },
         }),
     );
@@ -210,33 +215,21 @@ fn swap(
 }
 
 /// Pins the new version where the user had the old one.
-fn move_pin(plan: &mut Plan, records: &mut Records, new: &Program, path: &AbsolutePath) {
-    let program = ProgramReference::Known(new.id());
-    let pin = |path: &AbsolutePath| KernelAction::PinProgram {
-        program: program.clone(),
-        path: path.clone().into(),
-    };
-    let unpin = |path: &AbsolutePath| KernelAction::UnpinProgram {
-        program: program.clone(),
-        path: path.clone().into(),
-    };
-    plan.push_final(
+fn move_pin(ending: &mut Ending, new: &Program, path: &AbsolutePath) {
+    ending.after.push_final(
         Action::Kernel(KernelAction::HoldProgram(PinnedProgram {
             program: new.id(),
             path: new.pin_path.clone(),
         })),
         "the plan lets go of it when it ends",
     );
-    plan.push(Action::Kernel(pin(path)), Action::Kernel(unpin(path)));
-    plan.push(
-        Action::Kernel(unpin(&new.pin_path)),
-        Action::Kernel(pin(&new.pin_path)),
-    );
+    pin_program(&mut ending.after, new.id().into(), path.clone());
+    unpin_program(&mut ending.after, new.id(), new.pin_path.clone());
     let moved = Program {
         pin_path: path.clone(),
         ..new.clone()
     };
-    records.push(
+    ending.records.push(
         StoreAction::SaveProgram {
             program: Box::new(moved),
         },

@@ -1,7 +1,7 @@
 //! The plan of an unload.
 
-use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::vec::Vec;
 
 use super::Change;
@@ -11,22 +11,20 @@ use super::PointFacts;
 use super::PointRefusal;
 use super::Sharer;
 use super::detach::add_detach;
-use super::detach::finish_detach;
-use super::records::Records;
+use super::ending::Ending;
+use super::pins::remove_pin_directory;
+use super::pins::unpin_map;
+use super::pins::unpin_program;
 use super::shared::add_change;
 use crate::action::Action;
 use crate::action::FileAction;
-use crate::action::KernelAction;
-use crate::action::MapReference;
 use crate::action::Plan;
-use crate::action::ProgramReference;
 use crate::action::StoreAction;
 use crate::kernel::PinState;
 use crate::managed::ManagedMap;
 use crate::managed::Program;
 use crate::types::AbsolutePath;
 use crate::types::Engine;
-use crate::types::MapId;
 use crate::types::ProgramId;
 use crate::types::RuntimeLayout;
 
@@ -68,8 +66,9 @@ pub enum UnloadRefusal {
 
 /// Plans an unload, and the detach of the program's links. What remains at its attach points runs by `engine`.
 ///
-/// The order, and why: pins go first and the record after them, so that whatever is interrupted is still
-/// named by its record. What nothing brings back comes last: detaching the links, then removing the files.
+/// The order, and why: what remains at its attach points takes over first, which can be undone while everything is
+/// pinned. Then the records go, and the pins after them, for what was pinned dies with the process that unpins it. What
+/// nothing brings back comes last: detaching the links, then removing the files.
 ///
 /// # Errors
 /// [`UnloadRefusal::PinIsNotOurs`] when the pin holds another object: identity is id, tag, load time and pin.
@@ -79,34 +78,32 @@ pub fn plan_unload(
     engine: Engine,
     layout: &RuntimeLayout,
 ) -> Result<Plan, UnloadRefusal> {
-    let mut plan = Plan::default();
-    let records = Records::default();
-    add_unload(&mut plan, records, snapshot, engine, layout, |_, _| ())?;
+    let mut plan = Plan::new(format!("the unload of program {}", snapshot.program.id()));
+    let ending = Ending::default();
+    add_unload(&mut plan, ending, snapshot, engine, layout, |_| ())?;
     Ok(plan)
 }
 
-/// Appends an unload, with more records that change. `after_unpin` adds what belongs at the place of the program's pin.
+/// Appends an unload, with more that belongs to its end. `after_unpin` adds what belongs at the place of the program's
+/// pin.
 pub(super) fn add_unload(
     plan: &mut Plan,
-    mut records: Records,
+    mut ending: Ending,
     snapshot: &UnloadSnapshot,
     engine: Engine,
     layout: &RuntimeLayout,
-    after_unpin: impl FnOnce(&mut Plan, &mut Records),
+    after_unpin: impl FnOnce(&mut Ending),
 ) -> Result<(), UnloadRefusal> {
     let program = &snapshot.program;
-    let mut attached = Vec::new();
     for link in &snapshot.links {
-        attached.extend(add_detach(&mut records, link)?);
+        add_detach(&mut ending, link)?;
     }
     for (facts, change) in &snapshot.points {
-        let rebuilt = add_change(plan, facts, change, engine, layout)?;
-        attached.extend(rebuilt.ends);
-        records.append(rebuilt.records);
+        ending.append(add_change(plan, facts, change, engine, layout)?);
     }
     match &snapshot.pin {
         PinState::Program(found) if found.identity == program.identity => {
-            unpin_program(plan, program);
+            unpin_program(&mut ending.after, program.id(), program.pin_path.clone());
         }
         // Removed by hand: what is left of the program goes all the same.
         PinState::Free { .. } => {}
@@ -117,19 +114,20 @@ pub(super) fn add_unload(
             });
         }
     }
-    after_unpin(plan, &mut records);
+    after_unpin(&mut ending);
     if !program.pin_path.is_below(&layout.bpffs()) {
-        remove_empty_parents(plan, &program.pin_path, &snapshot.pin_root);
+        remove_empty_parents(&mut ending.after, &program.pin_path, &snapshot.pin_root);
     }
-    unpin_maps(plan, snapshot, layout);
-    records.push(
-        StoreAction::DeleteProgram { id: program.id() },
+    unpin_maps(&mut ending.after, snapshot, layout);
+    ending.records.push(
+        StoreAction::DeleteProgram {
+            program: program.id().into(),
+        },
         StoreAction::SaveProgram {
             program: Box::new(program.clone()),
         },
     );
-    records.add(plan);
-    finish_detach(plan, attached);
+    ending.add(plan);
     if let Some(directory) = program.load.object_path.parent() {
         plan.push_final(
             Action::Files(FileAction::RemoveTree {
@@ -139,21 +137,6 @@ pub(super) fn add_unload(
         );
     }
     Ok(())
-}
-
-fn unpin_program(plan: &mut Plan, program: &Program) {
-    let reference = ProgramReference::Known(program.id());
-    let path = program.pin_path.clone();
-    plan.push(
-        Action::Kernel(KernelAction::UnpinProgram {
-            program: reference.clone(),
-            path: path.clone().into(),
-        }),
-        Action::Kernel(KernelAction::PinProgram {
-            program: reference,
-            path: path.into(),
-        }),
-    );
 }
 
 fn remove_empty_parents(plan: &mut Plan, pin: &AbsolutePath, root: &AbsolutePath) {
@@ -183,29 +166,4 @@ fn unpin_maps(plan: &mut Plan, snapshot: &UnloadSnapshot, layout: &RuntimeLayout
     for directory in emptied {
         remove_pin_directory(plan, directory);
     }
-}
-
-fn unpin_map(plan: &mut Plan, id: MapId, pin: &AbsolutePath) {
-    let map = MapReference::Known(id);
-    plan.push(
-        Action::Kernel(KernelAction::UnpinMap {
-            map: map.clone(),
-            path: pin.to_owned().into(),
-        }),
-        Action::Kernel(KernelAction::PinMap {
-            map,
-            path: pin.to_owned().into(),
-        }),
-    );
-}
-
-fn remove_pin_directory(plan: &mut Plan, directory: AbsolutePath) {
-    plan.push(
-        Action::Kernel(KernelAction::RemoveEmptyPinDirectory {
-            path: directory.clone().into(),
-        }),
-        Action::Kernel(KernelAction::MakePinDirectory {
-            path: directory.into(),
-        }),
-    );
 }

@@ -20,6 +20,7 @@ use crate::types::Family;
 use crate::types::KernelLinkId;
 use crate::types::LinkId;
 use crate::types::ProgramId;
+use crate::types::RuntimeLayout;
 use crate::types::XdpMode;
 
 /// The record of an attach point that has members: of XDP or TC (contract: section 1, `dispatcher`).
@@ -148,6 +149,19 @@ impl Dispatcher {
             return None;
         };
         Some(place.at(self.at.target(), direction))
+    }
+
+    /// The directory of its pins; `None` when it has none but that of its holder.
+    #[must_use]
+    pub fn directory(&self, layout: &RuntimeLayout) -> Option<AbsolutePath> {
+        match &self.form {
+            DispatcherForm::Direct => None,
+            DispatcherForm::Chain => {
+                let (hook, at) = (self.hook.hook().name(), &self.at);
+                Some(layout.dispatcher_revision(hook, at.nsid, at.ifindex, self.revision))
+            }
+            DispatcherForm::Extension { directory } => Some(directory.clone()),
+        }
     }
 
     /// The place of a link among its members; the first is 0.

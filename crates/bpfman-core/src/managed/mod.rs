@@ -5,6 +5,7 @@ mod dispatcher;
 mod draft;
 mod link;
 mod program;
+mod recovery;
 mod spec;
 
 pub use attach::AttachRequest;
@@ -33,6 +34,7 @@ pub use link::UprobeDetails;
 pub use program::LoadRecord;
 pub use program::ManagedMap;
 pub use program::Program;
+pub use recovery::Recovery;
 pub use spec::LoadSpec;
 pub use spec::MAX_METADATA_ENTRIES;
 pub use spec::MAX_PROGRAMS_PER_LOAD;

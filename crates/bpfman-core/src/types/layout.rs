@@ -109,6 +109,18 @@ impl RuntimeLayout {
             .join(&format!("dispatcher_{nsid}_{ifindex}_link"))
     }
 
+    /// Where the pin of that link waits while the one of an interface that is gone makes room.
+    #[must_use]
+    pub fn dispatcher_link_aside(
+        &self,
+        hook: &str,
+        nsid: NetnsId,
+        ifindex: IfIndex,
+    ) -> AbsolutePath {
+        self.dispatchers(hook)
+            .join(&format!("dispatcher_{nsid}_{ifindex}_link_old"))
+    }
+
     /// The directory of one revision of a dispatcher.
     #[must_use]
     pub fn dispatcher_revision(

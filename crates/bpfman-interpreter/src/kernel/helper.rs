@@ -5,6 +5,7 @@ use std::io::BufReader;
 use std::io::Read;
 use std::io::Write;
 use std::path::Path;
+use std::path::PathBuf;
 use std::process::Child;
 use std::process::ChildStdin;
 use std::process::ChildStdout;
@@ -40,12 +41,20 @@ use crate::interfaces::KernelSource;
 /// The longest answer: a full verifier log, every byte of it escaped, fits.
 const MAX_ANSWER_BYTES: u64 = 128 << 20;
 
-/// A running helper. What a plan holds, it holds; dropping this ends it.
+/// The way to a helper, which is started when it is first asked something and again when it has died. What a plan holds,
+/// it holds; dropping this ends it.
+///
+/// It inherits the writer's lock, which is taken before: who is the writer next finds everything done that it began.
 #[derive(Debug)]
 pub struct HelperKernel {
+    path: PathBuf,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
     child: Child,
-    // `None` only while it is dropped.
-    requests: Option<ChildStdin>,
+    requests: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
@@ -53,12 +62,8 @@ fn failed(message: String) -> KernelError {
     KernelError::new(KernelErrorKind::Helper, message)
 }
 
-impl HelperKernel {
-    /// Starts the helper at `path`.
-    ///
-    /// # Errors
-    /// [`KernelErrorKind::Helper`] when it cannot be started.
-    pub fn spawn(path: &Path) -> Result<Self, KernelError> {
+impl Running {
+    fn start(path: &Path) -> Result<Self, KernelError> {
         let cannot =
             |why: &str| failed(format!("the helper {} cannot start: {why}", path.display()));
         let mut child = Command::new(path)
@@ -66,11 +71,9 @@ impl HelperKernel {
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|error| cannot(&error.to_string()))?;
-        let requests = child.stdin.take();
-        let answers = child
-            .stdout
-            .take()
-            .ok_or_else(|| cannot("it has no output"))?;
+        let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(cannot("it has no input and output"));
+        };
         Ok(Self {
             child,
             requests,
@@ -78,28 +81,12 @@ impl HelperKernel {
         })
     }
 
-    /// Sends a request and reads the fields of its answer.
-    fn ask<T: DeserializeOwned>(&mut self, request: &impl Serialize) -> Result<T, KernelError> {
-        let wrong = |error: serde_json::Error| failed(format!("the helper's answer: {error}"));
-        let line = self.exchange(request)?;
-        let value: Value = serde_json::from_slice(&line).map_err(wrong)?;
-        if value.get("ok").and_then(Value::as_bool) == Some(true) {
-            return T::deserialize(value).map_err(wrong);
-        }
-        let refusal = Refusal::deserialize(value).map_err(wrong)?;
-        Err(refusal.error)
-    }
-
-    fn exchange(&mut self, request: &impl Serialize) -> Result<Vec<u8>, KernelError> {
+    fn exchange(&mut self, mut line: Vec<u8>) -> Result<Vec<u8>, KernelError> {
         let lost = |what: &str, why: String| failed(format!("the helper {what}: {why}"));
-        let mut line = serde_json::to_vec(request)
-            .map_err(|error| lost("cannot be asked", error.to_string()))?;
         line.push(b'\n');
-        let requests = self.requests.as_mut();
-        let requests = requests.ok_or_else(|| failed("the helper has ended".to_owned()))?;
-        requests
+        self.requests
             .write_all(&line)
-            .and_then(|()| requests.flush())
+            .and_then(|()| self.requests.flush())
             .map_err(|error| lost("takes no requests", error.to_string()))?;
         line.clear();
         let mut limited = self.answers.by_ref().take(MAX_ANSWER_BYTES);
@@ -115,13 +102,67 @@ impl HelperKernel {
         };
         Err(lost("gave no whole answer", why))
     }
+
+    /// The end of its input ends it, when it has done what it is at.
+    fn end(self) {
+        let Self {
+            mut child,
+            requests,
+            answers,
+        } = self;
+        drop((requests, answers));
+        let _ = child.wait();
+    }
+}
+
+impl HelperKernel {
+    /// A helper at `path`.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            running: None,
+        }
+    }
+
+    /// Sends a request and reads the fields of its answer.
+    fn ask<T: DeserializeOwned>(&mut self, request: &impl Serialize) -> Result<T, KernelError> {
+        let wrong = |error: serde_json::Error| failed(format!("the helper's answer: {error}"));
+        let line = self.exchange(request)?;
+        let value: Value = serde_json::from_slice(&line).map_err(wrong)?;
+        if value.get("ok").and_then(Value::as_bool) == Some(true) {
+            return T::deserialize(value).map_err(wrong);
+        }
+        let refusal = Refusal::deserialize(value).map_err(wrong)?;
+        Err(refusal.error)
+    }
+
+    fn exchange(&mut self, request: &impl Serialize) -> Result<Vec<u8>, KernelError> {
+        let line = serde_json::to_vec(request)
+            .map_err(|error| failed(format!("the helper cannot be asked: {error}")))?;
+        let mut running = match self.running.take() {
+            Some(running) => running,
+            None => Running::start(&self.path)?,
+        };
+        match running.exchange(line) {
+            Ok(answer) => {
+                self.running = Some(running);
+                Ok(answer)
+            }
+            Err(error) => {
+                // Whatever it is at, it comes to an end before somebody else begins.
+                running.end();
+                Err(error)
+            }
+        }
+    }
 }
 
 impl Drop for HelperKernel {
     fn drop(&mut self) {
-        // The end of its input ends it.
-        self.requests = None;
-        let _ = self.child.wait();
+        if let Some(running) = self.running.take() {
+            running.end();
+        }
     }
 }
 
@@ -260,7 +301,9 @@ impl KernelExecutor for HelperKernel {
     }
 
     fn finish(&mut self) {
-        // A helper that cannot be asked has ended, and holds nothing.
-        let _ = self.exchange(&Query::Finish);
+        // One that was not started or cannot be asked holds nothing.
+        if self.running.is_some() {
+            let _ = self.exchange(&Query::Finish);
+        }
     }
 }

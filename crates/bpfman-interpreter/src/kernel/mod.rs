@@ -157,6 +157,17 @@ impl LibbpfKernel {
         }))
     }
 
+    fn pin_program(&self, id: ProgramId, path: &AbsolutePath) -> Result<Outcome, KernelError> {
+        match held(&self.programs, id) {
+            Ok(fd) => pins::pin(fd, path),
+            // Who brings an interrupted plan to its end may find that it is done.
+            Err(unheld) => match find_program(id, path)? {
+                Some(_) => Ok(Outcome::Unchanged),
+                None => Err(unheld),
+            },
+        }
+    }
+
     fn pin_map(&self, id: MapId, path: &AbsolutePath) -> Result<Outcome, KernelError> {
         let fd = self.maps.get(&id);
         let fd = fd.ok_or_else(|| bad_request(format!("map {id} is not held")))?;
@@ -314,6 +325,17 @@ fn find<Id: Copy + Display + PartialEq>(
     Ok(Some(fd))
 }
 
+fn move_pin(
+    id: KernelLinkId,
+    from: &AbsolutePath,
+    to: &AbsolutePath,
+) -> Result<Outcome, KernelError> {
+    match find_link(id, from)? {
+        Some(_) => pins::rename(from, to),
+        None => Ok(Outcome::Unchanged),
+    }
+}
+
 /// What has to be at its pin and is not.
 fn lost(noun: &str, id: impl Display, path: &AbsolutePath) -> KernelError {
     let message = format!("{noun} {id} has lost its pin {path}");
@@ -431,8 +453,7 @@ impl KernelExecutor for LibbpfKernel {
                 Ok(Outcome::Done)
             }
             KernelAction::PinProgram { program, path } => {
-                let fd = held(&self.programs, known_program(program)?)?;
-                pins::pin(fd, literal(path)?)
+                self.pin_program(known_program(program)?, literal(path)?)
             }
             KernelAction::UnpinProgram { program, path } => {
                 self.unpin_program(known_program(program)?, literal(path)?)
@@ -457,6 +478,7 @@ impl KernelExecutor for LibbpfKernel {
                 pins::pin(fd.as_fd(), path)
             }
             KernelAction::UnpinLink { link, path } => self.unpin_link(known_link(*link)?, path),
+            KernelAction::MovePin { link, from, to } => move_pin(*link, from, to),
             KernelAction::DetachLink { link, pin } => detach_link(*link, pin.as_ref()),
             KernelAction::UpdateLink {
                 link,

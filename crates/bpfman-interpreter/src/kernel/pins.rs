@@ -86,6 +86,15 @@ pub(super) fn unlink(path: &AbsolutePath) -> Result<(), KernelError> {
     fs::remove_file(path.as_str()).map_err(|error| refused(path.as_str(), &error))
 }
 
+/// Gives a directory entry that was checked to be a pin another name.
+pub(super) fn rename(from: &AbsolutePath, to: &AbsolutePath) -> Result<Outcome, KernelError> {
+    use rustix::fs::CWD;
+    let flags = rustix::fs::RenameFlags::NOREPLACE;
+    rustix::fs::renameat_with(CWD, from.as_str(), CWD, to.as_str(), flags)
+        .map_err(|error| refused(to.as_str(), &error.into()))?;
+    Ok(Outcome::Done)
+}
+
 fn make(path: &AbsolutePath) -> io::Result<bool> {
     match DirBuilder::new().mode(0o700).create(path.as_str()) {
         Ok(()) => Ok(true),

@@ -1,23 +1,31 @@
 //! The store in memory, for tests and for the simulated world.
 
 use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
+use bpfman_core::action::Journal;
 use bpfman_core::managed::AttachPoint;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
+use bpfman_core::managed::Recovery;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
+use bpfman_core::types::UnixTime;
 
 use super::StoreError;
 use super::StoredTimes;
 use super::link_id_after;
 use super::stored_link_time;
+use super::stored_recovery_time;
 use crate::interfaces::DispatcherReader;
 use crate::interfaces::DispatcherWriter;
+use crate::interfaces::JournalReader;
+use crate::interfaces::JournalWriter;
 use crate::interfaces::LinkLister;
 use crate::interfaces::LinkReader;
 use crate::interfaces::LinkWriter;
+use crate::interfaces::MAX_RECOVERIES;
 use crate::interfaces::ProgramLister;
 use crate::interfaces::ProgramReader;
 use crate::interfaces::ProgramWriter;
@@ -32,6 +40,8 @@ pub struct MemoryStore {
     dispatchers: BTreeMap<AttachPoint, Dispatcher>,
     /// The largest id that a link ever had.
     last_link: u32,
+    journal: Option<Journal>,
+    recoveries: VecDeque<Recovery>,
 }
 
 impl MemoryStore {
@@ -157,6 +167,33 @@ impl DispatcherWriter for MemoryStore {
         dispatcher
             .map(drop)
             .ok_or(StoreError::DispatcherNotFound(*point))
+    }
+}
+
+impl JournalReader for MemoryStore {
+    fn journal(&self) -> Result<Option<Journal>, StoreError> {
+        Ok(self.journal.clone())
+    }
+
+    fn recoveries(&self) -> Result<Vec<Recovery>, StoreError> {
+        Ok(self.recoveries.iter().cloned().collect())
+    }
+}
+
+impl JournalWriter for MemoryStore {
+    fn save_journal(&mut self, journal: Option<&Journal>) -> Result<(), StoreError> {
+        self.journal = journal.cloned();
+        Ok(())
+    }
+
+    fn save_recovery(&mut self, recovery: &Recovery) -> Result<(), StoreError> {
+        self.journal = None;
+        self.recoveries.push_front(Recovery {
+            at: UnixTime(stored_recovery_time(recovery) as u64),
+            ..recovery.clone()
+        });
+        self.recoveries.truncate(MAX_RECOVERIES as usize);
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ pub mod sqlite;
 
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
+use bpfman_core::managed::Recovery;
 use bpfman_core::types::LinkId;
 
 pub use error::StoreError;
@@ -41,6 +42,12 @@ fn stored_link_time(link: &Link) -> Result<i64, StoreError> {
         id: link.id,
         field: "created_at",
     })
+}
+
+/// A recovery's time as every store keeps it. A clock that is centuries ahead is no reason to leave an operation
+/// unfinished.
+fn stored_recovery_time(recovery: &Recovery) -> i64 {
+    i64::try_from(recovery.at.0).unwrap_or(i64::MAX)
 }
 
 /// The id after the last one that was ever given away.

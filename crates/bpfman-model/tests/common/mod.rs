@@ -5,6 +5,7 @@
 pub(crate) mod shared;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use bpfman_core::managed::AttachPoint;
 use bpfman_core::managed::AttachRequest;
@@ -28,6 +29,8 @@ use bpfman_core::types::XdpMode;
 use bpfman_manager::LinkUpdate;
 use bpfman_manager::Manager;
 use bpfman_manager::ManagerError;
+use bpfman_model::Node;
+use bpfman_model::Places;
 use bpfman_model::World;
 
 /// Programs `pass` (XDP) and `count` (kprobe); maps `counters`, and `shared`, which is pinned by name.
@@ -77,6 +80,7 @@ impl Machine {
             kernel: &mut process.kernel,
             files: &mut process.files,
             targets: &process.targets,
+            now: UnixTime(1),
         })
     }
 
@@ -86,7 +90,7 @@ impl Machine {
     }
 
     pub(crate) fn try_load(&self, spec: &LoadSpec) -> Result<Vec<Program>, ManagerError> {
-        self.manage(|manager| manager.load(spec, PROGRAMS, UnixTime(1)))
+        self.manage(|manager| manager.load(spec, PROGRAMS))
     }
 
     /// Loads `pass` and answers its record.
@@ -118,7 +122,7 @@ impl Machine {
             engine,
             ..spec(&[])
         };
-        let loaded = self.manage(|manager| manager.load(&spec, LINKS, UnixTime(1)));
+        let loaded = self.manage(|manager| manager.load(&spec, LINKS));
         loaded.unwrap().remove(0)
     }
 
@@ -131,7 +135,7 @@ impl Machine {
     }
 
     pub(crate) fn try_attach(&self, spec: &AttachSpec) -> Result<Link, ManagerError> {
-        self.manage(|manager| manager.attach(spec, UnixTime(2)))
+        self.manage(|manager| manager.attach(spec))
     }
 
     /// An attach that must succeed.
@@ -166,7 +170,7 @@ impl Machine {
     /// Replaces a program of [`LINKS`] by another load of the same.
     pub(crate) fn replace(&self, id: ProgramId) -> Result<Program, ManagerError> {
         let source = path("/home/user/links.o");
-        self.manage(|manager| manager.replace(id, &source, LINKS, UnixTime(3)))
+        self.manage(|manager| manager.replace(id, &source, LINKS))
     }
 
     pub(crate) fn delete_dispatcher(&self, point: AttachPoint) -> Result<(), ManagerError> {
@@ -306,4 +310,50 @@ pub(crate) fn tracepoint(program: &Program) -> AttachSpec {
         name: "sched_process_exec".to_owned(),
     };
     attach_of(program.id(), request)
+}
+
+/// Places without what belongs to no operation, like the runtime directory: queueing disciplines without filters,
+/// mounted bpffs without pins, and the directories of ours that every operation finds or makes, while they are empty.
+pub(crate) fn essence(places: &Places) -> Places {
+    let mut places = places.clone();
+    let layout = RuntimeLayout::new(path("/run/bpfman"));
+    places.clsact.clear();
+    let hooks = ["xdp", "tc-ingress", "tc-egress"].map(|hook| layout.dispatchers(hook));
+    let mut shared = vec![layout.links(), layout.map_sets(), layout.shared_maps()];
+    shared.extend(hooks);
+    shared.push(path("/sys/fs/bpf/xdp"));
+    for nodes in places.bpffs.values_mut() {
+        let full = |path: &AbsolutePath| nodes.keys().any(|other| other.is_below(path));
+        let empty: Vec<AbsolutePath> = shared.iter().filter(|path| !full(path)).cloned().collect();
+        nodes.retain(|path, _| !empty.contains(path));
+    }
+    let mounts = places.bpffs.iter();
+    let empty = mounts.filter(|(_, nodes)| nodes.is_empty());
+    let mut gone: Vec<AbsolutePath> = empty.map(|(path, _)| path.clone()).collect();
+    places.bpffs.retain(|path, _| !gone.contains(path));
+    gone.push(layout.bpffs());
+    let full = |path: &AbsolutePath| places.files.keys().any(|other| other.is_below(path));
+    if !full(&layout.programs()) {
+        gone.push(layout.programs());
+    }
+    places.files.retain(|path, _| !gone.contains(path));
+    places
+}
+
+/// Every path with what is there, but for the records, which are compared apart.
+fn nodes(places: &Places) -> BTreeMap<AbsolutePath, Option<Node>> {
+    let mounted = places.bpffs.keys().map(|mount| (mount.clone(), None));
+    let below = places.bpffs.values().flatten().chain(&places.files);
+    let below = below.filter(|(_, node)| !matches!(node, Node::Database(_)));
+    mounted
+        .chain(below.map(|(path, node)| (path.clone(), Some(node.clone()))))
+        .collect()
+}
+
+/// The paths at which something else is, or nothing any more.
+pub(crate) fn differences(before: &Places, after: &Places) -> Vec<AbsolutePath> {
+    let (old, new) = (nodes(before), nodes(after));
+    let all: BTreeSet<AbsolutePath> = old.keys().chain(new.keys()).cloned().collect();
+    let differs = |path: &AbsolutePath| old.get(path) != new.get(path);
+    all.into_iter().filter(differs).collect()
 }

@@ -14,6 +14,7 @@ use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
+use bpfman_core::types::RuntimeLayout;
 use bpfman_core::types::TC_OK;
 use bpfman_core::types::TC_PIPE;
 use bpfman_core::types::XDP_PASS;
@@ -22,6 +23,8 @@ use bpfman_model::Node;
 use bpfman_model::Places;
 use bpfman_model::Run;
 use bpfman_model::World;
+
+use super::path;
 
 /// A verdict that goes on by default.
 pub(crate) fn going_on(hook: SharedHook) -> i32 {
@@ -216,8 +219,12 @@ fn assert_nothing_is_left(places: &Places) {
     paths.extend(counters);
     for dispatcher in &dispatchers {
         paths.extend(dispatcher.link().map(|(_, path)| path.clone()));
-        if let DispatcherForm::Extension { directory } = &dispatcher.form {
-            paths.insert(directory.join("dispatcher"));
+        let layout = RuntimeLayout::new(path("/run/bpfman"));
+        if let Some(directory) = dispatcher.directory(&layout) {
+            let pin = directory.join("dispatcher");
+            let pinned = pinned_at(places, &pin);
+            assert_eq!(pinned, Some(Node::Program(dispatcher.program)), "{pin}");
+            paths.insert(pin);
         }
     }
     paths.extend(records.iter().map(|record| record.pin_path.clone()));

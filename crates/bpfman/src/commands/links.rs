@@ -37,7 +37,6 @@ use crate::config::Config;
 use crate::output;
 use crate::report::Failure;
 use crate::world::absolute;
-use crate::world::now;
 use crate::world::with_manager;
 
 /// Where `ip netns` keeps the namespaces that it gave names.
@@ -54,9 +53,9 @@ pub(crate) fn attach(global: &Global, args: &AttachArgs) -> Result<(), Failure> 
     let format = options.output.output;
     with_manager(global, &config, |manager| {
         if options.dry_run {
-            return output::plan(format, &manager.plan_attach(&spec, now())?);
+            return output::plan(format, &manager.plan_attach(&spec)?);
         }
-        let link = manager.attach(&spec, now())?;
+        let link = manager.attach(&spec)?;
         show(manager, format, link.id)
     })
 }

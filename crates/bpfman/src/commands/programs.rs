@@ -37,7 +37,6 @@ use crate::report;
 use crate::report::Failure;
 use crate::shapes::boot_time;
 use crate::world::absolute;
-use crate::world::now;
 use crate::world::with_manager;
 
 pub(crate) fn short_load(global: &Global, args: ShortLoad) -> Result<(), Failure> {
@@ -90,10 +89,10 @@ fn load(
     with_manager(global, &config, |manager| {
         let staged = manager.layout.staged_object();
         if options.dry_run {
-            return output::plan(format, &manager.plan_load(&spec, &bytes, now())?);
+            return output::plan(format, &manager.plan_load(&spec, &bytes)?);
         }
         let records = manager
-            .load(&spec, &bytes, now())
+            .load(&spec, &bytes)
             .map_err(|error| in_format(format, load_failure(error, &staged, &spec.source)))?;
         let mut loaded = Vec::with_capacity(records.len());
         for record in &records {
@@ -123,7 +122,7 @@ pub(crate) fn replace(global: &Global, args: &ReplaceArgs) -> Result<(), Failure
     with_manager(global, &config, |manager| {
         let staged = manager.layout.staged_object();
         let record = manager
-            .replace(ProgramId(args.id), &source, &bytes, now())
+            .replace(ProgramId(args.id), &source, &bytes)
             .map_err(|error| in_format(format, load_failure(error, &staged, &source)))?;
         let status = manager.get(record.id())?;
         output::program(format, &status, boot_time())

@@ -137,6 +137,8 @@ impl From<ManagerError> for Failure {
             ManagerError::Kernel(error) => kernel(message, error),
             ManagerError::Fragments(..) => Self::new(Kind::Failed, message)
                 .hint("build it with section `xdp.frags`, or make the interface's MTU smaller"),
+            ManagerError::Recovery { cause, .. } => action(message, cause)
+                .hint("it is tried again by the next command that changes anything"),
             ManagerError::Execution(error) => execution(error),
         }
     }
@@ -469,16 +471,21 @@ fn execution(error: ExecutionError) -> Failure {
             .collect::<Vec<_>>()
             .join(" ")
     );
-    let failure = match error.cause {
+    let undone = error.is_undone();
+    let failure = action(message, error.cause);
+    match undone {
+        true => failure,
+        false => failure.hint(step),
+    }
+}
+
+fn action(message: String, error: ActionError) -> Failure {
+    match error {
         ActionError::Kernel(cause) => kernel(message, cause),
         ActionError::Files(cause) => file(message, &cause.source),
         ActionError::Store(cause) => store(message, &cause),
-        ActionError::Plan(_) | ActionError::Irreversible { .. } => {
+        ActionError::Plan(_) => {
             Failure::new(Kind::Failed, message).hint("this is a fault of bpfman: please report it")
         }
-    };
-    match error.failed_undos.is_empty() {
-        true => failure,
-        false => failure.hint(step),
     }
 }

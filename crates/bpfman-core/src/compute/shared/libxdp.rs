@@ -8,12 +8,13 @@ use alloc::string::String;
 
 use super::Member;
 use super::PointFacts;
-use crate::action::Action;
-use crate::action::KernelAction;
 use crate::action::PathTemplate;
 use crate::action::Plan;
 use crate::action::ProgramReference;
-use crate::compute::load::make_pin_directory;
+use crate::compute::pins::make_pin_directory;
+use crate::compute::pins::pin_program;
+use crate::compute::pins::remove_pin_directory;
+use crate::compute::pins::unpin_program;
 use crate::managed::Dispatcher;
 use crate::managed::SharedHook;
 use crate::types::AbsolutePath;
@@ -56,17 +57,7 @@ pub(super) fn show(
     if !shows(facts) {
         return;
     }
-    let path = pin(facts, dispatcher, slot);
-    plan.push(
-        Action::Kernel(KernelAction::PinProgram {
-            program: program.clone(),
-            path: path.clone(),
-        }),
-        Action::Kernel(KernelAction::UnpinProgram {
-            program: program.clone(),
-            path,
-        }),
-    );
+    pin_program(plan, program.clone(), pin(facts, dispatcher, slot));
 }
 
 /// The slot of a member, as the pin of its own link says: who stays keeps it when others leave what no longer runs.
@@ -80,15 +71,8 @@ pub(super) fn hide(plan: &mut Plan, facts: &PointFacts, old: &Dispatcher, member
     let (Some(slot), Some(program), true) = (slot(member), member.runs, shows(facts)) else {
         return;
     };
-    let program = ProgramReference::Known(program);
     let path = pin(facts, &ProgramReference::Known(old.program), slot);
-    plan.push(
-        Action::Kernel(KernelAction::UnpinProgram {
-            program: program.clone(),
-            path: path.clone(),
-        }),
-        Action::Kernel(KernelAction::PinProgram { program, path }),
-    );
+    unpin_program(plan, program, path);
 }
 
 /// Takes away the directory of a dispatcher that ends.
@@ -97,8 +81,5 @@ pub(super) fn remove_directory(plan: &mut Plan, facts: &PointFacts, old: &Dispat
         return;
     }
     let own = path(facts, &ProgramReference::Known(old.program), String::new());
-    plan.push(
-        Action::Kernel(KernelAction::RemoveEmptyPinDirectory { path: own.clone() }),
-        Action::Kernel(KernelAction::MakePinDirectory { path: own }),
-    );
+    remove_pin_directory(plan, own);
 }

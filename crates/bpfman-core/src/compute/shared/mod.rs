@@ -8,19 +8,21 @@ mod rebuild;
 mod refusal;
 
 use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::fmt;
 
 pub use membership::runs_alone;
 pub use program::without_fragments;
 pub use refusal::PointRefusal;
 
-pub(super) use rebuild::Rebuilt;
-
+use membership::place_name;
 use rebuild::Rebuild;
 
 use super::attach::Occupants;
-use super::detach::AttachedLink;
-use super::detach::finish_detach;
+use super::ending::AttachedLink;
+use super::ending::Ending;
 use crate::action::KeptInstructions;
 use crate::action::Plan;
 use crate::action::StoreAction;
@@ -131,6 +133,26 @@ pub enum Change {
     },
 }
 
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Join(member) => write!(f, "the attach of link {}", member.link.id),
+            Self::Leave(members) => {
+                let ids = members.iter().map(|member| member.link.id.to_string());
+                write!(
+                    f,
+                    "the detach of link {}",
+                    ids.collect::<Vec<_>>().join(", ")
+                )
+            }
+            Self::Exchange { from, to, .. } => {
+                write!(f, "the replacement of program {from} by {}", to.id())
+            }
+            Self::Alter { link, .. } => write!(f, "the update of link {link}"),
+        }
+    }
+}
+
 /// The details of a link that joins an attach point; `None` for a request of another kind.
 #[must_use]
 pub fn joining(
@@ -173,9 +195,9 @@ pub fn joining(
 
 /// Plans a change of an attach point.
 ///
-/// The order, and why: the new program is made first, for it is the step most likely to fail, and it dies with the
-/// process until it runs. Then it takes the place of the old one, between two packets. What the old revision had pinned
-/// goes next, and the records follow, all at once.
+/// The order, and why: the new program is made first, for it is the step most likely to fail. Then it takes the place of
+/// the old one, between two packets. The old one keeps its pin until the records say that the new one runs, so that
+/// whoever finds the change interrupted before can put it back.
 ///
 /// # Errors
 /// A [`PointRefusal`] that the facts tell.
@@ -185,32 +207,30 @@ pub fn plan_change(
     engine: Engine,
     layout: &RuntimeLayout,
 ) -> Result<Plan, PointRefusal> {
-    let mut plan = Plan::default();
-    let rebuilt = add_change(&mut plan, facts, change, engine, layout)?;
-    rebuilt.records.add(&mut plan);
-    finish_detach(&mut plan, rebuilt.ends);
+    let mut plan = Plan::new(format!("{change}, {}", place_name(facts)));
+    add_change(&mut plan, facts, change, engine, layout)?.add(&mut plan);
     Ok(plan)
 }
 
-/// Appends the steps of a change that can be undone.
+/// Appends the steps of a change up to its end.
 pub(super) fn add_change(
     plan: &mut Plan,
     facts: &PointFacts,
     change: &Change,
     engine: Engine,
     layout: &RuntimeLayout,
-) -> Result<Rebuilt, PointRefusal> {
+) -> Result<Ending, PointRefusal> {
     let after = membership::after(facts, change)?;
     match (facts.standing, change) {
         // What runs there is none of their business any more.
         (_, Change::Leave(leaving)) if !leaving.iter().any(|link| facts.has(link)) => {
-            let mut rebuilt = Rebuilt::default();
-            rebuild::delete_left(plan, &mut rebuilt.records, leaving);
-            return Ok(rebuilt);
+            let mut ending = Ending::default();
+            rebuild::delete_left(&mut ending, leaving);
+            return Ok(ending);
         }
         (Standing::Runs, _) => {}
         (_, Change::Join(_)) => membership::check_free(facts)?,
-        (_, Change::Leave(leaving)) => return Ok(forget(plan, facts, leaving, &after)),
+        (_, Change::Leave(leaving)) => return Ok(forget(facts, layout, leaving, &after)),
         (_, Change::Alter { link, .. }) => return Err(PointRefusal::NotAttached(*link)),
         (_, Change::Exchange { .. }) => {
             let first = facts.members.first().map(|member| member.link.id);
@@ -221,29 +241,33 @@ pub(super) fn add_change(
         Change::Leave(leaving) => leaving,
         Change::Join(_) | Change::Alter { .. } | Change::Exchange { .. } => &[],
     };
-    Rebuild::new(facts, &after, leaving, engine, layout)?.add(plan)
+    Ok(Rebuild::new(facts, &after, leaving, engine, layout)?.add(plan))
 }
 
 /// Takes links out of the records of an attach point that no longer runs.
-fn forget(plan: &mut Plan, facts: &PointFacts, leaving: &[Member], after: &[Member]) -> Rebuilt {
-    let mut rebuilt = Rebuilt::default();
-    let records = &mut rebuilt.records;
-    rebuild::delete_left(plan, records, leaving);
+fn forget(
+    facts: &PointFacts,
+    layout: &RuntimeLayout,
+    leaving: &[Member],
+    after: &[Member],
+) -> Ending {
+    let mut ending = Ending::default();
+    rebuild::delete_left(&mut ending, leaving);
     let Some(dispatcher) = &facts.dispatcher else {
-        return rebuilt;
+        return ending;
     };
     let members: Vec<LinkId> = after.iter().map(|member| member.link.id).collect();
     if after.is_empty() {
-        rebuild::unpin_revision(plan, facts, dispatcher);
-        rebuild::delete_record(records, dispatcher);
-        rebuilt.ends = holder(facts, dispatcher);
+        rebuild::unpin_revision(&mut ending.after, facts, layout, dispatcher);
+        rebuild::delete_record(&mut ending.records, dispatcher);
+        ending.links.extend(holder(facts, dispatcher));
     } else if members != dispatcher.members {
-        rebuild::unpin_members(plan, facts, dispatcher, leaving);
+        rebuild::unpin_members(&mut ending.after, facts, dispatcher, leaving);
         let left = Dispatcher {
             members,
             ..dispatcher.clone()
         };
-        records.push(
+        ending.records.push(
             StoreAction::SaveDispatcher {
                 dispatcher: Box::new(left),
             },
@@ -252,7 +276,7 @@ fn forget(plan: &mut Plan, facts: &PointFacts, leaving: &[Member], after: &[Memb
             },
         );
     }
-    rebuilt
+    ending
 }
 
 /// The link that is still to be let go of.

@@ -36,7 +36,9 @@ use crate::action::ReplacedFunction;
 use crate::chain;
 use crate::chain::Chain;
 use crate::compute::attach::create_link;
-use crate::compute::load::make_pin_directory;
+use crate::compute::pins::make_pin_directory;
+use crate::compute::pins::pin_link;
+use crate::compute::pins::pin_program;
 use crate::dispatcher::DispatcherConfig;
 use crate::dispatcher::MAX_SLOTS;
 use crate::dispatcher::SLOT_FUNCTIONS;
@@ -244,12 +246,11 @@ impl Next {
         members: &[Member],
         revision: u32,
     ) -> Made {
+        let (hook, at) = (facts.hook.hook().name(), &facts.at);
+        let directory = layout.dispatcher_revision(hook, at.nsid, at.ifindex, revision);
         match (self, members) {
-            (Self::Chain(chain), _) => make_chain(plan, facts, chain, members),
+            (Self::Chain(chain), _) => make_chain(plan, facts, chain, &directory, members),
             (Self::Extension(config), _) => {
-                let at = &facts.at;
-                let hook = facts.hook.hook().name();
-                let directory = layout.dispatcher_revision(hook, at.nsid, at.ifindex, revision);
                 make_dispatcher(plan, facts, config, directory, members)
             }
             (Self::Direct, members) => {
@@ -279,6 +280,7 @@ fn make_chain(
     plan: &mut Plan,
     facts: &PointFacts,
     chain: &Chain<MapPlace>,
+    directory: &AbsolutePath,
     members: &[Member],
 ) -> Made {
     let types = chain.types.as_ref().map(|types| ProgramTypes {
@@ -318,6 +320,9 @@ fn make_chain(
             replaces: None,
         },
     );
+    // A swap can be undone by another process while what ran before is pinned, and this runs before the next.
+    make_pin_directory(plan, directory.clone());
+    pin_program(plan, program.clone(), dispatcher_pin(directory));
     Made {
         source: ProgramSource::Held {
             program: program.clone(),
@@ -353,18 +358,8 @@ fn make_dispatcher(
         "a program that nothing refers to is gone when the plan ends",
     );
     let program = ProgramReference::Loaded { program: name };
-    make_pin_directory(plan, directory.clone().into());
-    let pin = dispatcher_pin(&directory);
-    plan.push(
-        Action::Kernel(KernelAction::PinProgram {
-            program: program.clone(),
-            path: pin.clone().into(),
-        }),
-        Action::Kernel(KernelAction::UnpinProgram {
-            program: program.clone(),
-            path: pin.into(),
-        }),
-    );
+    make_pin_directory(plan, directory.clone());
+    pin_program(plan, program.clone(), dispatcher_pin(&directory));
     libxdp::make_directory(plan, facts, &program);
     let slots = members.iter().enumerate().map(|(number, member)| {
         let path = directory.join(&format!("link_{number}"));
@@ -376,7 +371,8 @@ fn make_dispatcher(
             dispatcher: program.clone(),
             function: function.to_owned(),
         };
-        let link = create_link(plan, LinkName::Of(member.link.id), source, target, &path);
+        let link = create_link(plan, LinkName::Of(member.link.id), source, target);
+        pin_link(plan, link, &path);
         Some((link, path))
     });
     let slots: Vec<Option<(LinkReference, AbsolutePath)>> = slots.collect();

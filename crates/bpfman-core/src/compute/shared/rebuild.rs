@@ -28,9 +28,16 @@ use crate::action::TcFilter;
 use crate::compute::attach::Occupants;
 use crate::compute::attach::TC_FILTER;
 use crate::compute::attach::create_link;
-use crate::compute::detach::AttachedLink;
-use crate::compute::load::make_pin_directory;
+use crate::compute::ending::Ending;
 use crate::compute::load::mount_bpffs;
+use crate::compute::pins::make_pin_directory;
+use crate::compute::pins::move_pin;
+use crate::compute::pins::pin_link;
+use crate::compute::pins::pin_map;
+use crate::compute::pins::remove_pin_directory;
+use crate::compute::pins::unpin_link;
+use crate::compute::pins::unpin_map;
+use crate::compute::pins::unpin_program;
 use crate::compute::records::Records;
 use crate::managed::Dispatcher;
 use crate::managed::DispatcherDraft;
@@ -49,15 +56,6 @@ use crate::types::RuntimeLayout;
 const PERCPU_ARRAY: u32 = 6;
 /// The value of a counter: runs and nanoseconds, 8 bytes each.
 const COUNTER_BYTES: u32 = 16;
-
-/// What remains to be done after the steps that can be undone.
-#[derive(Default)]
-pub(in crate::compute) struct Rebuilt {
-    /// The links that end.
-    pub(in crate::compute) ends: Option<AttachedLink>,
-    /// The records that change. They come after the last step that others may refuse.
-    pub(in crate::compute) records: Records,
-}
 
 /// A change of what runs at an attach point.
 pub(super) struct Rebuild<'a> {
@@ -90,14 +88,14 @@ impl<'a> Rebuild<'a> {
         })
     }
 
-    pub(super) fn add(&self, plan: &mut Plan) -> Result<Rebuilt, PointRefusal> {
-        let mut ends = None;
-        let mut records = Records::default();
+    /// Appends the steps up to the end, and answers that.
+    pub(super) fn add(&self, plan: &mut Plan) -> Ending {
+        let mut ending = Ending::default();
         match (&self.next, self.running) {
             (None, None) => {}
-            (None, Some(running)) => ends = self.stop(plan, &mut records, running),
+            (None, Some(running)) => self.stop(&mut ending, running),
             (Some(next), running) => {
-                self.clear_way(plan, &mut records);
+                self.clear_way(plan, &mut ending);
                 self.make_counters(plan);
                 let revision = self.facts.dispatcher.as_ref().map_or(0, |old| old.revision);
                 let made = next.make(plan, self.facts, self.layout, self.after, revision + 1);
@@ -105,25 +103,25 @@ impl<'a> Rebuild<'a> {
                     Some(running) => self.swap(plan, running, &made),
                     None => self.start(plan, &made),
                 };
-                self.record_members(&mut records, &made.slots);
-                delete_left(plan, &mut records, self.leaving);
-                self.record(&mut records, draft, made, revision + 1);
+                self.record_members(&mut ending.records, &made.slots);
+                delete_left(&mut ending, self.leaving);
+                self.record(&mut ending.records, draft, made, revision + 1);
                 if let Some(running) = running {
-                    unpin_revision(plan, self.facts, running);
+                    unpin_revision(&mut ending.after, self.facts, self.layout, running);
                 }
             }
         }
-        Ok(Rebuilt { ends, records })
+        ending
     }
 
-    /// Makes the directories, and takes away what is left at our pins of an interface that is gone.
-    fn clear_way(&self, plan: &mut Plan, records: &mut Records) {
+    /// Makes the directories, and sets aside what is left at our pins of an interface that is gone.
+    fn clear_way(&self, plan: &mut Plan, ending: &mut Ending) {
         if !self.facts.bpffs_mounted {
             mount_bpffs(plan, self.layout);
         }
         if self.facts.dispatcher.is_none() || self.running.is_none() {
             let hook = self.facts.hook.hook().name();
-            make_pin_directory(plan, self.layout.dispatchers(hook).into());
+            make_pin_directory(plan, self.layout.dispatchers(hook));
         }
         if self.running.is_some() {
             return;
@@ -131,10 +129,13 @@ impl<'a> Rebuild<'a> {
         let Some(stale) = &self.facts.dispatcher else {
             return;
         };
-        unpin_revision(plan, self.facts, stale);
-        self.forget_links(records);
+        unpin_revision(&mut ending.after, self.facts, self.layout, stale);
+        self.forget_links(&mut ending.records);
         if let (Some((link, path)), Standing::Dead) = (stale.link(), self.facts.standing) {
-            unpin_link(plan, link, path);
+            let (hook, at) = (self.facts.hook.hook().name(), &stale.at);
+            let aside = self.layout.dispatcher_link_aside(hook, at.nsid, at.ifindex);
+            move_pin(plan, link, path, &aside);
+            unpin_link(&mut ending.after, link, &aside);
         }
     }
 
@@ -177,19 +178,8 @@ impl<'a> Rebuild<'a> {
                 })),
                 "a map that is not pinned is gone when the plan ends",
             );
-            make_pin_directory(plan, self.layout.links().into());
-            let map = MapReference::Loaded { map: name };
-            let path = path.clone();
-            plan.push(
-                Action::Kernel(KernelAction::PinMap {
-                    map: map.clone(),
-                    path: path.clone().into(),
-                }),
-                Action::Kernel(KernelAction::UnpinMap {
-                    map,
-                    path: path.into(),
-                }),
-            );
+            make_pin_directory(plan, self.layout.links());
+            pin_map(plan, MapReference::Loaded { map: name }, path.clone());
         }
     }
 
@@ -218,13 +208,8 @@ impl<'a> Rebuild<'a> {
         let at = &self.facts.at;
         let hook = self.facts.hook.hook().name();
         let path = self.layout.dispatcher_link(hook, at.nsid, at.ifindex);
-        let link = create_link(
-            plan,
-            LinkName::AttachPoint,
-            made.source.clone(),
-            target,
-            &path,
-        );
+        let link = create_link(plan, LinkName::AttachPoint, made.source.clone(), target);
+        pin_link(plan, link, &path);
         Holding {
             holder: Holder::Link {
                 id: KernelLinkId(0),
@@ -244,9 +229,7 @@ impl<'a> Rebuild<'a> {
         if made.program == old {
             return holding;
         }
-        let back = ProgramSource::Held {
-            program: old.clone(),
-        };
+        let back = self.way_back(running);
         let step = |from: &ProgramReference, to: &ProgramSource| {
             let (from, to) = (from.clone(), to.clone());
             Action::Kernel(match (running.link(), running.filter()) {
@@ -264,18 +247,36 @@ impl<'a> Rebuild<'a> {
         holding
     }
 
+    /// Where the program that runs now is found when it is to run again.
+    fn way_back(&self, running: &Dispatcher) -> ProgramSource {
+        let directory = running.directory(self.layout);
+        let alone = self.facts.members.first();
+        let pin = match (directory, alone) {
+            (Some(directory), _) => Some(dispatcher_pin(&directory)),
+            (None, Some(member)) => Some(member.program.pin_path.clone()),
+            (None, None) => None,
+        };
+        match (pin, self.facts.runs) {
+            (Some(path), runs) if runs.is_none_or(|runs| runs == running.program) => {
+                ProgramSource::Pinned {
+                    program: running.program,
+                    path,
+                }
+            }
+            // Somebody else has swapped our link: nothing pins what it runs.
+            (_, runs) => ProgramSource::Held {
+                program: runs.unwrap_or(running.program).into(),
+            },
+        }
+    }
+
     /// Takes the last program away.
-    fn stop(
-        &self,
-        plan: &mut Plan,
-        records: &mut Records,
-        running: &Dispatcher,
-    ) -> Option<AttachedLink> {
-        delete_left(plan, records, self.leaving);
-        delete_record(records, running);
+    fn stop(&self, ending: &mut Ending, running: &Dispatcher) {
+        delete_left(ending, self.leaving);
+        delete_record(&mut ending.records, running);
         if let Some(filter) = running.filter() {
             let program = ProgramReference::Known(running.program);
-            plan.push(
+            ending.after.push(
                 Action::Kernel(KernelAction::RemoveTcFilter {
                     program: program.clone(),
                     filter: filter.clone(),
@@ -286,8 +287,8 @@ impl<'a> Rebuild<'a> {
                 }),
             );
         }
-        unpin_revision(plan, self.facts, running);
-        super::holder(self.facts, running)
+        unpin_revision(&mut ending.after, self.facts, self.layout, running);
+        ending.links.extend(super::holder(self.facts, running));
     }
 
     /// Records the members whose records change: those that join, and those whose own links do.
@@ -384,46 +385,22 @@ fn add_filter(plan: &mut Plan, source: ProgramSource, program: ProgramReference,
     );
 }
 
-fn unpin_link(plan: &mut Plan, link: KernelLinkId, path: &AbsolutePath) {
-    let link = LinkReference::Known(link);
-    let path = path.clone();
-    plan.push(
-        Action::Kernel(KernelAction::UnpinLink {
-            link,
-            path: path.clone(),
-        }),
-        Action::Kernel(KernelAction::PinLink { link, path }),
-    );
-}
-
-/// Takes the pins of a revision away that only an extension dispatcher has. The plan holds what was pinned until it
-/// ends, and lets it go then.
-pub(super) fn unpin_revision(plan: &mut Plan, facts: &PointFacts, old: &Dispatcher) {
-    let DispatcherForm::Extension { directory } = &old.form else {
+/// Takes the pins of a revision away. The plan holds what was pinned until it ends, and lets it go then.
+pub(super) fn unpin_revision(
+    plan: &mut Plan,
+    facts: &PointFacts,
+    layout: &RuntimeLayout,
+    old: &Dispatcher,
+) {
+    let Some(directory) = old.directory(layout) else {
         return;
     };
-    unpin_members(plan, facts, old, &facts.members);
-    libxdp::remove_directory(plan, facts, old);
-    let program = ProgramReference::Known(old.program);
-    let path = dispatcher_pin(directory);
-    plan.push(
-        Action::Kernel(KernelAction::UnpinProgram {
-            program: program.clone(),
-            path: path.clone().into(),
-        }),
-        Action::Kernel(KernelAction::PinProgram {
-            program,
-            path: path.into(),
-        }),
-    );
-    plan.push(
-        Action::Kernel(KernelAction::RemoveEmptyPinDirectory {
-            path: directory.clone().into(),
-        }),
-        Action::Kernel(KernelAction::MakePinDirectory {
-            path: directory.clone().into(),
-        }),
-    );
+    if let DispatcherForm::Extension { .. } = &old.form {
+        unpin_members(plan, facts, old, &facts.members);
+        libxdp::remove_directory(plan, facts, old);
+    }
+    unpin_program(plan, old.program, dispatcher_pin(&directory));
+    remove_pin_directory(plan, directory);
 }
 
 /// Takes the pins away that members of an extension dispatcher have.
@@ -447,9 +424,9 @@ pub(super) fn dispatcher_pin(directory: &AbsolutePath) -> AbsolutePath {
 }
 
 /// Deletes the records of the members that leave, and their counters.
-pub(super) fn delete_left(plan: &mut Plan, records: &mut Records, leaving: &[Member]) {
+pub(super) fn delete_left(ending: &mut Ending, leaving: &[Member]) {
     for member in leaving {
-        records.push(
+        ending.records.push(
             StoreAction::DeleteLink { id: member.link.id },
             StoreAction::SaveLink {
                 link: Box::new(member.link.clone()),
@@ -457,17 +434,7 @@ pub(super) fn delete_left(plan: &mut Plan, records: &mut Records, leaving: &[Mem
         );
         let pin = member.link.details.membership();
         if let (Some(id), Some(path)) = (member.counter, pin.and_then(|pin| pin.counter)) {
-            let map = MapReference::Known(id);
-            plan.push(
-                Action::Kernel(KernelAction::UnpinMap {
-                    map: map.clone(),
-                    path: path.clone().into(),
-                }),
-                Action::Kernel(KernelAction::PinMap {
-                    map,
-                    path: path.clone().into(),
-                }),
-            );
+            unpin_map(&mut ending.after, id, path);
         }
     }
 }

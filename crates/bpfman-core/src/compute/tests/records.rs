@@ -15,7 +15,9 @@ use super::shared::member_of;
 use super::shared::running;
 use super::*;
 use crate::action::Action;
+use crate::action::KernelAction;
 use crate::action::Plan;
+use crate::action::ProgramSource;
 use crate::action::StoreAction;
 use crate::action::Undo;
 use crate::managed::SharedHook;
@@ -44,13 +46,18 @@ pub(super) fn changes(plan: &Plan) -> Vec<&StoreAction> {
 
 /// What changes are about: `link 1` of both `record link 1` and `delete link 1`.
 fn subjects(action: &Action) -> Vec<String> {
-    let changes = changes_of(action).iter().map(ToString::to_string);
-    let subject = |change: String| change.split_once(' ').unwrap().1.to_owned();
-    changes.map(subject).collect()
+    let mut subjects = Vec::new();
+    for change in changes_of(action) {
+        let words = change.to_string();
+        let (noun, names) = words.split_once(' ').unwrap().1.split_once(' ').unwrap();
+        let subject = |name| alloc::format!("{noun} {name}");
+        subjects.extend(names.split(", ").map(subject));
+    }
+    subjects
 }
 
 /// What holds of every plan: one step at most changes records, for on a full disk there may be no space to undo a first
-/// one. Its changes are undone the other way round, and no step behind it is undone.
+/// one. It is the point of no return. Its changes are undone the other way round.
 pub(super) fn check_records(plan: &Plan) {
     let is_store = |action: &Action| matches!(action, Action::Store(_));
     let steps = plan.steps.iter().filter(|step| is_store(&step.action));
@@ -58,6 +65,13 @@ pub(super) fn check_records(plan: &Plan) {
     let Some(at) = plan.steps.iter().position(|step| is_store(&step.action)) else {
         return;
     };
+    assert_eq!(plan.commit, Some(at), "{plan}");
+    for step in &plan.steps[..at] {
+        assert!(!matches!(step.undo, Undo::Impossible { .. }), "{plan}");
+        if let Undo::By(undo) = &step.undo {
+            check_way_back(undo);
+        }
+    }
     let step = &plan.steps[at];
     if let Action::Store(StoreAction::Together { actions }) = &step.action {
         assert!(actions.len() > 1, "{plan}");
@@ -69,8 +83,15 @@ pub(super) fn check_records(plan: &Plan) {
         undone.reverse();
         assert_eq!(subjects(&step.action), undone, "{plan}");
     }
-    for step in &plan.steps[at + 1..] {
-        assert!(!matches!(step.undo, Undo::By(_)), "{plan}");
+}
+
+/// Another process finds what ran before a swap at its pin.
+fn check_way_back(undo: &Action) {
+    if let Action::Kernel(
+        KernelAction::UpdateLink { to, .. } | KernelAction::ReplaceTcFilter { to, .. },
+    ) = undo
+    {
+        assert!(matches!(to, ProgramSource::Pinned { .. }), "{undo}");
     }
 }
 

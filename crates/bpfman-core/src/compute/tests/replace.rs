@@ -110,10 +110,14 @@ fn every_link_gets_the_new_version_before_the_old_one_goes() {
     let plan = planned(&snapshot);
     let order = [
         "kernel  load the chain of xdp of eth0",
+        "bpffs   make directory /run/bpfman/fs/xdp/dispatcher_7_2_4",
+        "bpffs   pin program <id of the chain of xdp of eth0> at /run/bpfman/fs/xdp/dispatcher_7_2_4/dispatcher",
         "kernel  swap program 900 of link 70",
         "kernel  swap program 101 of link 58",
-        "bpffs   unpin program 101 from /run/bpfman/fs/prog_101",
         "store   record link 1, record attach point xdp/7/2, record link 8, delete program 101",
+        "bpffs   unpin program 900 from /run/bpfman/fs/xdp/dispatcher_7_2_3/dispatcher",
+        "bpffs   remove directory /run/bpfman/fs/xdp/dispatcher_7_2_3 if empty",
+        "bpffs   unpin program 101 from /run/bpfman/fs/prog_101",
         "files   remove directory /run/bpfman/programs/101 and its files",
     ];
     assert_eq!(plan.len(), order.len(), "{plan:?}");
@@ -126,12 +130,12 @@ fn every_link_gets_the_new_version_before_the_old_one_goes() {
 fn the_pin_that_a_user_chose_is_that_of_the_new_version_from_then_on() {
     let snapshot = snapshot_of("/sys/fs/bpf/a/mine");
     let expected = [
+        "store   record program 201, delete program 101",
         "bpffs   unpin program 101 from /sys/fs/bpf/a/mine",
         "kernel  hold program 201 (/run/bpfman/fs/prog_201)",
         "bpffs   pin program 201 at /sys/fs/bpf/a/mine",
         "bpffs   unpin program 201 from /run/bpfman/fs/prog_201",
         "bpffs   remove directory /sys/fs/bpf/a if empty",
-        "store   record program 201, delete program 101",
         "files   remove directory /run/bpfman/programs/101 and its files",
     ];
     assert_eq!(planned(&snapshot), expected);

@@ -23,6 +23,8 @@ pub(super) enum Subject<'row> {
     DispatcherRow,
     /// By its attach point, as the row has it.
     Dispatcher(&'row str),
+    Journal,
+    RecoveryRow,
 }
 
 impl Display for Subject<'_> {
@@ -35,6 +37,8 @@ impl Display for Subject<'_> {
             Self::Link(id) => write!(f, "link {id}"),
             Self::DispatcherRow => f.write_str("a row of dispatchers"),
             Self::Dispatcher(point) => write!(f, "dispatcher {}", point.escape_debug()),
+            Self::Journal => f.write_str("the journal"),
+            Self::RecoveryRow => f.write_str("a row of recoveries"),
         }
     }
 }

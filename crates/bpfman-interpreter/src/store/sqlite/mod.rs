@@ -11,6 +11,7 @@ mod cells;
 mod dispatcher_rows;
 mod dispatchers;
 mod fault;
+mod journal;
 mod link_rows;
 mod links;
 mod members;

@@ -14,6 +14,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         tables: include_str!("migrations/0003_dispatchers.sql"),
         rows: members::migrate,
     },
+    Migration::of_tables(include_str!("migrations/0004_journal.sql")),
 ];
 
 /// The way from one version to the next.

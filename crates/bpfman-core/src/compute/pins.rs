@@ -1,0 +1,124 @@
+//! Steps that pin and unpin, each with its undo.
+
+use crate::action::Action;
+use crate::action::KernelAction;
+use crate::action::LinkReference;
+use crate::action::MapReference;
+use crate::action::PathTemplate;
+use crate::action::Plan;
+use crate::action::ProgramReference;
+use crate::types::AbsolutePath;
+use crate::types::KernelLinkId;
+use crate::types::MapId;
+
+/// Makes a directory on a bpffs.
+pub(super) fn make_pin_directory(plan: &mut Plan, path: impl Into<PathTemplate>) {
+    let path = path.into();
+    plan.push(
+        Action::Kernel(KernelAction::MakePinDirectory { path: path.clone() }),
+        Action::Kernel(KernelAction::RemoveEmptyPinDirectory { path }),
+    );
+}
+
+/// Removes one that is empty.
+pub(super) fn remove_pin_directory(plan: &mut Plan, path: impl Into<PathTemplate>) {
+    let path = path.into();
+    plan.push(
+        Action::Kernel(KernelAction::RemoveEmptyPinDirectory { path: path.clone() }),
+        Action::Kernel(KernelAction::MakePinDirectory { path }),
+    );
+}
+
+/// Pins a program that the plan holds.
+pub(super) fn pin_program(
+    plan: &mut Plan,
+    program: ProgramReference,
+    path: impl Into<PathTemplate>,
+) {
+    let (pin, unpin) = program_pin(program, path.into());
+    plan.push(pin, unpin);
+}
+
+/// Unpins a program; the plan holds it from then on.
+pub(super) fn unpin_program(
+    plan: &mut Plan,
+    program: impl Into<ProgramReference>,
+    path: impl Into<PathTemplate>,
+) {
+    let (pin, unpin) = program_pin(program.into(), path.into());
+    plan.push(unpin, pin);
+}
+
+fn program_pin(program: ProgramReference, path: PathTemplate) -> (Action, Action) {
+    (
+        Action::Kernel(KernelAction::PinProgram {
+            program: program.clone(),
+            path: path.clone(),
+        }),
+        Action::Kernel(KernelAction::UnpinProgram { program, path }),
+    )
+}
+
+/// Pins a map that the plan holds.
+pub(super) fn pin_map(plan: &mut Plan, map: MapReference, path: impl Into<PathTemplate>) {
+    let (pin, unpin) = map_pin(map, path.into());
+    plan.push(pin, unpin);
+}
+
+/// Unpins a map; the plan holds it from then on.
+pub(super) fn unpin_map(plan: &mut Plan, map: MapId, path: &AbsolutePath) {
+    let (pin, unpin) = map_pin(MapReference::Known(map), path.clone().into());
+    plan.push(unpin, pin);
+}
+
+fn map_pin(map: MapReference, path: PathTemplate) -> (Action, Action) {
+    (
+        Action::Kernel(KernelAction::PinMap {
+            map: map.clone(),
+            path: path.clone(),
+        }),
+        Action::Kernel(KernelAction::UnpinMap { map, path }),
+    )
+}
+
+/// Pins a link that the plan holds.
+pub(super) fn pin_link(plan: &mut Plan, link: LinkReference, path: &AbsolutePath) {
+    let (pin, unpin) = link_pin(link, path);
+    plan.push(pin, unpin);
+}
+
+/// Unpins a link; the plan holds it from then on.
+pub(super) fn unpin_link(plan: &mut Plan, link: KernelLinkId, path: &AbsolutePath) {
+    let (pin, unpin) = link_pin(LinkReference::Known(link), path);
+    plan.push(unpin, pin);
+}
+
+/// Gives the pin of a link another name.
+pub(super) fn move_pin(
+    plan: &mut Plan,
+    link: KernelLinkId,
+    from: &AbsolutePath,
+    to: &AbsolutePath,
+) {
+    let moved = |from: &AbsolutePath, to: &AbsolutePath| {
+        Action::Kernel(KernelAction::MovePin {
+            link,
+            from: from.clone(),
+            to: to.clone(),
+        })
+    };
+    plan.push(moved(from, to), moved(to, from));
+}
+
+fn link_pin(link: LinkReference, path: &AbsolutePath) -> (Action, Action) {
+    (
+        Action::Kernel(KernelAction::PinLink {
+            link,
+            path: path.clone(),
+        }),
+        Action::Kernel(KernelAction::UnpinLink {
+            link,
+            path: path.clone(),
+        }),
+    )
+}

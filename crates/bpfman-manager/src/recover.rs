@@ -1,0 +1,53 @@
+//! Recovery: what a killed operation has begun comes to its end before another one begins.
+
+use bpfman_core::action::Journal;
+use bpfman_interpreter::executor::Executor;
+use bpfman_interpreter::lock::WriterLock;
+use bpfman_interpreter::runtime::WriterStore;
+
+use crate::Manager;
+use crate::ManagerError;
+
+impl Manager<'_> {
+    /// Brings what was killed to its end, and does nothing else.
+    ///
+    /// # Errors
+    /// [`ManagerError::Recovery`]; others when the writer cannot begin.
+    pub fn recover(&mut self) -> Result<(), ManagerError> {
+        // Nothing is made where nothing was ever recorded.
+        match self.runtime.reader()? {
+            Some(_) => self.writer().map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Becomes the writer. What a killed process has begun comes to its end first.
+    pub(crate) fn writer(
+        &mut self,
+    ) -> Result<(Box<dyn WriterStore>, Option<WriterLock>), ManagerError> {
+        let (mut store, lock) = self.runtime.writer()?;
+        if let Some(journal) = store.journal()? {
+            self.end(&journal, &mut *store)?;
+        }
+        Ok((store, lock))
+    }
+
+    fn end(&mut self, journal: &Journal, store: &mut dyn WriterStore) -> Result<(), ManagerError> {
+        let now = self.now;
+        let recovered = self.executor(store).recover(journal, now);
+        recovered.map_err(|cause| ManagerError::Recovery {
+            operation: journal.operation.clone(),
+            cause,
+        })?;
+        Ok(())
+    }
+
+    pub(crate) fn executor<'e>(&'e mut self, store: &'e mut dyn WriterStore) -> Executor<'e> {
+        Executor {
+            kernel: &mut *self.kernel,
+            files: &mut *self.files,
+            store,
+            object: &[],
+        }
+    }
+}
