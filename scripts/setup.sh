@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # The build uses no llvm tool: clang alone compiles the BPF objects.
 scripts/packages.sh clang lld bpftool libelf-dev zlib1g-dev libbpf-dev linux-libc-dev \
-    gcc libc6-dev make pkg-config iproute2 util-linux xdp-tools
+    gcc libc6-dev make pkg-config iproute2 util-linux xdp-tools strace
 
 if ! command -v cargo >/dev/null; then
     echo "setup: cargo is missing; install Rust 1.90 or later (https://rustup.rs)" >&2
