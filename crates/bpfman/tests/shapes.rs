@@ -327,6 +327,15 @@ fn dispatchers_and_their_links_have_every_key_of_the_contract() {
     );
 }
 
+/// Packets may come at any time, and are counted.
+fn without_runs(program: &Value) -> Value {
+    let mut program = program.clone();
+    for link in program["status"]["links"].as_array_mut().unwrap() {
+        link["status"]["stats"] = Value::Null;
+    }
+    program
+}
+
 #[test]
 fn a_replacement_is_printed_as_get_prints_it() {
     let world = World::new(Via::InProcess);
@@ -338,7 +347,8 @@ fn a_replacement_is_printed_as_get_prints_it() {
         &new,
         &[("", "record status"), ("/status/links/0", LINK_SHAPE[0].1)],
     );
-    assert_eq!(new, world.json(&["get", &id(&new).to_string()]));
+    let shown = world.json(&["get", &id(&new).to_string()]);
+    assert_eq!(without_runs(&new), without_runs(&shown));
     assert_eq!(new["status"]["links"].as_array().unwrap().len(), 2);
 }
 
