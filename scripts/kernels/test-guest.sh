@@ -6,7 +6,6 @@ out=/run/host
 uname -r >"$out/release"
 # Not at once in the shared directory, where lines that are added at the same time could mix.
 export BPFMAN_TEST_SKIPPED=/run/skipped.tsv
-export BPFMAN_TEST_EMULATED=1
 rm -f target/nextest/vm/junit.xml
 cargo-nextest nextest run --profile vm \
     --cargo-metadata target/kernels/metadata.json --binaries-metadata target/kernels/binaries.json

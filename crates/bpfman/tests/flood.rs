@@ -20,10 +20,8 @@ use common::object;
 use libbpf_rs::MapCore;
 use libbpf_rs::MapFlags;
 use libbpf_rs::MapHandle;
-use rustix::thread::CpuSet;
 use rustix::thread::LinkNameSpaceType;
 use rustix::thread::move_into_link_name_space;
-use rustix::thread::sched_setaffinity;
 use serde_json::Value;
 
 /// `Err` is what the kernel lacks.
@@ -108,16 +106,6 @@ fn send(net: &Net, stop: &AtomicBool) -> u64 {
     thread::scope(|scope| scope.spawn(send).join().unwrap())
 }
 
-/// Emulated processors can meet a breakpoint that the kernel has just taken away again: it rewrites the call of XDP
-/// programs whenever one comes or goes. On one processor, which the programs we start keep to as well, none can.
-fn keep_to_one_emulated_processor() {
-    if std::env::var_os("BPFMAN_TEST_EMULATED").is_some() {
-        let mut only = CpuSet::new();
-        only.set(0);
-        sched_setaffinity(None, &only).unwrap();
-    }
-}
-
 /// Packets that the sending device dropped because the receiving one was behind: no program met them.
 fn overrun(net: &Net) -> u64 {
     let mut ip = Command::new("ip");
@@ -127,7 +115,6 @@ fn overrun(net: &Net) -> u64 {
 }
 
 fn flood(kind: &str, engine: &str) -> Possible {
-    keep_to_one_emulated_processor();
     let world = World::new(Via::InProcess);
     let net = Net::new();
     let names = ["first", "middle", "last"].map(|name| format!("{kind}:{kind}_{name}"));
