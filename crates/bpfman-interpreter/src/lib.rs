@@ -3,6 +3,7 @@
 //! Everything above it decides with values; this crate carries the values out: [`executor`] interprets plans,
 //! [`store`] keeps records, and the traits of [`interfaces`] are what the manager needs of a world, no more.
 
+pub mod environment;
 pub mod executor;
 pub mod files;
 pub mod interfaces;

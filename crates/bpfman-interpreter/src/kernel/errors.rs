@@ -295,7 +295,7 @@ const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
-fn permission_facts(types: &[KernelProgramType]) -> PermissionFacts {
+pub(crate) fn permission_facts(types: &[KernelProgramType]) -> PermissionFacts {
     let lockdown = fs::read_to_string("/sys/kernel/security/lockdown");
     let mut facts = PermissionFacts {
         missing_capabilities: Vec::new(),

@@ -56,6 +56,7 @@ use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
 
+pub(crate) use errors::permission_facts;
 pub use helper::HelperKernel;
 
 use crate::interfaces::Detail;
