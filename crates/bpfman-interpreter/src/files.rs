@@ -12,7 +12,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use bpfman_core::action::KeptInstructions;
+use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
+use serde::Serialize;
 
 use crate::interfaces::FileError;
 use crate::interfaces::Files;
@@ -25,6 +27,16 @@ const FILE_MODE: u32 = 0o600;
 /// The files of this machine.
 #[derive(Debug, Default)]
 pub struct SystemFiles;
+
+impl SystemFiles {
+    fn write_json(&mut self, path: &AbsolutePath, value: &impl Serialize) -> Result<(), FileError> {
+        let bytes = serde_json::to_vec(value).map_err(|error| FileError {
+            path: path.clone(),
+            source: io::Error::other(error),
+        })?;
+        self.write(path, &bytes)
+    }
+}
 
 impl Files for SystemFiles {
     fn make_directory(&mut self, path: &AbsolutePath) -> Result<bool, FileError> {
@@ -82,11 +94,11 @@ impl Files for SystemFiles {
         path: &AbsolutePath,
         kept: &KeptInstructions,
     ) -> Result<(), FileError> {
-        let bytes = serde_json::to_vec(kept).map_err(|error| FileError {
-            path: path.clone(),
-            source: io::Error::other(error),
-        })?;
-        self.write(path, &bytes)
+        self.write_json(path, kept)
+    }
+
+    fn write_record(&mut self, path: &AbsolutePath, program: &Program) -> Result<(), FileError> {
+        self.write_json(path, program)
     }
 
     fn remove_file(&mut self, path: &AbsolutePath) -> Result<bool, FileError> {
@@ -103,6 +115,26 @@ impl Files for SystemFiles {
             fs::remove_dir_all(path.as_str()),
             &[io::ErrorKind::NotFound],
         )
+    }
+
+    fn list(&self, path: &AbsolutePath) -> Result<Vec<AbsolutePath>, FileError> {
+        let read = || {
+            let mut found = Vec::new();
+            for entry in fs::read_dir(path.as_str())? {
+                let name = entry?.file_name();
+                let name = name.to_str().ok_or(io::ErrorKind::InvalidData)?;
+                found.push(path.join(name));
+            }
+            found.sort_unstable();
+            Ok::<_, io::Error>(found)
+        };
+        match read() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            read => read.map_err(|source| FileError {
+                path: path.clone(),
+                source,
+            }),
+        }
     }
 
     fn exists(&self, path: &AbsolutePath) -> bool {

@@ -246,6 +246,9 @@ pub enum Detail {
     Full,
 }
 
+/// How many pins are looked at.
+pub const MAX_PINS: usize = 1 << 20;
+
 /// Looks single objects of the kernel up.
 pub trait KernelReader {
     /// What is at a path.
@@ -308,6 +311,15 @@ pub trait KernelReader {
         &mut self,
         links: &[KernelLinkId],
     ) -> Result<Vec<KernelLinkId>, KernelError>;
+
+    /// Every pin below a directory of a bpffs, in the order of their paths; none where no bpffs is.
+    ///
+    /// # Errors
+    /// When one cannot be looked at, or there are more than [`MAX_PINS`]: a part of them is not an answer.
+    fn pins_below(
+        &mut self,
+        path: &AbsolutePath,
+    ) -> Result<Vec<(AbsolutePath, PinState)>, KernelError>;
 
     /// Whether a bpffs is mounted at exactly this directory.
     ///
@@ -375,6 +387,11 @@ pub trait Files {
         path: &AbsolutePath,
         kept: &KeptInstructions,
     ) -> Result<(), FileError>;
+    /// Writes a program's record down.
+    ///
+    /// # Errors
+    /// A [`FileError`]; nothing is left of the new file.
+    fn write_record(&mut self, path: &AbsolutePath, program: &Program) -> Result<(), FileError>;
     /// Removes a file; false when it is gone.
     ///
     /// # Errors
@@ -387,4 +404,9 @@ pub trait Files {
     fn remove_tree(&mut self, path: &AbsolutePath) -> Result<bool, FileError>;
     /// Whether something is at the path.
     fn exists(&self, path: &AbsolutePath) -> bool;
+    /// What lies in a directory, in order; nothing when it is gone.
+    ///
+    /// # Errors
+    /// A [`FileError`] when it cannot be read whole.
+    fn list(&self, path: &AbsolutePath) -> Result<Vec<AbsolutePath>, FileError>;
 }

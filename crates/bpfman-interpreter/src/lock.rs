@@ -20,10 +20,22 @@ fn share(file: &File) -> io::Result<()> {
 /// How long we sleep between two tries.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
+/// How long one who looks at everything waits for the writer at work: longer than any operation takes that is not stuck.
+const LOOK_WAIT: Duration = Duration::from_secs(5);
+
 /// Holding it means being the writer.
 #[derive(Debug)]
 pub struct WriterLock {
     _file: File,
+}
+
+/// Whether a writer is at work.
+#[derive(Debug)]
+pub enum Stillness {
+    /// None is, and none begins while this lives.
+    Still(Option<File>),
+    /// One is, and does not come to its end.
+    Busy,
 }
 
 /// Why the lock was not had.
@@ -64,29 +76,66 @@ impl WriterLock {
             .mode(0o600)
             .open(path.as_str())
             .map_err(system)?;
-        let start = Instant::now();
-        loop {
-            let operation = match timeout {
-                Duration::ZERO => FlockOperation::LockExclusive,
-                _ => FlockOperation::NonBlockingLockExclusive,
-            };
-            match flock(&file, operation) {
-                Ok(()) => {
-                    share(&file).map_err(system)?;
-                    return Ok(Self { _file: file });
-                }
-                Err(rustix::io::Errno::WOULDBLOCK) if start.elapsed() < timeout => {
-                    std::thread::sleep(RETRY_INTERVAL.min(timeout));
-                }
-                Err(rustix::io::Errno::WOULDBLOCK) => {
-                    let path = path.clone();
-                    return Err(LockError::TimedOut {
-                        path,
-                        waited: start.elapsed(),
-                    });
-                }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(system(error.into())),
+        wait_for(&file, FlockOperation::LockExclusive, path, timeout)?;
+        share(&file).map_err(system)?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Waits until no writer is at work. What only a writer makes is not made for this.
+///
+/// # Errors
+/// [`LockError::System`].
+pub fn stillness(path: &AbsolutePath) -> Result<Stillness, LockError> {
+    let file = match File::open(path.as_str()) {
+        Ok(file) => file,
+        Err(source) if source.kind() == io::ErrorKind::NotFound => {
+            return Ok(Stillness::Still(None));
+        }
+        Err(source) => {
+            let path = path.clone();
+            return Err(LockError::System { path, source });
+        }
+    };
+    match wait_for(&file, FlockOperation::LockShared, path, LOOK_WAIT) {
+        Ok(()) => Ok(Stillness::Still(Some(file))),
+        Err(LockError::TimedOut { .. }) => Ok(Stillness::Busy),
+        Err(error) => Err(error),
+    }
+}
+
+/// Locks a file that others may hold, waiting at most `timeout`; zero waits for ever.
+fn wait_for(
+    file: &File,
+    operation: FlockOperation,
+    path: &AbsolutePath,
+    timeout: Duration,
+) -> Result<(), LockError> {
+    let operation = match (operation, timeout) {
+        (operation, Duration::ZERO) => operation,
+        (FlockOperation::LockShared, _) => FlockOperation::NonBlockingLockShared,
+        _ => FlockOperation::NonBlockingLockExclusive,
+    };
+    let path = || path.clone();
+    let start = Instant::now();
+    loop {
+        match flock(file, operation) {
+            Ok(()) => return Ok(()),
+            Err(rustix::io::Errno::WOULDBLOCK) if start.elapsed() < timeout => {
+                std::thread::sleep(RETRY_INTERVAL.min(timeout));
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(LockError::TimedOut {
+                    path: path(),
+                    waited: start.elapsed(),
+                });
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => {
+                return Err(LockError::System {
+                    path: path(),
+                    source: error.into(),
+                });
             }
         }
     }

@@ -20,7 +20,9 @@ use crate::interfaces::LinkReader;
 use crate::interfaces::ProgramLister;
 use crate::interfaces::ProgramReader;
 use crate::interfaces::StoreWriter;
+use crate::lock;
 use crate::lock::LockError;
+use crate::lock::Stillness;
 use crate::lock::WriterLock;
 use crate::store::StoreError;
 use crate::store::sqlite::SqliteStore;
@@ -66,6 +68,12 @@ pub trait Runtime {
     /// # Errors
     /// [`RuntimeError`].
     fn writer(&mut self) -> Result<(Box<dyn WriterStore>, Option<WriterLock>), RuntimeError>;
+
+    /// Keeps writers away while somebody looks at everything: what one of them has begun looks broken.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Lock`].
+    fn stillness(&self) -> Result<Stillness, RuntimeError>;
 }
 
 /// The runtime directory of this machine.
@@ -103,6 +111,10 @@ impl Runtime for SystemRuntime {
         make_directory(&self.layout.database_directory(), 0o700)?;
         let store = SqliteStore::open_writer(Path::new(self.layout.database().as_str()))?;
         Ok((Box::new(store), Some(lock)))
+    }
+
+    fn stillness(&self) -> Result<Stillness, RuntimeError> {
+        Ok(lock::stillness(&self.layout.lock())?)
     }
 }
 

@@ -154,6 +154,8 @@ fn one_of_each_link() -> Vec<Value> {
         json!({"op": "create_link", "link": {"of": 1}, "program": pinned, "target": probes}),
         json!({"op": "create_link", "link": "attach_point", "program": pinned, "target": slot}),
         json!({"op": "release_link", "link": {"link": "attach_point"}}),
+        json!({"op": "adopt_program", "program": {"id": 1, "tag": "0000000000000000", "load_time": 0}}),
+        json!({"op": "adopt_link", "link": 1, "program": 1}),
         json!({"op": "pin_link", "link": 1, "path": path}),
         json!({"op": "unpin_link", "link": 1, "path": path}),
         json!({"op": "move_pin", "link": 1, "from": path, "to": path}),
@@ -169,6 +171,7 @@ fn one_of_each_link() -> Vec<Value> {
         json!({"op": "tc_filter", "filter": filter}),
         json!({"op": "counter", "path": path}),
         json!({"op": "await_links_gone", "links": []}),
+        json!({"op": "pins_below", "path": path}),
     ]
 }
 

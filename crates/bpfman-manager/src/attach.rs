@@ -34,11 +34,13 @@ use bpfman_core::target::UsdtProbe;
 use bpfman_core::target::is_pattern;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::Engine;
+use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramType;
 use bpfman_interpreter::executor::ActionError;
 use bpfman_interpreter::executor::ExecutionError;
 use bpfman_interpreter::interfaces::Detail;
 use bpfman_interpreter::runtime::ReaderStore;
+use bpfman_interpreter::store::StoreError;
 use bpfman_interpreter::targets::FunctionVerdict;
 
 use crate::Manager;
@@ -105,7 +107,7 @@ impl Manager<'_> {
             nsid,
         };
         let facts = self.point_facts(hook, at.clone(), Some(program.load.engine), store)?;
-        let id = store.next_link()?;
+        let id = self.next_link(store)?;
         let details = joining(&spec.request, at, id, &self.layout);
         let link = Link {
             id,
@@ -130,13 +132,23 @@ impl Manager<'_> {
         check_attach(&spec.request, &program)?;
         let snapshot = AttachSnapshot {
             pin: self.kernel.pin_state(&program.pin_path, Detail::Info)?,
-            link: store.next_link()?,
+            link: self.next_link(store)?,
             bpffs_mounted: self.kernel.is_bpffs_root(&self.layout.bpffs())?,
             facts: self.attach_facts(&spec.request, &program, store)?,
             program,
             now: self.now,
         };
         Ok(plan_attach(spec, &snapshot, &self.layout)?)
+    }
+
+    /// The id of the next link. A pin that has outlived its record keeps its number.
+    fn next_link<S: ReaderStore + ?Sized>(&self, store: &S) -> Result<LinkId, ManagerError> {
+        let mut id = store.next_link()?;
+        while self.files.exists(&self.layout.link_pin(id)) {
+            let next = id.0.checked_add(1);
+            id = LinkId(next.ok_or(StoreError::NoLinkIdLeft)?);
+        }
+        Ok(id)
     }
 
     /// Looks up what the request's words mean on this machine.

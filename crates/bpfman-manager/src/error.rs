@@ -16,6 +16,7 @@ use bpfman_core::types::ProgramId;
 use bpfman_interpreter::executor::ActionError;
 use bpfman_interpreter::executor::ExecutionError;
 use bpfman_interpreter::files::ReadObjectError;
+use bpfman_interpreter::interfaces::FileError;
 use bpfman_interpreter::runtime::RuntimeError;
 use bpfman_interpreter::store::StoreError;
 use bpfman_interpreter::targets::FunctionVerdict;
@@ -94,6 +95,9 @@ pub enum ManagerError {
         /// Why.
         cause: ActionError,
     },
+    /// Somebody undoes what a reconciliation does.
+    #[error("what is mended does not stay so: something else changes it at the same time")]
+    Restless,
     /// What the user named was not found.
     #[error(transparent)]
     Target(#[from] TargetError),
@@ -114,6 +118,9 @@ pub enum ManagerError {
     /// The writer cannot begin.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    /// Files cannot be looked at.
+    #[error(transparent)]
+    Files(#[from] FileError),
     /// The kernel did not let us look.
     #[error(transparent)]
     Kernel(#[from] KernelError),

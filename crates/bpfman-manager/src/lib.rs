@@ -8,6 +8,7 @@ mod inspect;
 mod links;
 mod load;
 mod points;
+mod reconcile;
 mod recover;
 mod replace;
 mod settle;
@@ -23,6 +24,8 @@ pub use inspect::ProgramStatus;
 pub use links::LinkListing;
 pub use links::LinkStatus;
 pub use links::ListedLink;
+pub use reconcile::Diagnosis;
+pub use reconcile::Reconciled;
 
 use bpfman_core::types::RuntimeLayout;
 use bpfman_core::types::UnixTime;

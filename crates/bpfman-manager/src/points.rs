@@ -1,5 +1,7 @@
 //! Attach points that several programs share: what there is of one, and how a change of it is carried out.
 
+use std::collections::BTreeMap;
+
 use bpfman_core::action::Action;
 use bpfman_core::action::Plan;
 use bpfman_core::compute::Change;
@@ -13,6 +15,7 @@ use bpfman_core::compute::TC_FILTER;
 use bpfman_core::compute::UnloadRefusal;
 use bpfman_core::compute::plan_change;
 use bpfman_core::compute::runs_alone;
+use bpfman_core::compute::shown_pin;
 use bpfman_core::compute::without_fragments;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
@@ -28,6 +31,7 @@ use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::Direction;
 use bpfman_core::types::Engine;
 use bpfman_core::types::LIBXDP_BPFFS;
+use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::RuntimeLayout;
 use bpfman_interpreter::executor::ActionError;
@@ -126,8 +130,13 @@ impl Manager<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
+        let libxdp = match (hook, libxdp_bpffs()) {
+            (SharedHook::Xdp { .. }, Some(path)) => self.kernel.is_bpffs_root(&path)?,
+            _ => false,
+        };
         Ok(PointFacts {
             hook,
+            shown: self.shown(dispatcher.as_ref().filter(|_| libxdp), &members)?,
             // A record that outlived its interface says nothing of the one that has its numbers now.
             at: dispatcher
                 .as_ref()
@@ -140,11 +149,26 @@ impl Manager<'_> {
             members,
             occupants,
             foreign,
-            libxdp: match (hook, libxdp_bpffs()) {
-                (SharedHook::Xdp { .. }, Some(path)) => self.kernel.is_bpffs_root(&path)?,
-                _ => false,
-            },
+            libxdp,
         })
+    }
+
+    /// The programs that show the members of a dispatcher to tools of libxdp.
+    fn shown(
+        &mut self,
+        dispatcher: Option<&Dispatcher>,
+        members: &[Member],
+    ) -> Result<BTreeMap<LinkId, ProgramId>, ManagerError> {
+        let mut shown = BTreeMap::new();
+        for Member { link, .. } in members {
+            let pin = dispatcher.and_then(|dispatcher| shown_pin(dispatcher, link));
+            if let Some(path) = pin
+                && let PinState::Program(program) = self.kernel.pin_state(&path, Detail::Info)?
+            {
+                shown.insert(link.id, program.identity.id);
+            }
+        }
+        Ok(shown)
     }
 
     /// A link and its program. Instructions are read where a chain or a dispatcher may need them.
@@ -183,13 +207,8 @@ impl Manager<'_> {
                 .ok(),
             false => None,
         };
-        let runs = match link.kernel {
-            Some(id) => self.kernel.link(id)?.map(|found| found.program),
-            None => None,
-        };
         Ok(Member {
             at_pin,
-            runs,
             kept: kept.map(Box::new),
             counter,
             link,
@@ -270,7 +289,7 @@ impl Manager<'_> {
     }
 }
 
-fn libxdp_bpffs() -> Option<AbsolutePath> {
+pub(crate) fn libxdp_bpffs() -> Option<AbsolutePath> {
     AbsolutePath::parse(LIBXDP_BPFFS).ok()
 }
 

@@ -28,6 +28,10 @@ impl Manager<'_> {
         let (mut store, lock) = self.runtime.writer()?;
         if let Some(journal) = store.journal()? {
             self.end(&journal, &mut *store)?;
+            // What somebody else changed meanwhile is another matter: the recovery stands without it.
+            if let Err(error) = self.mend_all(false, &mut *store) {
+                tracing::warn!("reconciling after a recovery: {error}");
+            }
         }
         Ok((store, lock))
     }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use bpfman_core::action::KeptInstructions;
+use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
 use bpfman_interpreter::interfaces::FileError;
 use bpfman_interpreter::interfaces::Files;
@@ -12,6 +13,7 @@ use crate::objects::ProcessId;
 use crate::state::Shared;
 use crate::tree::Content;
 use crate::tree::Kept;
+use crate::tree::KeptRecord;
 use crate::tree::Node;
 use crate::tree::Tree;
 
@@ -105,6 +107,12 @@ impl Files for SimulatedFiles {
         .map(drop)
     }
 
+    fn write_record(&mut self, path: &AbsolutePath, program: &Program) -> Result<(), FileError> {
+        let file = Node::Record(KeptRecord(Rc::new(program.clone())));
+        self.effect("keep a record in", path, |tree| replace(tree, path, file))
+            .map(drop)
+    }
+
     fn remove_file(&mut self, path: &AbsolutePath) -> Result<bool, FileError> {
         self.effect("remove", path, |tree| {
             changed(tree.unlink(path), &[Errno::NotFound])
@@ -115,6 +123,13 @@ impl Files for SimulatedFiles {
         self.effect("remove tree", path, |tree| {
             changed(tree.remove_tree(path), &[Errno::NotFound])
         })
+    }
+
+    fn list(&self, path: &AbsolutePath) -> Result<Vec<AbsolutePath>, FileError> {
+        let state = self.state.borrow();
+        let nodes = state.tree.ordinary().keys();
+        let found = nodes.filter(|other| other.parent().as_ref() == Some(path));
+        Ok(found.cloned().collect())
     }
 
     fn exists(&self, path: &AbsolutePath) -> bool {

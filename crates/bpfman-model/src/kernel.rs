@@ -97,6 +97,16 @@ fn interpret(
             state.objects.held(process).programs.insert(*program);
             Ok(Outcome::Done)
         }
+        KernelAction::AdoptProgram { program } => {
+            let found = state.objects.programs.get(&program.id);
+            let found = found.ok_or_else(|| Errno::NotFound.refusal("the program"))?;
+            if found.identity != *program {
+                let message = format!("program {} is another one now", program.id);
+                return Err(KernelError::new(KernelErrorKind::NotOurs, message));
+            }
+            state.objects.held(process).programs.insert(program.id);
+            Ok(Outcome::Done)
+        }
         KernelAction::Release => {
             state.objects.close(process);
             Ok(Outcome::Done)
@@ -106,6 +116,7 @@ fn interpret(
         | KernelAction::PinLink { .. }
         | KernelAction::UnpinLink { .. }
         | KernelAction::MovePin { .. }
+        | KernelAction::AdoptLink { .. }
         | KernelAction::DetachLink { .. } => links::interpret(state, process, action),
         KernelAction::UpdateLink {
             link,
@@ -263,9 +274,13 @@ impl KernelReader for SimulatedKernel {
                 let link = state.objects.links.get(&id).cloned();
                 link.map_or(PinState::Other, PinState::Link)
             }
-            Ok(Node::Directory | Node::File(_) | Node::Instructions(_) | Node::Database(_)) => {
-                PinState::Other
-            }
+            Ok(
+                Node::Directory
+                | Node::File(_)
+                | Node::Instructions(_)
+                | Node::Record(_)
+                | Node::Database(_),
+            ) => PinState::Other,
         })
     }
 
@@ -326,6 +341,24 @@ impl KernelReader for SimulatedKernel {
         let living = &self.state.borrow().objects.links;
         let left = links.iter().filter(|id| living.contains_key(id));
         Ok(left.copied().collect())
+    }
+
+    fn pins_below(
+        &mut self,
+        path: &AbsolutePath,
+    ) -> Result<Vec<(AbsolutePath, PinState)>, KernelError> {
+        let all: Vec<AbsolutePath> = {
+            let state = self.state.borrow();
+            let nodes = state.tree.mounts().values().flatten();
+            let pins = nodes.filter(|(at, node)| **node != Node::Directory && at.is_below(path));
+            pins.map(|(at, _)| at.clone()).collect()
+        };
+        let mut found = Vec::new();
+        for path in all {
+            let pin = self.pin_state(&path, Detail::Info)?;
+            found.push((path, pin));
+        }
+        Ok(found)
     }
 
     fn is_bpffs_root(&mut self, path: &AbsolutePath) -> Result<bool, KernelError> {

@@ -55,6 +55,7 @@ pub use state::EffectResult;
 pub use targets::SimulatedTargets;
 pub use tree::Content;
 pub use tree::Kept;
+pub use tree::KeptRecord;
 pub use tree::Node;
 pub use world::Process;
 pub use world::World;

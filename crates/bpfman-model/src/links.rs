@@ -63,6 +63,16 @@ pub(crate) fn interpret(
         KernelAction::MovePin { link, from, to } => {
             pins::rename(&mut state.tree, Node::Link(*link), from, to)
         }
+        KernelAction::AdoptLink { link, program } => {
+            let found = state.objects.links.get(link);
+            let found = found.ok_or_else(|| Errno::NotFound.refusal("the link"))?;
+            if found.program != *program {
+                let message = format!("link {link} has program {} now", found.program);
+                return Err(KernelError::new(KernelErrorKind::NotOurs, message));
+            }
+            state.objects.held(process).links.insert(*link);
+            Ok(Outcome::Done)
+        }
         KernelAction::DetachLink { link, pin } => detach(state, *link, pin.as_ref()),
         _ => Err(bad_request("no action on a link")),
     }

@@ -264,12 +264,15 @@ impl Network {
         found.map(|((_, index), _)| *index)
     }
 
-    /// The names of a namespace's interfaces.
-    pub(crate) fn interface_names(&self, nsid: NetnsId) -> impl Iterator<Item = &str> {
+    /// A namespace's interfaces.
+    pub(crate) fn interfaces_of(
+        &self,
+        nsid: NetnsId,
+    ) -> impl Iterator<Item = (IfIndex, &InterfaceName)> {
         let here = self
             .interfaces
             .iter()
             .filter(move |((of, _), _)| *of == nsid);
-        here.map(|(_, name)| name.as_str())
+        here.map(|((_, index), name)| (*index, name))
     }
 }

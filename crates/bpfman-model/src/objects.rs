@@ -132,7 +132,11 @@ impl Objects {
                 Node::Program(id) => drop(living.programs.insert(*id)),
                 Node::Map(id) => drop(living.maps.insert(*id)),
                 Node::Link(id) => drop(living.links.insert(*id)),
-                Node::Directory | Node::File(_) | Node::Instructions(_) | Node::Database(_) => {}
+                Node::Directory
+                | Node::File(_)
+                | Node::Instructions(_)
+                | Node::Record(_)
+                | Node::Database(_) => {}
             }
         }
         self.links.retain(|id, _| living.links.contains(id));

@@ -22,6 +22,7 @@ use bpfman_interpreter::interfaces::ProgramReader;
 use bpfman_interpreter::interfaces::ProgramWriter;
 use bpfman_interpreter::interfaces::StoreChange;
 use bpfman_interpreter::interfaces::StoreWriter;
+use bpfman_interpreter::lock::Stillness;
 use bpfman_interpreter::lock::WriterLock;
 use bpfman_interpreter::runtime::ReaderStore;
 use bpfman_interpreter::runtime::Runtime;
@@ -85,6 +86,11 @@ impl Runtime for SimulatedRuntime {
             make_if_missing(tree, &path, node).map_err(|errno| errno.file_error(&path))?;
         }
         Ok((Box::new(self.store()), None))
+    }
+
+    // Nothing happens at once here.
+    fn stillness(&self) -> Result<Stillness, RuntimeError> {
+        Ok(Stillness::Still(None))
     }
 }
 

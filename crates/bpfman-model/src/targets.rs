@@ -4,7 +4,9 @@ use std::io;
 
 use bpfman_core::action::KeptInstructions;
 use bpfman_core::action::ProbeSite;
+use bpfman_core::managed::LinkInterface;
 use bpfman_core::managed::ProbedFile;
+use bpfman_core::managed::Program;
 use bpfman_core::target::FunctionError;
 use bpfman_core::target::UsdtError;
 use bpfman_core::target::UsdtProbe;
@@ -22,6 +24,7 @@ use bpfman_interpreter::targets::Targets;
 use crate::Content;
 use crate::state::Shared;
 use crate::tree::Kept;
+use crate::tree::KeptRecord;
 use crate::tree::Node;
 
 /// The targets of a simulated machine.
@@ -52,6 +55,20 @@ impl Targets for SimulatedTargets {
         })
     }
 
+    fn interfaces(&self) -> Result<Vec<LinkInterface>, TargetError> {
+        let nsid = self.namespace(None)?;
+        let network = &self.state.borrow().network;
+        let interfaces = network.interfaces_of(nsid);
+        Ok(interfaces
+            .map(|(ifindex, interface)| LinkInterface {
+                interface: interface.clone(),
+                ifindex,
+                netns: None,
+                nsid,
+            })
+            .collect())
+    }
+
     fn interface(
         &self,
         netns: Option<&AbsolutePath>,
@@ -60,10 +77,11 @@ impl Targets for SimulatedTargets {
         let nsid = self.namespace(netns)?;
         let network = &self.state.borrow().network;
         let index = network.interface(nsid, name);
+        let names = network.interfaces_of(nsid).map(|(_, name)| name.as_str());
         let index = index.ok_or_else(|| TargetError::UnknownInterface {
             name: name.clone(),
             netns: netns.cloned(),
-            similar: suggest(name.as_str(), network.interface_names(nsid)),
+            similar: suggest(name.as_str(), names),
         })?;
         Ok((nsid, index))
     }
@@ -217,6 +235,17 @@ impl Targets for SimulatedTargets {
             path: path.clone(),
             reason,
         })
+    }
+
+    fn kept_record(&self, path: &AbsolutePath) -> Result<Program, TargetError> {
+        match self.state.borrow().tree.lookup(path) {
+            Ok(Node::Record(KeptRecord(record))) => Ok(Program::clone(&record)),
+            Ok(Node::File(_)) => Err(TargetError::KeptInstructions {
+                path: path.clone(),
+                reason: "it holds no record".to_owned(),
+            }),
+            _ => Err(missing_file(path.as_str())),
+        }
     }
 
     /// This kernel does not publish its types.

@@ -6,6 +6,7 @@ use std::iter::successors;
 use std::rc::Rc;
 
 use bpfman_core::action::KeptInstructions;
+use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::MapId;
@@ -34,6 +35,16 @@ impl fmt::Debug for Kept {
     }
 }
 
+/// A kept record. Printed as whose it is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeptRecord(pub(crate) Rc<Program>);
+
+impl fmt::Debug for KeptRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "record of {}", self.0.id())
+    }
+}
+
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Node {
@@ -43,6 +54,8 @@ pub enum Node {
     File(Content),
     /// A file of kept instructions.
     Instructions(Kept),
+    /// A file with a record.
+    Record(KeptRecord),
     /// A database file with the records in it.
     Database(MemoryStore),
     /// The pin of a program.
@@ -112,7 +125,7 @@ impl Tree {
         }
         let of_bpffs = !matches!(
             node,
-            Node::File(_) | Node::Instructions(_) | Node::Database(_)
+            Node::File(_) | Node::Instructions(_) | Node::Record(_) | Node::Database(_)
         );
         if self.mount_of(path).is_some() && !of_bpffs {
             return Err(Errno::Access);

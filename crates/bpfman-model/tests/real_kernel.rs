@@ -52,6 +52,7 @@ use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::KernelLinkType;
 use bpfman_core::kernel::LinkPlace;
 use bpfman_core::kernel::PinState;
+use bpfman_core::kernel::ProgramIdentity;
 use bpfman_core::managed::Hook;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::Base64Bytes;
@@ -61,6 +62,7 @@ use bpfman_core::types::IfIndex;
 use bpfman_core::types::InterfaceName;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::KernelProgramType;
+use bpfman_core::types::KernelTime;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
@@ -266,6 +268,8 @@ enum Answer {
     Order(u64, Vec<(usize, Option<usize>)>),
     /// Programs in the order in which they were loaded.
     Filter(Option<usize>),
+    /// Pins with what is there.
+    Pins(Vec<(AbsolutePath, &'static str)>),
 }
 
 /// One kernel, and what it answered so far.
@@ -341,6 +345,34 @@ impl Session<'_> {
             Err(KernelError { kind, .. }) => Answer::Refused(kind),
         };
         self.answers.push((format!("look at {names}"), answer));
+    }
+
+    /// What the kernel says is pinned below a path.
+    fn look_below(&mut self, names: &str) {
+        let kind = |pin| match pin {
+            PinState::Program(_) => "program",
+            PinState::Map(_) => "map",
+            PinState::Link(_) => "link",
+            PinState::Free { .. } | PinState::Other => "other",
+        };
+        let answer = match self.kernel.pins_below(&self.at(names)) {
+            Ok(pins) => Answer::Pins(
+                pins.into_iter()
+                    .map(|(path, pin)| (path, kind(pin)))
+                    .collect(),
+            ),
+            Err(error) => Answer::Refused(error.kind),
+        };
+        self.answers.push((format!("look below {names}"), answer));
+    }
+
+    fn adopt(&mut self, program: ProgramIdentity) {
+        self.execute(&KernelAction::AdoptProgram { program });
+    }
+
+    fn adopt_link(&mut self, number: usize, program: ProgramId) {
+        let link = self.made[number];
+        self.execute(&KernelAction::AdoptLink { link, program });
     }
 
     fn assert_map_goes(&mut self, id: MapId) {
@@ -980,6 +1012,49 @@ fn a_pinned_link_that_is_detached_by_its_id_stays_without_a_place() {
         s.assert_link_goes(0);
         s.assert_program_goes(program);
     });
+}
+
+#[test]
+fn what_has_lost_its_pin_is_held_by_its_id_alike() {
+    bpfman_testing::requires!(bpfman_testing::kernel_knows("BPF_TCX_INGRESS"));
+    let answers = in_both_worlds(|s| {
+        let loaded = s.load("tc_count.bpf.o", &["tc_count"]).unwrap();
+        let program = loaded.programs[0].identity;
+        s.pin(program.id, "fs/program");
+        s.pin_map(loaded.maps[0].id, "fs/map");
+        let at = tcx(&s.interface(), None, 0);
+        s.create(program.id, &at);
+        s.pin_link(0, "fs/link");
+        s.kernel.finish();
+        let stranger = ProgramIdentity {
+            load_time: KernelTime(program.load_time.0 + 1),
+            ..program
+        };
+        s.adopt(stranger);
+        s.adopt(program);
+        s.unpin(program.id, "fs/program");
+        s.pin(program.id, "fs/again");
+        s.adopt_link(0, ProgramId(program.id.0 + 1));
+        s.adopt_link(0, program.id);
+        s.unpin_link(0, "fs/link");
+        s.make("fs/links");
+        s.pin_link(0, "fs/links/again");
+        s.look_below("fs");
+        s.look_below("fs/links");
+        s.look_below("fs/missing");
+        s.look_below("file");
+        s.kernel.finish();
+        s.ask(0);
+        s.unpin_link(0, "fs/links/again");
+        s.kernel.finish();
+        s.assert_link_goes(0);
+        s.adopt_link(0, program.id);
+        s.unpin(program.id, "fs/again");
+        s.kernel.finish();
+        s.assert_program_goes(program.id);
+        s.adopt(program);
+    });
+    assert!(answers.contains(&Answer::Refused(KernelErrorKind::NotFound)));
 }
 
 #[test]

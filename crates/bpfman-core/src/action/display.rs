@@ -37,6 +37,8 @@ impl fmt::Display for KernelAction {
             Self::HoldProgram(PinnedProgram { program, path }) => {
                 write!(f, "kernel  hold program {program} ({path})")
             }
+            Self::AdoptProgram { program } => write!(f, "kernel  hold program {}", program.id),
+            Self::AdoptLink { link, .. } => write!(f, "kernel  hold link {link}"),
             Self::MakeMap(map) => write!(f, "kernel  make map {}", map.name),
             Self::Release => write!(f, "kernel  let go of what was loaded"),
             Self::PinProgram { program, path } => {
@@ -150,6 +152,12 @@ impl fmt::Display for FileAction {
             Self::KeepInstructions { program, path } => {
                 write!(f, "keep the instructions of {program} in {path}")
             }
+            Self::KeepRecord { program, path } => {
+                write!(f, "keep the record of {} in {path}", program.program)
+            }
+            Self::SaveRecord { program, path } => {
+                write!(f, "keep the record of {} in {path}", program.id())
+            }
             Self::RemoveFile { path } => write!(f, "remove {path}"),
             Self::RemoveTree { path } => write!(f, "remove directory {path} and its files"),
         }
@@ -159,6 +167,9 @@ impl fmt::Display for FileAction {
 impl fmt::Display for StoreAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Together { actions } if actions.is_empty() => {
+                f.write_str("no return: what follows is finished")
+            }
             Self::Together { actions } => {
                 let actions: Vec<String> = actions.iter().map(ToString::to_string).collect();
                 f.write_str(&actions.join(", "))

@@ -5,6 +5,7 @@
 //! or not the effect in question ever happened, so that no step needs a mark of its own: between an effect and its mark
 //! a process can be killed, too.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -94,6 +95,8 @@ impl Action {
                     | KernelAction::LoadDispatcher(_)
                     | KernelAction::MakeMap(_)
                     | KernelAction::HoldProgram(_)
+                    | KernelAction::AdoptProgram { .. }
+                    | KernelAction::AdoptLink { .. }
                     | KernelAction::Release
                     | KernelAction::CreateLink(_)
                     | KernelAction::ReleaseLink { .. }
@@ -152,6 +155,11 @@ impl FileAction {
                 program: results.program(program)?.into(),
                 path: known(path)?,
             },
+            Self::KeepRecord { program, path } => Self::SaveRecord {
+                program: Box::new(program.complete(results)?),
+                path: results.path(path)?,
+            },
+            Self::SaveRecord { .. } => self.clone(),
             Self::RemoveFile { path } => Self::RemoveFile { path: known(path)? },
             Self::RemoveTree { path } => Self::RemoveTree { path: known(path)? },
         })

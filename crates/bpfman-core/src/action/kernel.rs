@@ -17,6 +17,7 @@ use super::ProgramReference;
 use super::Results;
 use super::TcFilter;
 use super::UnresolvedReference;
+use crate::kernel::ProgramIdentity;
 use crate::types::AbsolutePath;
 use crate::types::Base64Bytes;
 use crate::types::Family;
@@ -42,6 +43,19 @@ pub enum KernelAction {
     Release,
     /// Takes hold of a program at its pin, so that later steps can use it.
     HoldProgram(PinnedProgram),
+    /// Takes hold of a program that has lost its pin, by its id and after checking which it is, so that later steps can
+    /// pin it.
+    AdoptProgram {
+        /// The program that the kernel must have under this id.
+        program: ProgramIdentity,
+    },
+    /// The same for a link.
+    AdoptLink {
+        /// The link.
+        link: KernelLinkId,
+        /// The program that it must have.
+        program: ProgramId,
+    },
     /// Pins a program that this plan holds.
     PinProgram {
         /// The program.
@@ -471,6 +485,8 @@ impl KernelAction {
             Self::LoadDispatcher(_)
             | Self::MakeMap(_)
             | Self::HoldProgram(_)
+            | Self::AdoptProgram { .. }
+            | Self::AdoptLink { .. }
             | Self::MovePin { .. }
             | Self::DetachLink { .. }
             | Self::WriteMapElement { .. }

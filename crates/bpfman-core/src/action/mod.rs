@@ -71,6 +71,7 @@ use crate::managed::Link;
 use crate::managed::LinkDraft;
 use crate::managed::Program;
 use crate::managed::ProgramDraft;
+use crate::types::AbsolutePath;
 use crate::types::LinkId;
 
 /// One effect on one subsystem.
@@ -119,6 +120,20 @@ pub enum FileAction {
         program: ProgramReference,
         /// The new file.
         path: PathTemplate,
+    },
+    /// Writes down the record of a program that this plan loads, beside its object: from it a lost database is made again.
+    KeepRecord {
+        /// The record, but for what the kernel will say.
+        program: Box<ProgramDraft>,
+        /// The new file.
+        path: PathTemplate,
+    },
+    /// Writes down a program's record.
+    SaveRecord {
+        /// The record.
+        program: Box<Program>,
+        /// The file.
+        path: AbsolutePath,
     },
     /// Removes a file; changes nothing when it is gone.
     RemoveFile {

@@ -69,6 +69,14 @@ impl Plan {
         self.push(Action::Store(action), Action::Store(undo));
     }
 
+    /// Appends a point of no return that changes no records: what follows is never undone, but finished.
+    pub fn no_return(&mut self) {
+        let nothing = || StoreAction::Together {
+            actions: Vec::new(),
+        };
+        self.commit(nothing(), nothing());
+    }
+
     /// Appends steps.
     pub fn extend(&mut self, steps: impl IntoIterator<Item = Step>) {
         self.steps.extend(steps);

@@ -1,12 +1,10 @@
 //! The plan of a detach.
 
-use alloc::boxed::Box;
 use alloc::format;
 
 use super::ending::AttachedLink;
 use super::ending::Ending;
 use crate::action::Plan;
-use crate::action::StoreAction;
 use crate::kernel;
 use crate::kernel::LinkPlace;
 use crate::kernel::PinState;
@@ -86,12 +84,7 @@ pub(super) fn add_detach(
             });
         }
     };
-    ending.records.push(
-        StoreAction::DeleteLink { id: link.id },
-        StoreAction::SaveLink {
-            link: Box::new(link.clone()),
-        },
-    );
+    ending.records.delete_link(link);
     ending.links.extend(attached);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The plan of a load.
 
 use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
@@ -9,6 +10,7 @@ use alloc::vec::Vec;
 use super::CheckedLoad;
 use super::CheckedProgram;
 use super::LoadRefusal;
+use super::pins::make_parents;
 use super::pins::make_pin_directory;
 use super::pins::pin_map;
 use super::pins::pin_program;
@@ -334,6 +336,16 @@ impl Builder<'_> {
                 );
             }
         }
+        for program in &self.checked.programs {
+            let path = self.program_file(program, "/record.json");
+            plan.push(
+                Action::Files(FileAction::KeepRecord {
+                    program: Box::new(self.draft(program)),
+                    path: path.clone(),
+                }),
+                Action::Files(FileAction::RemoveFile { path }),
+            );
+        }
         plan.push_final(
             Action::Files(FileAction::RemoveFile { path: staged }),
             "the object has its name under the program's id",
@@ -370,17 +382,8 @@ impl Builder<'_> {
     }
 
     fn pin_program(&self, plan: &mut Plan, program: &CheckedProgram) {
-        if let (Some(path), Some(PinState::Free { ancestor, .. })) =
-            (&self.spec.pin_path, &self.snapshot.pin)
-        {
-            let parents = core::iter::successors(path.parent(), AbsolutePath::parent);
-            let mut missing: Vec<AbsolutePath> = parents
-                .take_while(|parent| parent.is_below(ancestor))
-                .collect();
-            missing.reverse();
-            for directory in missing {
-                make_pin_directory(plan, directory);
-            }
+        if let (Some(path), Some(pin)) = (&self.spec.pin_path, &self.snapshot.pin) {
+            make_parents(plan, path, pin);
         }
         pin_program(plan, reference(program), self.pin_path(program));
     }

@@ -1,5 +1,7 @@
 //! Steps that pin and unpin, each with its undo.
 
+use alloc::vec::Vec;
+
 use crate::action::Action;
 use crate::action::KernelAction;
 use crate::action::LinkReference;
@@ -7,6 +9,7 @@ use crate::action::MapReference;
 use crate::action::PathTemplate;
 use crate::action::Plan;
 use crate::action::ProgramReference;
+use crate::kernel::PinState;
 use crate::types::AbsolutePath;
 use crate::types::KernelLinkId;
 use crate::types::MapId;
@@ -18,6 +21,21 @@ pub(super) fn make_pin_directory(plan: &mut Plan, path: impl Into<PathTemplate>)
         Action::Kernel(KernelAction::MakePinDirectory { path: path.clone() }),
         Action::Kernel(KernelAction::RemoveEmptyPinDirectory { path }),
     );
+}
+
+/// Makes the directories that are missing above a pin.
+pub(super) fn make_parents(plan: &mut Plan, path: &AbsolutePath, pin: &PinState) {
+    let PinState::Free { ancestor, .. } = pin else {
+        return;
+    };
+    let parents = core::iter::successors(path.parent(), AbsolutePath::parent);
+    let mut missing: Vec<AbsolutePath> = parents
+        .take_while(|parent| parent.is_below(ancestor))
+        .collect();
+    missing.reverse();
+    for directory in missing {
+        make_pin_directory(plan, directory);
+    }
 }
 
 /// Removes one that is empty.

@@ -1,9 +1,11 @@
 //! The records that a plan changes, in one step: its point of no return.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::action::Plan;
 use crate::action::StoreAction;
+use crate::managed::Link;
 
 /// Changes of records, and what undoes each.
 #[derive(Default)]
@@ -14,6 +16,16 @@ pub(super) struct Records {
 impl Records {
     pub(super) fn push(&mut self, change: StoreAction, undo: StoreAction) {
         self.changes.push((change, undo));
+    }
+
+    /// Deletes the record of a link.
+    pub(super) fn delete_link(&mut self, link: &Link) {
+        self.push(
+            StoreAction::DeleteLink { id: link.id },
+            StoreAction::SaveLink {
+                link: Box::new(link.clone()),
+            },
+        );
     }
 
     /// Takes over others, behind its own.

@@ -18,6 +18,7 @@ use super::shared::PointRefusal;
 use super::shared::add_change;
 use super::unload::add_unload;
 use crate::action::Action;
+use crate::action::FileAction;
 use crate::action::KernelAction;
 use crate::action::LinkReference;
 use crate::action::PinnedProgram;
@@ -229,6 +230,13 @@ fn move_pin(ending: &mut Ending, new: &Program, path: &AbsolutePath) {
         pin_path: path.clone(),
         ..new.clone()
     };
+    ending.after.push_final(
+        Action::Files(FileAction::SaveRecord {
+            path: moved.record_path(),
+            program: Box::new(moved.clone()),
+        }),
+        "a copy of what is recorded",
+    );
     ending.records.push(
         StoreAction::SaveProgram {
             program: Box::new(moved),

@@ -99,6 +99,16 @@ impl Program {
             .join("instructions.json")
     }
 
+    /// The file beside the object that keeps this record.
+    #[must_use]
+    pub fn record_path(&self) -> AbsolutePath {
+        let object = &self.load.object_path;
+        let directory = object.parent();
+        directory
+            .unwrap_or_else(|| object.clone())
+            .join("record.json")
+    }
+
     /// The program whose id names the map set: its own, unless it took or shares another's.
     #[must_use]
     pub fn map_set(&self) -> ProgramId {

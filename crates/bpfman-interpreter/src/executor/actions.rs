@@ -79,6 +79,15 @@ impl Executor<'_> {
                 self.files.write_instructions(&results.path(path)?, kept)?;
                 true
             }
+            FileAction::KeepRecord { program, path } => {
+                let record = program.complete(results)?;
+                self.files.write_record(&results.path(path)?, &record)?;
+                true
+            }
+            FileAction::SaveRecord { program, path } => {
+                self.files.write_record(path, program)?;
+                true
+            }
             FileAction::RemoveFile { path } => self.files.remove_file(&results.path(path)?)?,
             FileAction::RemoveTree { path } => self.files.remove_tree(&results.path(path)?)?,
         };

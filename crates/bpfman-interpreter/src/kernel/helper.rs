@@ -218,6 +218,11 @@ struct Left {
 }
 
 #[derive(Deserialize)]
+struct Pins {
+    pins: Vec<(AbsolutePath, PinState)>,
+}
+
+#[derive(Deserialize)]
 struct Root {
     is_bpffs_root: bool,
 }
@@ -287,6 +292,14 @@ impl KernelReader for HelperKernel {
     ) -> Result<Vec<KernelLinkId>, KernelError> {
         let links = links.to_vec();
         Ok(self.ask::<Left>(&Query::AwaitLinksGone { links })?.left)
+    }
+
+    fn pins_below(
+        &mut self,
+        path: &AbsolutePath,
+    ) -> Result<Vec<(AbsolutePath, PinState)>, KernelError> {
+        let path = path.clone();
+        Ok(self.ask::<Pins>(&Query::PinsBelow { path })?.pins)
     }
 
     fn is_bpffs_root(&mut self, path: &AbsolutePath) -> Result<bool, KernelError> {

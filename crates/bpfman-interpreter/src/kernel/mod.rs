@@ -50,6 +50,7 @@ use bpfman_core::kernel::Counter;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::PinState;
+use bpfman_core::kernel::ProgramIdentity;
 use bpfman_core::managed::Hook;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::KernelLinkId;
@@ -146,6 +147,31 @@ impl LibbpfKernel {
     fn hold_pinned(&mut self, pinned: &PinnedProgram) -> Result<Outcome, KernelError> {
         let fd = open_program(pinned.program, &pinned.path)?;
         self.programs.insert(pinned.program, fd);
+        Ok(Outcome::Done)
+    }
+
+    fn adopt_program(&mut self, program: ProgramIdentity) -> Result<Outcome, KernelError> {
+        let id = program.id;
+        let failed = |error: io::Error| refused(&format!("program {id}"), &error);
+        let fd = sys::program_by_id(id.0).map_err(failed)?;
+        let found = info::program(fd.as_fd(), Detail::Info).map_err(failed)?;
+        if found.identity != program {
+            let message = format!("program {id} is another one now");
+            return Err(KernelError::new(KernelErrorKind::NotOurs, message));
+        }
+        self.programs.insert(id, fd);
+        Ok(Outcome::Done)
+    }
+
+    fn adopt_link(&mut self, id: KernelLinkId, program: ProgramId) -> Result<Outcome, KernelError> {
+        let failed = |error: io::Error| refused(&format!("link {id}"), &error);
+        let fd = sys::link_by_id(id.0).map_err(failed)?;
+        let found = link::info(fd.as_fd()).map_err(failed)?;
+        if found.program != program {
+            let message = format!("link {id} has program {} now, not {program}", found.program);
+            return Err(KernelError::new(KernelErrorKind::NotOurs, message));
+        }
+        self.links.insert(id, fd);
         Ok(Outcome::Done)
     }
 
@@ -447,6 +473,8 @@ impl KernelExecutor for LibbpfKernel {
                 self.hold_loaded(program::load(request, &self.programs))
             }
             KernelAction::LoadDispatcher(request) => self.hold_loaded(slots::load(request)),
+            KernelAction::AdoptProgram { program } => self.adopt_program(*program),
+            KernelAction::AdoptLink { link, program } => self.adopt_link(*link, *program),
             KernelAction::MakeMap(request) => self.make_map(request),
             KernelAction::HoldProgram(pinned) => self.hold_pinned(pinned),
             KernelAction::Release => {
@@ -618,6 +646,21 @@ impl KernelReader for LibbpfKernel {
 
     fn counter(&mut self, path: &AbsolutePath) -> Result<Option<Counter>, KernelError> {
         map::counter(path)
+    }
+
+    fn pins_below(
+        &mut self,
+        path: &AbsolutePath,
+    ) -> Result<Vec<(AbsolutePath, PinState)>, KernelError> {
+        let mut found = Vec::new();
+        for path in pins::below(path)? {
+            match self.pin_state(&path, Detail::Info)? {
+                // Somebody took it away while we looked.
+                PinState::Free { .. } => {}
+                state => found.push((path, state)),
+            }
+        }
+        Ok(found)
     }
 
     fn is_bpffs_root(&mut self, path: &AbsolutePath) -> Result<bool, KernelError> {

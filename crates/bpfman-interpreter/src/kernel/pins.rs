@@ -19,6 +19,7 @@ use rustix::mount::UnmountFlags;
 
 use super::errors::refused;
 use super::sys;
+use crate::interfaces::MAX_PINS;
 
 /// `BPF_FS_MAGIC` of `linux/magic.h`.
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
@@ -130,6 +131,37 @@ pub(super) fn remove_empty_directory(path: &AbsolutePath) -> Result<Outcome, Ker
         Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT | Errno::BUSY) => Ok(Outcome::Unchanged),
         Err(error) => Err(refused(path.as_str(), &error.into())),
     }
+}
+
+/// The files below a directory of a bpffs, in the order of their paths; none where no bpffs is.
+pub(super) fn below(path: &AbsolutePath) -> Result<Vec<AbsolutePath>, KernelError> {
+    if !fs::symlink_metadata(path.as_str()).is_ok_and(|facts| facts.is_dir()) || !on_bpffs(path)? {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    let mut directories = vec![path.clone()];
+    while let Some(directory) = directories.pop() {
+        let failed = |error: io::Error| refused(directory.as_str(), &error);
+        for entry in fs::read_dir(directory.as_str()).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            // The kernel's own, `progs.debug` and `maps.debug`: no pin has a dot in its name.
+            let Some(name) = name.to_str().filter(|name| !name.contains('.')) else {
+                continue;
+            };
+            let path = directory.join(name);
+            match entry.file_type().map_err(failed)?.is_dir() {
+                true => directories.push(path),
+                false => found.push(path),
+            }
+        }
+        if found.len() + directories.len() > MAX_PINS {
+            let message = format!("{path} holds more than {MAX_PINS} pins");
+            return Err(KernelError::new(KernelErrorKind::Other, message));
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
 }
 
 /// Whether a bpffs is mounted at exactly this directory.

@@ -109,6 +109,11 @@ pub enum Query {
         /// The links.
         links: Vec<KernelLinkId>,
     },
+    /// Every pin below a directory of a bpffs.
+    PinsBelow {
+        /// The directory.
+        path: AbsolutePath,
+    },
     /// Whether a bpffs is mounted at exactly this directory.
     IsBpffsRoot {
         /// The directory.
@@ -149,7 +154,7 @@ pub enum Request {
 }
 
 /// The ops of [`Query`].
-const QUERIES: [&str; 12] = [
+const QUERIES: [&str; 13] = [
     "load",
     "programs",
     "pin_state",
@@ -160,6 +165,7 @@ const QUERIES: [&str; 12] = [
     "tc_filter",
     "counter",
     "await_links_gone",
+    "pins_below",
     "is_bpffs_root",
     "finish",
 ];
@@ -280,6 +286,7 @@ fn query_answer(kernel: &mut LibbpfKernel, query: Query) -> Result<Value, Kernel
         Query::TcFilter { filter } => json!({"program": kernel.tc_filter(&filter)?}),
         Query::Counter { path } => json!({"counter": kernel.counter(&path)?}),
         Query::AwaitLinksGone { links } => json!({"left": kernel.await_links_gone(&links)?}),
+        Query::PinsBelow { path } => json!({"pins": kernel.pins_below(&path)?}),
         Query::IsBpffsRoot { path } => json!({"is_bpffs_root": kernel.is_bpffs_root(&path)?}),
         Query::Finish => {
             kernel.finish();

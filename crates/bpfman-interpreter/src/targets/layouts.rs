@@ -5,6 +5,7 @@ use std::io;
 use std::io::Read;
 
 use bpfman_core::action::KeptInstructions;
+use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
 use serde::Deserialize;
 
@@ -18,6 +19,9 @@ const MAX_OBJECT_BYTES: u64 = u32::MAX as u64;
 
 /// The most instructions that the verifier walks through are a million; with the names of the maps in them they take less.
 const MAX_INSTRUCTIONS_BYTES: u64 = 64 << 20;
+
+/// A record with the longest metadata and global data takes less.
+const MAX_RECORD_BYTES: u64 = 64 << 20;
 
 pub(super) fn kept_instructions(path: &AbsolutePath) -> Result<KeptInstructions, TargetError> {
     #[derive(Deserialize)]
@@ -39,6 +43,14 @@ pub(super) fn kept_instructions(path: &AbsolutePath) -> Result<KeptInstructions,
         )));
     }
     serde_json::from_slice(&bytes).map_err(broken)
+}
+
+pub(super) fn kept_record(path: &AbsolutePath) -> Result<Program, TargetError> {
+    let bytes = read(path.as_str(), MAX_RECORD_BYTES)?;
+    serde_json::from_slice(&bytes).map_err(|error| TargetError::KeptInstructions {
+        path: path.clone(),
+        reason: error.to_string(),
+    })
 }
 
 pub(super) fn kept_object(path: &AbsolutePath) -> Result<Vec<u8>, TargetError> {

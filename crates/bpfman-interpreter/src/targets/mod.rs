@@ -15,7 +15,9 @@ mod tracefs;
 
 use bpfman_core::action::KeptInstructions;
 use bpfman_core::action::ProbeSite;
+use bpfman_core::managed::LinkInterface;
 use bpfman_core::managed::ProbedFile;
+use bpfman_core::managed::Program;
 use bpfman_core::target::UsdtProbe;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::IfIndex;
@@ -34,6 +36,12 @@ pub trait Targets {
     /// # Errors
     /// [`TargetError`] when the file is none, or cannot be read.
     fn namespace(&self, path: Option<&AbsolutePath>) -> Result<NetnsId, TargetError>;
+
+    /// Every interface of our own namespace.
+    ///
+    /// # Errors
+    /// When they cannot be listed whole.
+    fn interfaces(&self) -> Result<Vec<LinkInterface>, TargetError>;
 
     /// An interface of a namespace.
     ///
@@ -127,6 +135,12 @@ pub trait Targets {
     /// [`TargetError::System`] when the file cannot be read.
     fn kept_instructions(&self, path: &AbsolutePath) -> Result<KeptInstructions, TargetError>;
 
+    /// The record that is kept beside a program's object.
+    ///
+    /// # Errors
+    /// [`TargetError::KeptInstructions`] when it is no record; [`TargetError::System`] when the file cannot be read.
+    fn kept_record(&self, path: &AbsolutePath) -> Result<Program, TargetError>;
+
     /// The types of the kernel itself (BTF).
     ///
     /// # Errors
@@ -141,6 +155,10 @@ pub struct SystemTargets;
 impl Targets for SystemTargets {
     fn namespace(&self, path: Option<&AbsolutePath>) -> Result<NetnsId, TargetError> {
         network::namespace(path)
+    }
+
+    fn interfaces(&self) -> Result<Vec<LinkInterface>, TargetError> {
+        network::interfaces()
     }
 
     fn interface(
@@ -207,6 +225,10 @@ impl Targets for SystemTargets {
 
     fn kept_instructions(&self, path: &AbsolutePath) -> Result<KeptInstructions, TargetError> {
         layouts::kept_instructions(path)
+    }
+
+    fn kept_record(&self, path: &AbsolutePath) -> Result<Program, TargetError> {
+        layouts::kept_record(path)
     }
 
     fn kernel_types(&self) -> Result<Vec<u8>, TargetError> {

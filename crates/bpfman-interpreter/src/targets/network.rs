@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 
+use bpfman_core::managed::LinkInterface;
 use bpfman_core::target::suggest;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::IfIndex;
@@ -85,6 +86,35 @@ fn open(path: &AbsolutePath) -> Result<(NetnsId, OwnedFd), TargetError> {
     Ok((NetnsId(inode), opened))
 }
 
+/// The interfaces of our own namespace.
+pub(super) fn interfaces() -> Result<Vec<LinkInterface>, TargetError> {
+    let nsid = namespace(None)?;
+    let failed = |source| TargetError::system(OWN_INTERFACES, source);
+    let table = fs::read_to_string(OWN_INTERFACES).map_err(failed)?;
+    let mut interfaces = Vec::new();
+    for name in names(&table) {
+        // The kernel's names are names; one that is gone by now is none.
+        let Ok(interface) = InterfaceName::parse(name) else {
+            continue;
+        };
+        if let Some(ifindex) = index_here(&interface).map_err(failed)? {
+            interfaces.push(LinkInterface {
+                interface,
+                ifindex,
+                netns: None,
+                nsid,
+            });
+        }
+    }
+    Ok(interfaces)
+}
+
+/// The names in a table like `/proc/net/dev`: two lines of headings, then `NAME: NUMBERS`.
+fn names(table: &str) -> impl Iterator<Item = &str> {
+    let lines = table.lines().skip(2);
+    lines.filter_map(|line| Some(line.split_once(':')?.0.trim()))
+}
+
 fn index_here(name: &InterfaceName) -> io::Result<Option<IfIndex>> {
     // A socket belongs to the namespace of the thread that makes it; of which family it is does not matter.
     let socket = rustix::net::socket_with(
@@ -102,7 +132,5 @@ fn index_here(name: &InterfaceName) -> io::Result<Option<IfIndex>> {
 
 fn similar_here(name: &InterfaceName) -> Vec<String> {
     let table = fs::read_to_string(OWN_INTERFACES).unwrap_or_default();
-    let names = table.lines().skip(2);
-    let names = names.filter_map(|line| Some(line.split_once(':')?.0.trim()));
-    suggest(name.as_str(), names)
+    suggest(name.as_str(), names(&table))
 }

@@ -110,6 +110,15 @@ impl Machine {
 
     /// The same, to share its attach point by an engine.
     pub(crate) fn load_for(&self, engine: Engine, name: &str, pin: Option<&str>) -> Program {
+        self.try_load_for(engine, name, pin).unwrap()
+    }
+
+    pub(crate) fn try_load_for(
+        &self,
+        engine: Engine,
+        name: &str,
+        pin: Option<&str>,
+    ) -> Result<Program, ManagerError> {
         let request = ProgramRequest {
             name: name.to_owned(),
             program_type: None,
@@ -123,7 +132,7 @@ impl Machine {
             ..spec(&[])
         };
         let loaded = self.manage(|manager| manager.load(&spec, LINKS));
-        loaded.unwrap().remove(0)
+        loaded.map(|mut programs| programs.remove(0))
     }
 
     /// Adds interfaces to the namespace of every process.

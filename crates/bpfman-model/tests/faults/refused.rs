@@ -1,7 +1,8 @@
 //! Each step of an operation is refused, and then its undos.
 
 use crate::common::differences;
-use crate::killed::after;
+use crate::common::essence;
+use crate::killed::End;
 use crate::killed::assert_ends;
 use crate::left::assert_all_left_is_named;
 use crate::scenes::SCENES;
@@ -20,7 +21,7 @@ use bpfman_model::Faults;
 fn a_step_that_fails_leaves_everything_as_it_was() {
     in_every_scene(|name, scene, plan, before| {
         assert!(!plan.steps.is_empty());
-        let after = after(scene);
+        let after = End::after(scene);
         for (number, step) in plan.steps.iter().enumerate() {
             let scene = scene();
             let error = scene.run(Faults::none().at(number)).unwrap_err();
@@ -31,7 +32,10 @@ fn a_step_that_fails_leaves_everything_as_it_was() {
             assert_eq!(error.unfinished, lost, "{name}: {error}");
             if lost {
                 scene.recover();
-                assert_eq!(scene.places(), after, "{name}: {}", error.action);
+                after.assert_is(
+                    &essence(&scene.places()),
+                    &format!("{name}: {}", error.action),
+                );
                 continue;
             }
             let differences = differences(before, &scene.places());
@@ -62,7 +66,7 @@ fn is_lost_for_good(scene: &Scene, plan: &Plan, number: usize) -> bool {
 #[test]
 fn a_journal_that_cannot_be_written_is_a_refusal_before_any_effect_or_of_the_whole() {
     for (name, scene) in SCENES {
-        let whole = after(scene);
+        let whole = End::after(scene);
         for note in 0.. {
             let scene = scene();
             scene.make_runtime();
@@ -74,9 +78,9 @@ fn a_journal_that_cannot_be_written_is_a_refusal_before_any_effect_or_of_the_who
                 }
                 // It was the last note, which says that all is done, or one more.
                 Ok(()) => {
-                    let last = scene.places() == whole;
+                    let last = whole.is(&essence(&scene.places()));
                     scene.recover();
-                    assert_eq!(scene.places(), whole, "{name}: {note}");
+                    whole.assert_is(&essence(&scene.places()), &format!("{name}: {note}"));
                     if last {
                         break;
                     }
@@ -144,7 +148,7 @@ pub(crate) fn assert_names_the_cause(error: &ExecutionError) {
 #[test]
 fn when_every_undo_fails_too_each_is_reported_and_made_up_for_later() {
     in_every_scene(|name, scene, plan, before| {
-        let after = after(scene);
+        let (before_it, after) = (End::before(scene), End::after(scene));
         for number in 0..plan.steps.len() {
             let scene = scene();
             let error = scene.run(Faults::none().from(number)).unwrap_err();
@@ -162,7 +166,11 @@ fn when_every_undo_fails_too_each_is_reported_and_made_up_for_later() {
             if !error.unfinished {
                 assert_all_left_is_named(name, before, &scene, &error);
             }
-            assert_ends(name, &scene, if error.unfinished { &after } else { before });
+            assert_ends(
+                name,
+                &scene,
+                if error.unfinished { &after } else { &before_it },
+            );
         }
     });
 }
@@ -170,7 +178,7 @@ fn when_every_undo_fails_too_each_is_reported_and_made_up_for_later() {
 #[test]
 fn an_undo_that_fails_alone_is_reported_and_the_others_are_carried_out() {
     in_every_scene(|name, scene, plan, before| {
-        let after = after(scene);
+        let (before_it, after) = (End::before(scene), End::after(scene));
         for number in 0..plan.steps.len() {
             let first = scene();
             first.run(Faults::none().at(number)).unwrap_err();
@@ -199,7 +207,7 @@ fn an_undo_that_fails_alone_is_reported_and_the_others_are_carried_out() {
                     "{name}: every undo is tried"
                 );
                 assert_all_left_is_named(name, before, &scene, &error);
-                assert_ends(name, &scene, before);
+                assert_ends(name, &scene, &before_it);
             }
         }
     });

@@ -134,9 +134,13 @@ impl From<ManagerError> for Failure {
             ManagerError::StillAttached(_) => Self::new(Kind::Failed, message).hint(HELD_BY),
             ManagerError::Store(error) => store(message, &error),
             ManagerError::Runtime(error) => runtime(message, &error),
+            ManagerError::Files(error) => file(message, &error.source),
             ManagerError::Kernel(error) => kernel(message, error),
             ManagerError::Fragments(..) => Self::new(Kind::Failed, message)
                 .hint("build it with section `xdp.frags`, or make the interface's MTU smaller"),
+            ManagerError::Restless => {
+                Self::new(Kind::Busy, message).hint("`bpfman doctor` shows what it is about")
+            }
             ManagerError::Recovery { cause, .. } => action(message, cause)
                 .hint("it is tried again by the next command that changes anything"),
             ManagerError::Execution(error) => execution(error),
@@ -369,12 +373,18 @@ fn store(message: String, error: &StoreError) -> Failure {
         StoreError::OlderSchema { .. } => {
             Failure::new(Kind::Failed, message).hint("any load or unload migrates it")
         }
+        StoreError::Damaged { path, .. } => {
+            let directory = path.parent().unwrap_or(path).display();
+            Failure::new(Kind::Failed, message).hint(format!(
+                "move {directory} away; `bpfman reconcile` then makes it again from pins and files"
+            ))
+        }
         StoreError::Full { .. } => {
             Failure::new(Kind::Failed, message).hint("free space under the runtime directory")
         }
         StoreError::Busy { .. } => Failure::new(Kind::Busy, message).hint("try again"),
         StoreError::Unreadable { .. } => Failure::new(Kind::Permission, message)
-            .hint("run as root, or check the file's owner and mode"),
+            .hint("run as root; or its owner, its mode or a read-only mount is in the way"),
         _ => Failure::new(Kind::Failed, message)
             .hint("move the database away to start with an empty one"),
     }

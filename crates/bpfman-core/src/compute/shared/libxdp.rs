@@ -16,9 +16,12 @@ use crate::compute::pins::pin_program;
 use crate::compute::pins::remove_pin_directory;
 use crate::compute::pins::unpin_program;
 use crate::managed::Dispatcher;
+use crate::managed::DispatcherForm;
+use crate::managed::Link;
 use crate::managed::SharedHook;
 use crate::types::AbsolutePath;
 use crate::types::LIBXDP_BPFFS;
+use crate::types::ProgramId;
 
 fn shows(facts: &PointFacts) -> bool {
     facts.libxdp && matches!(facts.hook, SharedHook::Xdp { .. })
@@ -61,25 +64,45 @@ pub(super) fn show(
 }
 
 /// The slot of a member, as the pin of its own link says: who stays keeps it when others leave what no longer runs.
-fn slot(member: &Member) -> Option<usize> {
-    let pin = member.link.pin_path.as_ref()?;
+fn slot(link: &Link) -> Option<usize> {
+    let pin = link.pin_path.as_ref()?;
     pin.file_name().strip_prefix("link_")?.parse().ok()
+}
+
+/// How the name of a dispatcher's directory ends; what it begins with says the interface.
+pub(in crate::compute) fn directory_end(dispatcher: ProgramId) -> String {
+    format!("-{dispatcher}")
+}
+
+fn directory(dispatcher: &Dispatcher) -> Option<AbsolutePath> {
+    let (SharedHook::Xdp { .. }, DispatcherForm::Extension { .. }) =
+        (dispatcher.hook, &dispatcher.form)
+    else {
+        return None;
+    };
+    let root = AbsolutePath::parse(LIBXDP_BPFFS).ok()?.join("xdp");
+    let end = directory_end(dispatcher.program);
+    Some(root.join(&format!("dispatch-{}{end}", dispatcher.at.ifindex)))
+}
+
+/// The pin that shows a member of a dispatcher; `None` for what is never shown.
+#[must_use]
+pub fn shown_pin(dispatcher: &Dispatcher, link: &Link) -> Option<AbsolutePath> {
+    let name = format!("prog{}-prog", slot(link)?);
+    Some(directory(dispatcher)?.join(&name))
 }
 
 /// Takes away what shows a member of a dispatcher.
 pub(super) fn hide(plan: &mut Plan, facts: &PointFacts, old: &Dispatcher, member: &Member) {
-    let (Some(slot), Some(program), true) = (slot(member), member.runs, shows(facts)) else {
-        return;
-    };
-    let path = pin(facts, &ProgramReference::Known(old.program), slot);
-    unpin_program(plan, program, path);
+    let shown = facts.shown.get(&member.link.id);
+    if let (Some(program), Some(path)) = (shown, shown_pin(old, &member.link)) {
+        unpin_program(plan, *program, path);
+    }
 }
 
 /// Takes away the directory of a dispatcher that ends.
 pub(super) fn remove_directory(plan: &mut Plan, facts: &PointFacts, old: &Dispatcher) {
-    if !shows(facts) {
-        return;
+    if let (true, Some(directory)) = (facts.libxdp, directory(old)) {
+        remove_pin_directory(plan, directory);
     }
-    let own = path(facts, &ProgramReference::Known(old.program), String::new());
-    remove_pin_directory(plan, own);
 }

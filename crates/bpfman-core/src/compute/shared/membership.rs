@@ -76,6 +76,7 @@ pub(super) fn after(facts: &PointFacts, change: &Change) -> Result<Vec<Member>, 
             }
             None
         }
+        Change::Refresh => None,
         Change::Alter {
             link,
             priority,

@@ -8,14 +8,19 @@ mod rebuild;
 mod refusal;
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::fmt;
 
+pub use libxdp::shown_pin;
 pub use membership::runs_alone;
 pub use program::without_fragments;
 pub use refusal::PointRefusal;
+
+pub(super) use libxdp::directory_end as dispatcher_directory;
+pub(super) use rebuild::dispatcher_pin;
 
 use membership::place_name;
 use rebuild::Rebuild;
@@ -66,6 +71,8 @@ pub struct PointFacts {
     pub foreign: Option<kernel::Program>,
     /// Whether [`LIBXDP_BPFFS`] is a bpffs, where tools of libxdp look for the members of a dispatcher.
     pub libxdp: bool,
+    /// The programs at the pins that show the members to those tools.
+    pub shown: BTreeMap<LinkId, ProgramId>,
 }
 
 impl PointFacts {
@@ -102,8 +109,6 @@ pub struct Member {
     pub kept: Option<Box<KeptInstructions>>,
     /// The map at the pin of its counter.
     pub counter: Option<MapId>,
-    /// The program that its own link holds, when it has one: itself, or an extension made of it.
-    pub runs: Option<ProgramId>,
 }
 
 /// What is to become of an attach point.
@@ -122,6 +127,8 @@ pub enum Change {
         /// Its instructions.
         kept: Option<Box<KeptInstructions>>,
     },
+    /// Nobody comes or goes: what runs is made anew of the members that have records.
+    Refresh,
     /// A link gets another place.
     Alter {
         /// The link.
@@ -148,6 +155,7 @@ impl fmt::Display for Change {
             Self::Exchange { from, to, .. } => {
                 write!(f, "the replacement of program {from} by {}", to.id())
             }
+            Self::Refresh => f.write_str("the refresh of its members"),
             Self::Alter { link, .. } => write!(f, "the update of link {link}"),
         }
     }
@@ -232,14 +240,14 @@ pub(super) fn add_change(
         (_, Change::Join(_)) => membership::check_free(facts)?,
         (_, Change::Leave(leaving)) => return Ok(forget(facts, layout, leaving, &after)),
         (_, Change::Alter { link, .. }) => return Err(PointRefusal::NotAttached(*link)),
-        (_, Change::Exchange { .. }) => {
+        (_, Change::Exchange { .. } | Change::Refresh) => {
             let first = facts.members.first().map(|member| member.link.id);
             return Err(PointRefusal::NotAttached(first.unwrap_or(LinkId(0))));
         }
     }
     let leaving: &[Member] = match change {
         Change::Leave(leaving) => leaving,
-        Change::Join(_) | Change::Alter { .. } | Change::Exchange { .. } => &[],
+        Change::Join(_) | Change::Alter { .. } | Change::Exchange { .. } | Change::Refresh => &[],
     };
     Ok(Rebuild::new(facts, &after, leaving, engine, layout)?.add(plan))
 }

@@ -119,7 +119,11 @@ impl<'a> Rebuild<'a> {
         if !self.facts.bpffs_mounted {
             mount_bpffs(plan, self.layout);
         }
-        if self.facts.dispatcher.is_none() || self.running.is_none() {
+        // A program alone in a filter has no pin in this directory.
+        let has_pin = |running: &Dispatcher| {
+            running.link().is_some() || running.directory(self.layout).is_some()
+        };
+        if !self.running.is_some_and(has_pin) {
             let hook = self.facts.hook.hook().name();
             make_pin_directory(plan, self.layout.dispatchers(hook));
         }
@@ -419,19 +423,14 @@ pub(super) fn unpin_members(
 }
 
 /// The pin of a dispatcher's program in the directory of its revision (contract: section 2).
-pub(super) fn dispatcher_pin(directory: &AbsolutePath) -> AbsolutePath {
+pub(in crate::compute) fn dispatcher_pin(directory: &AbsolutePath) -> AbsolutePath {
     directory.join("dispatcher")
 }
 
 /// Deletes the records of the members that leave, and their counters.
 pub(super) fn delete_left(ending: &mut Ending, leaving: &[Member]) {
     for member in leaving {
-        ending.records.push(
-            StoreAction::DeleteLink { id: member.link.id },
-            StoreAction::SaveLink {
-                link: Box::new(member.link.clone()),
-            },
-        );
+        ending.records.delete_link(&member.link);
         let pin = member.link.details.membership();
         if let (Some(id), Some(path)) = (member.counter, pin.and_then(|pin| pin.counter)) {
             unpin_map(&mut ending.after, id, path);

@@ -194,6 +194,7 @@ fn a_load_writes_loads_publishes_pins_and_records_in_this_order() {
         "files   make directory /run/bpfman/programs/<id of p>",
         "files   link /run/bpfman/programs/staged.o as /run/bpfman/programs/<id of p>/bytecode.o",
         "files   keep the instructions of <id of p> in /run/bpfman/programs/<id of p>/instructions.json",
+        "files   keep the record of <id of p> in /run/bpfman/programs/<id of p>/record.json",
         "files   remove /run/bpfman/programs/staged.o",
         "files   make directory /run/bpfman/fs",
         "bpffs   mount at /run/bpfman/fs",
@@ -420,23 +421,46 @@ fn another_program_at_the_pin_is_left_alone() {
 }
 
 #[test]
-fn a_stored_program_that_the_kernel_lost_or_replaced_is_deleted_from_the_store() {
-    let stored: BTreeMap<ProgramId, Program> = [1, 2, 3]
-        .map(|id| (ProgramId(id), managed(id, None, &[])))
-        .into();
-    let mut recycled = stored[&ProgramId(2)].identity;
-    recycled.tag = Tag([9; 8]);
-    let kernel = [observed(stored[&ProgramId(1)].identity), observed(recycled)];
-    assert_eq!(
-        orphaned_programs(&stored, &kernel),
-        [ProgramId(2), ProgramId(3)]
-    );
-    let actions: Vec<String> = reconcile_actions(&stored, &kernel)
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    assert_eq!(
-        actions,
-        ["store   delete program 2", "store   delete program 3"]
-    );
+fn a_program_is_the_one_of_its_record_when_id_tag_and_load_time_agree() {
+    let record = managed(1, None, &[]);
+    let ours = || observed(record.identity);
+    let mut other_tag = ours();
+    other_tag.identity.tag = Tag([9; 8]);
+    let mut loaded_later = ours();
+    loaded_later.identity.load_time = KernelTime(6);
+    let free = PinState::Free {
+        ancestor: path("/run/bpfman/fs"),
+        on_bpffs: true,
+    };
+    let taken = || PinState::Program(loaded_later.clone());
+    let table = [
+        (PinState::Program(ours()), None, ProgramStanding::Pinned),
+        (free.clone(), Some(ours()), ProgramStanding::Unpinned),
+        (taken(), Some(ours()), ProgramStanding::PinTaken),
+        (PinState::Other, Some(ours()), ProgramStanding::PinTaken),
+        (free.clone(), None, ProgramStanding::Gone),
+        (free.clone(), Some(other_tag), ProgramStanding::Gone),
+        (free, Some(loaded_later.clone()), ProgramStanding::Gone),
+        (taken(), None, ProgramStanding::Gone),
+    ];
+    for (pin, by_id, standing) in table {
+        let program = ObservedProgram {
+            record: record.clone(),
+            pin,
+            by_id,
+            object_present: true,
+        };
+        assert_eq!(program.standing(), standing, "{program:?}");
+    }
+}
+
+#[test]
+fn every_rule_has_one_name_and_says_what_it_means() {
+    let names: Vec<&str> = Rule::all().map(Rule::name).collect();
+    for rule in Rule::all() {
+        assert_eq!(Rule::of_name(rule.name()), Some(rule));
+        assert!(rule.meaning().len() > 20 && !rule.mend().is_empty());
+        let same = names.iter().filter(|name| **name == rule.name());
+        assert_eq!(same.count(), 1);
+    }
 }

@@ -135,6 +135,7 @@ fn the_pin_that_a_user_chose_is_that_of_the_new_version_from_then_on() {
         "kernel  hold program 201 (/run/bpfman/fs/prog_201)",
         "bpffs   pin program 201 at /sys/fs/bpf/a/mine",
         "bpffs   unpin program 201 from /run/bpfman/fs/prog_201",
+        "files   keep the record of 201 in /run/bpfman/programs/201/record.json",
         "bpffs   remove directory /sys/fs/bpf/a if empty",
         "files   remove directory /run/bpfman/programs/101 and its files",
     ];

@@ -103,7 +103,6 @@ pub(super) fn member_of(hook: SharedHook, id: u32, number: i64, name: &str) -> M
         program,
         at_pin: true,
         counter: None,
-        runs: None,
     }
 }
 
@@ -156,6 +155,7 @@ pub(super) fn free(hook: SharedHook) -> PointFacts {
         })),
         foreign: None,
         libxdp: false,
+        shown: BTreeMap::new(),
     }
 }
 
@@ -174,17 +174,18 @@ pub(super) fn running(hook: SharedHook, members: Vec<Member>) -> PointFacts {
         }
         _ => (DispatcherForm::Chain, RUNNING),
     };
-    let mut members = members;
+    let (mut members, mut shown) = (members, BTreeMap::new());
     for (slot, member) in members.iter_mut().enumerate() {
         if extended {
             let directory = revision_directory(hook, 3);
             member.link.kernel = Some(KernelLinkId(80 + slot as u32));
             member.link.pin_path = Some(directory.join(&alloc::format!("link_{slot}")));
-            member.runs = Some(member.program.id());
+            shown.insert(member.link.id, member.program.id());
         }
     }
     let name = hook.hook().name();
     PointFacts {
+        shown,
         dispatcher: Some(Dispatcher {
             hook,
             at: at(),
@@ -625,7 +626,8 @@ fn one_that_stays_after_extensions_is_attached_itself_and_has_no_link_of_its_own
 
 #[test]
 fn the_last_extension_takes_its_dispatcher_with_it() {
-    let facts = running(XDP, vec![extension(member(1, 5))]);
+    let mut facts = running(XDP, vec![extension(member(1, 5))]);
+    facts.shown.clear();
     let leaving = facts.members[0].clone();
     let directory = "/run/bpfman/fs/xdp/dispatcher_7_2_3";
     let expected = [

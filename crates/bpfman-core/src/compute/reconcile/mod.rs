@@ -1,0 +1,175 @@
+//! What records, kernel, bpffs and files disagree about, and what makes them agree.
+
+mod links;
+mod points;
+mod programs;
+mod rule;
+mod strays;
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+pub use points::ObservedPoint;
+pub use programs::ObservedProgram;
+pub use programs::ProgramStanding;
+pub use rule::Rule;
+pub use rule::Severity;
+
+use super::Change;
+use super::DetachSnapshot;
+use super::UnloadSnapshot;
+use crate::action::Plan;
+use crate::action::TcFilter;
+use crate::compute::load::mount_bpffs;
+use crate::compute::pins::make_parents;
+use crate::kernel::PinState;
+use crate::managed::AttachPoint;
+use crate::managed::Dispatcher;
+use crate::managed::Link;
+use crate::managed::Program;
+use crate::types::AbsolutePath;
+use crate::types::ProgramId;
+use crate::types::RuntimeLayout;
+
+/// All there is, gathered once and whole: what the kernel refused to tell is an error of the caller, never something
+/// that is not there.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Whether our bpffs is mounted.
+    pub bpffs_mounted: bool,
+    /// Every record of a program.
+    pub programs: Vec<ObservedProgram>,
+    /// What an unload would find of those that are gone.
+    pub gone: BTreeMap<ProgramId, UnloadSnapshot>,
+    /// The records that are kept beside objects and nowhere else, with what is at their pins.
+    pub lost: Vec<(Program, PinState)>,
+    /// Every record of a link.
+    pub links: Vec<Link>,
+    /// What a detach would find of those that stand alone.
+    pub alone: Vec<DetachSnapshot>,
+    /// Every record of an attach point.
+    pub points: Vec<ObservedPoint>,
+    /// Every pin on our bpffs.
+    pub pins: Vec<(AbsolutePath, PinState)>,
+    /// Every pin where tools of libxdp look for members of dispatchers; theirs, too.
+    pub shown: Vec<(AbsolutePath, PinState)>,
+    /// What is at our place among the filters of TC on each interface of our own network namespace.
+    pub filters: Vec<(TcFilter, ProgramId)>,
+    /// What lies in the directory of objects.
+    pub files: Vec<AbsolutePath>,
+}
+
+/// One disagreement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What is wrong.
+    pub rule: Rule,
+    /// With what.
+    pub subject: String,
+    /// What is to be done about it.
+    pub mend: Mend,
+}
+
+/// What is to be done about a disagreement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mend {
+    /// This.
+    Plan(Plan),
+    /// This comes once what is found before it is mended.
+    Later,
+    /// Nothing, for this reason.
+    Nothing(String),
+}
+
+impl From<Plan> for Mend {
+    fn from(plan: Plan) -> Self {
+        Self::Plan(plan)
+    }
+}
+
+/// What every plan that pins something again stands on.
+#[derive(Clone, Copy)]
+struct Ground<'a> {
+    layout: &'a RuntimeLayout,
+    bpffs_mounted: bool,
+}
+
+impl Ground<'_> {
+    /// Makes the way to a pin that is missing: our bpffs, and directories.
+    fn make_way(self, plan: &mut Plan, path: &AbsolutePath, pin: &PinState) {
+        if self.bpffs_mounted || !path.is_below(&self.layout.bpffs()) {
+            return make_parents(plan, path, pin);
+        }
+        mount_bpffs(plan, self.layout);
+        let empty = PinState::Free {
+            ancestor: self.layout.bpffs(),
+            on_bpffs: true,
+        };
+        make_parents(plan, path, &empty);
+    }
+}
+
+/// Looks at everything; with `prune`, what may be at work goes, too. The plans can be carried out one after the other: at
+/// most one of them changes an attach point. Whoever carries them out looks again, until there is nothing to do.
+#[must_use]
+pub fn reconcile(facts: &Facts, prune: bool, layout: &RuntimeLayout) -> Vec<Finding> {
+    let ground = Ground {
+        layout,
+        bpffs_mounted: facts.bpffs_mounted,
+    };
+    let mut findings: Vec<Finding> = found_again(facts).map(programs::record_again).collect();
+    let mut changed: Vec<AttachPoint> = Vec::new();
+    for program in &facts.programs {
+        let gone = facts.gone.get(&program.record.id());
+        let points = gone.map(points_of).unwrap_or_default();
+        // Another that is gone leaves the same attach point, and takes all that are gone with it.
+        let free = points.iter().all(|point| !changed.contains(point));
+        changed.extend(points);
+        let gone = gone
+            .filter(|_| free)
+            .map(|snapshot| together(snapshot, facts));
+        findings.extend(programs::examine(program, gone.as_ref(), ground));
+    }
+    let gone: Vec<ProgramId> = facts.gone.keys().copied().collect();
+    let left = facts.alone.iter();
+    let left = left.filter(|snapshot| !gone.contains(&snapshot.link.program));
+    findings.extend(left.filter_map(|snapshot| links::examine(snapshot, ground)));
+    for point in &facts.points {
+        findings.extend(points::examine(point, &gone, ground));
+    }
+    findings.extend(points::without_point(&facts.links, &facts.points));
+    // Once what a filter runs has lost its pin, nothing tells that it is ours.
+    findings.extend(strays::examine_filters(facts, prune));
+    findings.extend(strays::examine_pins(facts, prune, layout));
+    findings.extend(strays::examine_files(facts, layout));
+    findings
+}
+
+/// The programs that have lost nothing but their records.
+fn found_again(facts: &Facts) -> impl Iterator<Item = &Program> {
+    let lost = facts.lost.iter().filter(|(record, pin)| record.is_at(pin));
+    lost.map(|(record, _)| record)
+}
+
+/// An unload with which all members leave whose programs are gone: none of them could be joined to the others any more.
+fn together(snapshot: &UnloadSnapshot, facts: &Facts) -> UnloadSnapshot {
+    let mut together = snapshot.clone();
+    for (point, change) in &mut together.points {
+        if let Change::Leave(leaving) = change {
+            let others = point.members.iter().filter(|member| {
+                let leaves = leaving.iter().any(|one| one.link.id == member.link.id);
+                facts.gone.contains_key(&member.link.program) && !leaves
+            });
+            leaving.extend(others.cloned().collect::<Vec<_>>());
+        }
+    }
+    together
+}
+
+/// The attach points that the members of a program leave with it.
+fn points_of(gone: &UnloadSnapshot) -> Vec<AttachPoint> {
+    let records = gone.points.iter();
+    let records = records.filter_map(|(facts, _)| facts.dispatcher.as_ref());
+    records.map(Dispatcher::point).collect()
+}

@@ -1,0 +1,151 @@
+//! Records of programs against the kernel.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::Finding;
+use super::Ground;
+use super::Mend;
+use super::Rule;
+use crate::action::Action;
+use crate::action::KernelAction;
+use crate::action::Plan;
+use crate::action::StoreAction;
+use crate::compute::UnloadSnapshot;
+use crate::compute::pins::pin_program;
+use crate::compute::plan_unload;
+use crate::kernel;
+use crate::kernel::PinState;
+use crate::managed::Program;
+use crate::types::Engine;
+use crate::types::RuntimeLayout;
+
+/// A record and what the kernel has of it.
+#[derive(Clone, Debug)]
+pub struct ObservedProgram {
+    /// The record.
+    pub record: Program,
+    /// What is at its pin.
+    pub pin: PinState,
+    /// What the kernel has under its id, asked when the pin does not hold it.
+    pub by_id: Option<kernel::Program>,
+    /// Whether our copy of its object is there.
+    pub object_present: bool,
+}
+
+/// What the kernel has of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProgramStanding {
+    /// It is at its pin.
+    Pinned,
+    /// It lives, and nothing is at its pin.
+    Unpinned,
+    /// It lives, and something else is at its pin.
+    PinTaken,
+    /// The kernel has no such program.
+    Gone,
+}
+
+impl ObservedProgram {
+    /// What the kernel has of it: an id alone proves nothing.
+    #[must_use]
+    pub fn standing(&self) -> ProgramStanding {
+        if self.record.is_at(&self.pin) {
+            return ProgramStanding::Pinned;
+        }
+        let lives = |found: &kernel::Program| found.identity == self.record.identity;
+        match (self.by_id.as_ref().is_some_and(lives), &self.pin) {
+            (false, _) => ProgramStanding::Gone,
+            (true, PinState::Free { .. }) => ProgramStanding::Unpinned,
+            (true, _) => ProgramStanding::PinTaken,
+        }
+    }
+}
+
+/// Looks at one record. `gone` is what an unload would find, for a program that is gone.
+pub(super) fn examine(
+    program: &ObservedProgram,
+    gone: Option<&UnloadSnapshot>,
+    ground: Ground<'_>,
+) -> Vec<Finding> {
+    let record = &program.record;
+    let finding = |rule, mend| Finding {
+        rule,
+        subject: subject(record),
+        mend,
+    };
+    let mut findings = Vec::new();
+    match program.standing() {
+        ProgramStanding::Pinned => {}
+        ProgramStanding::Unpinned => {
+            let plan = pin_again(program, ground);
+            findings.push(finding(Rule::ProgramUnpinned, plan.into()));
+        }
+        ProgramStanding::PinTaken => {
+            let why = format!("something else is at {}", record.pin_path);
+            findings.push(finding(Rule::ProgramPinTaken, Mend::Nothing(why)));
+        }
+        ProgramStanding::Gone => {
+            let mend = gone.map_or(Mend::Later, |gone| forget(gone, ground.layout));
+            return [finding(Rule::ProgramGone, mend)].to_vec();
+        }
+    }
+    if !program.object_present {
+        let why = format!("{} cannot be brought back", record.load.object_path);
+        findings.push(finding(Rule::ObjectLost, Mend::Nothing(why)));
+    }
+    findings
+}
+
+/// Writes a record again.
+pub(super) fn record_again(record: &Program) -> Finding {
+    let mut plan = Plan::new(format!("recording program {} again", record.id()));
+    plan.commit(
+        StoreAction::SaveProgram {
+            program: Box::new(record.clone()),
+        },
+        StoreAction::DeleteProgram {
+            program: record.id().into(),
+        },
+    );
+    Finding {
+        rule: Rule::RecordLost,
+        subject: subject(record),
+        mend: plan.into(),
+    }
+}
+
+fn subject(record: &Program) -> String {
+    format!("program {} ({})", record.id(), record.load.program_name)
+}
+
+/// An unload of what is left. Whatever is at the pin is not ours.
+fn forget(snapshot: &UnloadSnapshot, layout: &RuntimeLayout) -> Mend {
+    let snapshot = UnloadSnapshot {
+        pin: PinState::Free {
+            ancestor: snapshot.pin_root.clone(),
+            on_bpffs: true,
+        },
+        ..snapshot.clone()
+    };
+    match plan_unload(&snapshot, Engine::Auto, layout) {
+        Ok(plan) => plan.into(),
+        Err(refusal) => Mend::Nothing(format!("{refusal}")),
+    }
+}
+
+fn pin_again(program: &ObservedProgram, ground: Ground<'_>) -> Plan {
+    let record = &program.record;
+    let mut plan = Plan::new(format!("pinning program {} again", record.id()));
+    plan.push_final(
+        Action::Kernel(KernelAction::AdoptProgram {
+            program: record.identity,
+        }),
+        "the plan lets go of it when it ends",
+    );
+    ground.make_way(&mut plan, &record.pin_path, &program.pin);
+    pin_program(&mut plan, record.id().into(), record.pin_path.clone());
+    plan
+}

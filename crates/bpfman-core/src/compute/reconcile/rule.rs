@@ -1,0 +1,188 @@
+//! What can be wrong, by name.
+
+use core::fmt;
+
+use serde::Serialize;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Something is left over, or not as safe as it should be; all that is managed works.
+    Warning,
+    /// Something that is managed does not work, or is lost.
+    Error,
+}
+
+/// Declares the rules, in the order in which they are looked at: name, severity, what it means when one applies, and what
+/// `bpfman reconcile` does about it.
+macro_rules! rules {
+    ($($(#[$doc:meta])* $rule:ident = $name:literal, $severity:ident, $meaning:literal, $mend:literal;)*) => {
+        /// What can be wrong.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Rule {
+            $($(#[$doc])* $rule,)*
+        }
+
+        impl Rule {
+            const ALL: &[Self] = &[$(Self::$rule),*];
+
+            /// Its name.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$rule => $name,)*
+                }
+            }
+
+            /// How bad it is when it applies.
+            #[must_use]
+            pub fn severity(self) -> Severity {
+                match self {
+                    $(Self::$rule => Severity::$severity,)*
+                }
+            }
+
+            /// What it means when it applies.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$rule => $meaning,)*
+                }
+            }
+
+            /// What `bpfman reconcile` does about it.
+            #[must_use]
+            pub fn mend(self) -> &'static str {
+                match self {
+                    $(Self::$rule => $mend,)*
+                }
+            }
+        }
+    };
+}
+
+rules! {
+    /// An operation was killed and has not come to its end.
+    Interrupted = "interrupted", Error,
+        "bpfman was killed during an operation, or could not undo one that failed",
+        "the operation is undone, or finished where its records had changed; every command that changes \
+                   something does the same";
+    /// A program of ours without its record.
+    RecordLost = "record-lost", Error,
+        "a program of ours is at its pin and its files are kept, but it has no record: the database was \
+                      removed, or restored from an older one",
+        "its record is written again; links have none that could be: `bpfman reconcile --prune` ends them, then \
+                   attach anew";
+    /// A record without a program in the kernel.
+    ProgramGone = "program-gone", Error,
+        "a record's program is no longer in the kernel: its pin was removed while nothing else held it, \
+                      or its id belongs to another program now",
+        "the record goes, with its links, its files and the maps that nobody else uses";
+    /// A program without its pin.
+    ProgramUnpinned = "program-unpinned", Warning,
+        "a program has lost its pin and lives only while something else holds it",
+        "it is pinned again, where it was";
+    /// A program whose pin is something else.
+    ProgramPinTaken = "program-pin-taken", Error,
+        "a program has lost its pin, and something else is in its place",
+        "nothing: move what is there away, and it is pinned again";
+    /// A program without our copy of its object.
+    ObjectLost = "object-lost", Warning,
+        "our copy of a program's object is gone: it runs on, but can join no chain and attach no struct_ops \
+                      map any more",
+        "nothing: replace the program, or load it again";
+    /// A record without a link in the kernel.
+    LinkGone = "link-gone", Error,
+        "a record's link is no longer in the kernel: the program is not attached there any more",
+        "the record goes";
+    /// A link whose interface, namespace or cgroup is gone.
+    LinkDead = "link-dead", Warning,
+        "a link has outlived the interface, namespace or cgroup that it was attached to",
+        "it is detached";
+    /// A link without its pin.
+    LinkUnpinned = "link-unpinned", Warning,
+        "a link has lost its pin and ends when the last process that holds it does",
+        "it is pinned again, where it was";
+    /// A link whose pin is something else.
+    LinkPinTaken = "link-pin-taken", Error,
+        "a link has lost its pin, and something else is in its place",
+        "nothing: move what is there away, and it is pinned again";
+    /// A record of a link that nothing runs.
+    LinkWithoutPoint = "link-without-point", Error,
+        "a link of xdp or tc is no member of its attach point: its program does not run there",
+        "the record goes";
+    /// An attach point at which nothing of its record runs.
+    PointGone = "point-gone", Error,
+        "nothing runs at an attach point that has members: somebody detached it, or its filter is gone",
+        "the records of the attach point and its members go";
+    /// An attach point whose interface is gone.
+    PointDead = "point-dead", Warning,
+        "the interface or namespace of an attach point is gone",
+        "the records of the attach point and its members go, and its pins";
+    /// An attach point whose holder has no pin.
+    PointUnpinned = "point-unpinned", Warning,
+        "the link that holds an attach point has lost its pin and ends when the last process that holds it \
+                      does",
+        "it is pinned again";
+    /// An attach point that runs another program than its record says.
+    PointChanged = "point-changed", Error,
+        "somebody gave the link of an attach point another program than its record says",
+        "it gets ours again";
+    /// An attach point with members that have no record.
+    PointMembersLost = "point-members-lost", Error,
+        "an attach point runs programs whose records are lost",
+        "it runs the others only";
+    /// What runs at an attach point has no pin.
+    PointProgramUnpinned = "point-program-unpinned", Warning,
+        "what runs at an attach point has lost its pin: a change of its members could not be undone after \
+                      a crash",
+        "it is pinned again";
+    /// Pins of a revision that no attach point has.
+    RevisionLeft = "revision-left", Warning,
+        "there are pins of another revision than that of their attach point",
+        "they are removed";
+    /// Pins of maps that no managed program uses.
+    MapsLeft = "maps-left", Warning,
+        "there are pins of maps that no managed program uses",
+        "they are removed";
+    /// A pin of a program or link that no record knows, or a filter that runs such a program.
+    Orphan = "orphan", Warning,
+        "no record knows a program or link that is pinned on our bpffs, or a filter of TC that runs one; it may be at \
+                 work",
+        "nothing, or with --prune: it is unpinned, and ends when nobody else holds it; a filter is removed";
+    /// Files of a program that no record knows.
+    FilesLeft = "files-left", Warning,
+        "there are files of a program that no record knows",
+        "they are removed";
+}
+
+impl Rule {
+    /// All of them, in the order in which they are looked at.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied()
+    }
+
+    /// The rule of a name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::all().find(|rule| rule.name() == name)
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Severity {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Pins and files that no record knows.
+
+use alloc::collections::BTreeMap;
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::vec::Vec;
+
+use super::Facts;
+use super::Finding;
+use super::Mend;
+use super::Rule;
+use super::found_again;
+use crate::action::Action;
+use crate::action::FileAction;
+use crate::action::KernelAction;
+use crate::action::Plan;
+use crate::action::TcFilter;
+use crate::compute::pins::remove_pin_directory;
+use crate::compute::pins::unpin_link;
+use crate::compute::pins::unpin_map;
+use crate::compute::pins::unpin_program;
+use crate::compute::shared::dispatcher_directory;
+use crate::compute::shared::dispatcher_pin;
+use crate::kernel::PinState;
+use crate::managed::Program;
+use crate::types::AbsolutePath;
+use crate::types::MapId;
+use crate::types::ProgramId;
+use crate::types::RuntimeLayout;
+
+/// The records of programs, also of those that are found again.
+fn records(facts: &Facts) -> impl Iterator<Item = &Program> {
+    let recorded = facts.programs.iter().map(|program| &program.record);
+    recorded.chain(found_again(facts))
+}
+
+/// Every pin that a record speaks of.
+fn known_pins(facts: &Facts, layout: &RuntimeLayout) -> BTreeSet<AbsolutePath> {
+    let mut known = BTreeSet::new();
+    for record in records(facts) {
+        known.insert(record.pin_path.clone());
+        known.extend(record.maps.iter().filter_map(|map| map.pin_path.clone()));
+    }
+    for link in &facts.links {
+        known.extend(link.pin_path.clone());
+        let membership = link.details.membership();
+        known.extend(membership.and_then(|own| own.counter.cloned()));
+    }
+    for point in &facts.points {
+        let record = point.facts.dispatcher.as_ref();
+        known.extend(record.and_then(|record| record.link().map(|(_, path)| path.clone())));
+        let directory = record.and_then(|record| record.directory(layout));
+        known.extend(directory.map(|directory| dispatcher_pin(&directory)));
+    }
+    known
+}
+
+/// The directory of a revision that a path lies in: `xdp/dispatcher_4026531840_2_3`.
+fn revision_of(path: &AbsolutePath, layout: &RuntimeLayout) -> Option<AbsolutePath> {
+    let directory = path.parent()?;
+    let hooks = ["xdp", "tc-ingress", "tc-egress"];
+    let below_hook = hooks
+        .iter()
+        .any(|hook| directory.parent().as_ref() == Some(&layout.dispatchers(hook)));
+    let named = directory.file_name().starts_with("dispatcher_");
+    (below_hook && named).then_some(directory)
+}
+
+/// Whether a revision is one of an attach point that has a record.
+fn has_point(directory: &AbsolutePath, facts: &Facts, layout: &RuntimeLayout) -> bool {
+    let records = facts.points.iter();
+    let records = records.filter_map(|point| point.facts.dispatcher.as_ref());
+    let own = directory.as_str().rsplit_once('_').map(|(own, _)| own);
+    records
+        .map(|one| layout.dispatcher_link(one.hook.hook().name(), one.at.nsid, one.at.ifindex))
+        .any(|link| link.as_str().strip_suffix("_link") == own)
+}
+
+/// Looks at a revision that no attach point has. Where the attach point has no record either, it may be at work.
+fn examine_revision(
+    directory: &AbsolutePath,
+    pins: &[(&AbsolutePath, &PinState)],
+    facts: &Facts,
+    prune: bool,
+    layout: &RuntimeLayout,
+) -> Finding {
+    let known = has_point(directory, facts, layout);
+    let mut plan = Plan::new(format!("removing {directory}"));
+    plan.no_return();
+    for (path, pin) in pins {
+        if let PinState::Program(program) = pin {
+            hide(&mut plan, &dispatcher_directory(program.identity.id), facts);
+        }
+        add_unpin(&mut plan, path, pin);
+    }
+    remove_pin_directory(&mut plan, directory.clone());
+    Finding {
+        rule: match known {
+            true => Rule::RevisionLeft,
+            false => Rule::Orphan,
+        },
+        subject: format!("{directory}"),
+        mend: match known || prune {
+            true => plan.into(),
+            false => not_pruned(),
+        },
+    }
+}
+
+/// Takes away what shows a dispatcher to tools of libxdp: the directory that ends so.
+fn hide(plan: &mut Plan, end: &str, facts: &Facts) {
+    let mut directories = BTreeSet::new();
+    for (path, pin) in &facts.shown {
+        let directory = path.parent();
+        if let Some(directory) = directory.filter(|one| one.file_name().ends_with(end)) {
+            add_unpin(plan, path, pin);
+            directories.insert(directory);
+        }
+    }
+    for directory in directories {
+        remove_pin_directory(plan, directory);
+    }
+}
+
+fn not_pruned() -> Mend {
+    Mend::Nothing("--prune removes it".into())
+}
+
+/// Looks at filters that run a program of our bpffs and that no attach point has: a filter has no pin itself.
+pub(super) fn examine_filters(facts: &Facts, prune: bool) -> Vec<Finding> {
+    let pinned = facts.pins.iter().filter_map(|(_, pin)| match pin {
+        PinState::Program(program) => Some(program.identity.id),
+        _ => None,
+    });
+    let pinned: BTreeSet<ProgramId> = pinned.collect();
+    let place = |filter: &TcFilter| {
+        let interface = &filter.interface;
+        (interface.netns.id, interface.ifindex, filter.direction)
+    };
+    let records = facts.points.iter();
+    let records = records.filter_map(|point| point.facts.dispatcher.as_ref()?.filter());
+    let recorded: Vec<_> = records.map(|filter| place(&filter)).collect();
+    let strays = facts
+        .filters
+        .iter()
+        .filter(|(filter, program)| pinned.contains(program) && !recorded.contains(&place(filter)));
+    strays
+        .map(|(filter, program)| Finding {
+            rule: Rule::Orphan,
+            subject: format!("{filter}, which runs program {program}"),
+            mend: match prune {
+                true => remove_filter(filter, *program).into(),
+                false => not_pruned(),
+            },
+        })
+        .collect()
+}
+
+fn remove_filter(filter: &TcFilter, program: ProgramId) -> Plan {
+    let mut plan = Plan::new(format!("removing {filter}"));
+    plan.push_final(
+        Action::Kernel(KernelAction::RemoveTcFilter {
+            program: program.into(),
+            filter: filter.clone(),
+        }),
+        "nobody knows what it was for",
+    );
+    plan
+}
+
+/// Looks at what is on our bpffs. With `prune`, what may be at work goes, too.
+pub(super) fn examine_pins(facts: &Facts, prune: bool, layout: &RuntimeLayout) -> Vec<Finding> {
+    let known = known_pins(facts, layout);
+    let used: BTreeSet<MapId> = records(facts)
+        .flat_map(|record| record.maps.iter().map(|map| map.id))
+        .collect();
+    let mut revisions: BTreeMap<AbsolutePath, Vec<(&AbsolutePath, &PinState)>> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for (path, pin) in facts.pins.iter().filter(|(path, _)| !known.contains(path)) {
+        if let Some(directory) = revision_of(path, layout) {
+            revisions.entry(directory).or_default().push((path, pin));
+            continue;
+        }
+        match pin {
+            PinState::Map(map) if !used.contains(&map.id) => {
+                findings.push(Finding {
+                    rule: Rule::MapsLeft,
+                    subject: format!("map {} ({}) at {path}", map.id, map.name),
+                    mend: unpin(path, pin, layout).into(),
+                });
+            }
+            PinState::Map(_) | PinState::Free { .. } => {}
+            PinState::Program(_) | PinState::Link(_) | PinState::Other => findings.push(Finding {
+                rule: Rule::Orphan,
+                subject: format!("{path}"),
+                mend: match (prune, pin) {
+                    (true, PinState::Program(_) | PinState::Link(_)) => {
+                        unpin(path, pin, layout).into()
+                    }
+                    (true, _) => Mend::Nothing("it is no pin".into()),
+                    (false, _) => not_pruned(),
+                },
+            }),
+        }
+    }
+    for (directory, pins) in revisions {
+        findings.push(examine_revision(&directory, &pins, facts, prune, layout));
+    }
+    findings
+}
+
+fn unpin(path: &AbsolutePath, pin: &PinState, layout: &RuntimeLayout) -> Plan {
+    let mut plan = Plan::new(format!("unpinning {path}"));
+    plan.no_return();
+    add_unpin(&mut plan, path, pin);
+    let directory = path.parent();
+    let own = directory.filter(|directory| directory.is_below(&layout.map_sets()));
+    if let Some(directory) = own {
+        remove_pin_directory(&mut plan, directory);
+    }
+    plan
+}
+
+fn add_unpin(plan: &mut Plan, path: &AbsolutePath, pin: &PinState) {
+    match pin {
+        PinState::Program(program) => unpin_program(plan, program.identity.id, path.clone()),
+        PinState::Map(map) => unpin_map(plan, map.id, path),
+        PinState::Link(link) => unpin_link(plan, link.id, path),
+        PinState::Free { .. } | PinState::Other => {}
+    }
+}
+
+/// Looks at the directory of objects.
+pub(super) fn examine_files(facts: &Facts, layout: &RuntimeLayout) -> Vec<Finding> {
+    let known: BTreeSet<AbsolutePath> = records(facts)
+        .filter_map(|record| record.load.object_path.parent())
+        .collect();
+    let strays = facts.files.iter().filter(|path| !known.contains(path));
+    strays
+        .map(|path| {
+            let mut plan = Plan::new(format!("removing {path}"));
+            let file = *path == layout.staged_object();
+            let action = match file {
+                true => FileAction::RemoveFile {
+                    path: path.clone().into(),
+                },
+                false => FileAction::RemoveTree {
+                    path: path.clone().into(),
+                },
+            };
+            plan.push_final(Action::Files(action), "files do not come back");
+            Finding {
+                rule: Rule::FilesLeft,
+                subject: format!("{path}"),
+                mend: plan.into(),
+            }
+        })
+        .collect()
+}

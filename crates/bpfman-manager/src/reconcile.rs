@@ -1,0 +1,270 @@
+//! Reconcile and doctor: what records, kernel, bpffs and files disagree about.
+
+use std::collections::BTreeMap;
+
+use bpfman_core::action::Journal;
+use bpfman_core::action::Plan;
+use bpfman_core::action::TcFilter;
+use bpfman_core::compute::Facts;
+use bpfman_core::compute::Finding;
+use bpfman_core::compute::Mend;
+use bpfman_core::compute::ObservedPoint;
+use bpfman_core::compute::ObservedProgram;
+use bpfman_core::compute::ProgramStanding;
+use bpfman_core::compute::Rule;
+use bpfman_core::compute::TC_FILTER;
+use bpfman_core::compute::reconcile;
+use bpfman_core::kernel::PinState;
+use bpfman_core::managed::Dispatcher;
+use bpfman_core::managed::Program;
+use bpfman_core::managed::Recovery;
+use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::Direction;
+use bpfman_core::types::ProgramId;
+use bpfman_interpreter::interfaces::Detail;
+use bpfman_interpreter::lock::Stillness;
+use bpfman_interpreter::runtime::ReaderStore;
+use bpfman_interpreter::runtime::WriterStore;
+use bpfman_interpreter::store::StoreError;
+use bpfman_interpreter::store::memory::MemoryStore;
+
+use crate::Manager;
+use crate::ManagerError;
+use crate::points::libxdp_bpffs;
+
+/// How often everything is looked at before we give up: each time mends what the one before could not.
+const MAX_ROUNDS: usize = 64;
+
+/// What a look at everything tells.
+#[derive(Debug, Default)]
+pub struct Diagnosis {
+    /// What is wrong, in the order of the rules.
+    pub findings: Vec<Finding>,
+    /// What was killed before and has come to its end, the newest first.
+    pub recoveries: Vec<Recovery>,
+    /// Whether somebody was changing things meanwhile, and would not end: what is wrong may be what they are at.
+    pub busy: bool,
+}
+
+/// What a reconciliation did.
+#[derive(Debug, Default)]
+pub struct Reconciled {
+    /// What was mended, with the plans that did it.
+    pub mended: Vec<Finding>,
+    /// What could not be mended, and why.
+    pub left: Vec<Finding>,
+}
+
+impl Manager<'_> {
+    /// Looks at everything and changes nothing.
+    ///
+    /// # Errors
+    /// When store, kernel or files cannot be read whole.
+    pub fn diagnose(&mut self, prune: bool) -> Result<Diagnosis, ManagerError> {
+        let stillness = self.runtime.stillness()?;
+        let busy = matches!(stillness, Stillness::Busy);
+        // Without a database there may be pins and files all the same.
+        let store = self.runtime.reader()?;
+        let store = store.unwrap_or_else(|| Box::new(MemoryStore::new()));
+        // The journal of one that is at work is not to be finished by another.
+        let journal = store.journal()?.filter(|_| !busy);
+        let interrupted = journal.map(|journal| interrupted(&journal));
+        let facts = self.observe_all(&*store)?;
+        let found = reconcile(&facts, prune, &self.layout);
+        Ok(Diagnosis {
+            findings: interrupted.into_iter().chain(found).collect(),
+            recoveries: store.recoveries()?,
+            busy,
+        })
+    }
+
+    /// Makes records, kernel, bpffs and files agree, as far as that takes nothing away that may be at work; with `prune`
+    /// that, too.
+    ///
+    /// # Errors
+    /// When something cannot be read whole: nothing is taken for gone then. When a plan fails.
+    pub fn reconcile(&mut self, prune: bool) -> Result<Reconciled, ManagerError> {
+        // Nothing is made where nothing is.
+        if self.runtime.reader()?.is_none() && self.diagnose(prune)?.findings.is_empty() {
+            return Ok(Reconciled::default());
+        }
+        let (mut store, _lock) = self.writer()?;
+        self.mend_all(prune, &mut *store)
+    }
+
+    pub(crate) fn mend_all(
+        &mut self,
+        prune: bool,
+        store: &mut dyn WriterStore,
+    ) -> Result<Reconciled, ManagerError> {
+        let mut done = Reconciled::default();
+        for _ in 0..MAX_ROUNDS {
+            let facts = self.observe_all(store)?;
+            let findings = reconcile(&facts, prune, &self.layout);
+            let (mend, left): (Vec<Finding>, Vec<Finding>) = findings
+                .into_iter()
+                .partition(|finding| matches!(finding.mend, Mend::Plan(_)));
+            if mend.is_empty() {
+                done.left = left;
+                return Ok(done);
+            }
+            for finding in mend {
+                if let Mend::Plan(plan) = &finding.mend {
+                    let ended = self.run(plan, store)?;
+                    self.left_after(&ended.let_go)?;
+                }
+                done.mended.push(finding);
+            }
+        }
+        Err(ManagerError::Restless)
+    }
+
+    /// What there is, whole.
+    fn observe_all<S: ReaderStore + ?Sized>(&mut self, store: &S) -> Result<Facts, ManagerError> {
+        let files = self.files.list(&self.layout.programs())?;
+        let mut programs = Vec::new();
+        let mut gone = BTreeMap::new();
+        for record in store.list()? {
+            let program = self.observe_program(record)?;
+            if program.standing() == ProgramStanding::Gone {
+                let record = program.record.clone();
+                gone.insert(record.id(), self.unload_snapshot(record, store)?);
+            }
+            programs.push(program);
+        }
+        let links = store.links()?;
+        let alone = links
+            .iter()
+            .filter(|link| link.details.membership().is_none());
+        let alone: Result<_, ManagerError> = alone
+            .map(|link| self.detach_snapshot(link.clone(), store))
+            .collect();
+        let points: Result<_, ManagerError> = store
+            .dispatchers()?
+            .into_iter()
+            .map(|dispatcher| self.observe_point_whole(&dispatcher, store))
+            .collect();
+        Ok(Facts {
+            bpffs_mounted: self.kernel.is_bpffs_root(&self.layout.bpffs())?,
+            programs,
+            gone,
+            lost: self.observe_lost(&files, store)?,
+            alone: alone?,
+            links,
+            points: points?,
+            pins: self.kernel.pins_below(&self.layout.bpffs())?,
+            shown: self.pins_of_libxdp()?,
+            filters: self.observe_filters()?,
+            files,
+        })
+    }
+
+    /// What is at our place among the filters of every interface.
+    fn observe_filters(&mut self) -> Result<Vec<(TcFilter, ProgramId)>, ManagerError> {
+        let mut filters = Vec::new();
+        for interface in self.targets.interfaces()? {
+            for direction in [Direction::Ingress, Direction::Egress] {
+                let filter = TC_FILTER.at(interface.target(), direction);
+                if let Some(program) = self.kernel.tc_filter(&filter)? {
+                    filters.push((filter, program));
+                }
+            }
+        }
+        Ok(filters)
+    }
+
+    /// The records that lie beside objects and that the store does not have.
+    fn observe_lost<S: ReaderStore + ?Sized>(
+        &mut self,
+        directories: &[AbsolutePath],
+        store: &S,
+    ) -> Result<Vec<(Program, PinState)>, ManagerError> {
+        let mut lost = Vec::new();
+        for directory in directories {
+            let path = directory.join("record.json");
+            // What is no record of ours tells nothing.
+            let Ok(record) = self.targets.kept_record(&path) else {
+                continue;
+            };
+            let stored = match store.get(record.id()) {
+                Ok(_) => true,
+                Err(StoreError::NotFound(_)) => false,
+                Err(error) => return Err(error.into()),
+            };
+            if !stored && record.record_path() == path {
+                let pin = self.kernel.pin_state(&record.pin_path, Detail::Info)?;
+                lost.push((record, pin));
+            }
+        }
+        Ok(lost)
+    }
+
+    fn observe_program(&mut self, record: Program) -> Result<ObservedProgram, ManagerError> {
+        let pin = self.kernel.pin_state(&record.pin_path, Detail::Info)?;
+        let by_id = match record.is_at(&pin) {
+            true => None,
+            false => self.kernel.program(record.id(), Detail::Info)?,
+        };
+        Ok(ObservedProgram {
+            object_present: self.files.exists(&record.load.object_path),
+            record,
+            pin,
+            by_id,
+        })
+    }
+
+    fn observe_point_whole<S: ReaderStore + ?Sized>(
+        &mut self,
+        dispatcher: &Dispatcher,
+        store: &S,
+    ) -> Result<ObservedPoint, ManagerError> {
+        let at = dispatcher.at.clone();
+        let facts = self.point_facts(dispatcher.hook, at, None, store)?;
+        let directory = dispatcher.directory(&self.layout);
+        let program_pin = directory.map(|directory| directory.join("dispatcher"));
+        let holder_pin = self.pin_state_of(dispatcher.link().map(|(_, path)| path))?;
+        let holder = match (&holder_pin, dispatcher.link()) {
+            (Some(PinState::Link(_)) | None, _) | (_, None) => None,
+            (Some(_), Some((id, _))) => self.kernel.link(id)?,
+        };
+        Ok(ObservedPoint {
+            program: self.kernel.program(dispatcher.program, Detail::Info)?,
+            program_pin: self.pin_state_of(program_pin.as_ref())?,
+            facts,
+            holder_pin,
+            holder,
+        })
+    }
+
+    fn pins_of_libxdp(&mut self) -> Result<Vec<(AbsolutePath, PinState)>, ManagerError> {
+        match libxdp_bpffs() {
+            Some(root) if self.kernel.is_bpffs_root(&root)? => {
+                Ok(self.kernel.pins_below(&root.join("xdp"))?)
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn pin_state_of(
+        &mut self,
+        path: Option<&AbsolutePath>,
+    ) -> Result<Option<PinState>, ManagerError> {
+        match path {
+            Some(path) => Ok(Some(self.kernel.pin_state(path, Detail::Info)?)),
+            None => Ok(None),
+        }
+    }
+}
+
+/// A journal that waits for the next writer, as a finding.
+fn interrupted(journal: &Journal) -> Finding {
+    let mut plan = Plan::new(journal.operation.clone());
+    for action in &journal.actions {
+        plan.push_final(action.clone(), "it brings what was killed to its end");
+    }
+    Finding {
+        rule: Rule::Interrupted,
+        subject: journal.operation.clone(),
+        mend: plan.into(),
+    }
+}
