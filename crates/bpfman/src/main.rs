@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let verbose = cli.global.verbose;
     match start_log(&cli.global).and_then(|()| commands::run(cli)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             failure.print(verbose);
             ExitCode::from(failure.kind.exit_code())

@@ -10,6 +10,7 @@ use std::process::Command;
 use std::process::Output;
 
 use common::World;
+use common::assert_gone;
 use common::id;
 use common::net::Net;
 use common::object;
@@ -21,6 +22,7 @@ both_ways!(
     a_load_that_fills_the_disk_at_any_step_leaves_nothing,
     an_unload_on_a_full_disk_is_whole_or_undone,
     a_chain_that_cannot_be_recorded_is_swapped_back,
+    a_reconciliation_on_a_full_disk_is_made_up_for_by_the_next,
 );
 
 const PAGE: u64 = 4096;
@@ -126,6 +128,19 @@ fn an_unload_on_a_full_disk_is_whole_or_undone(world: &World) {
     assert!(!record.iter().any(unpins), "{record:?}");
     assert_eq!(world.ids(&[]).len(), 1);
     assert!(!world.runtime().join(format!("fs/prog_{number}")).exists());
+}
+
+fn a_reconciliation_on_a_full_disk_is_made_up_for_by_the_next(world: &World) {
+    small_disk(world);
+    let program = world.load("maps.bpf.o", "tracepoint:first", &[]).remove(0);
+    let pin = program["record"]["handles"]["pin_path"].as_str().unwrap();
+    std::fs::remove_file(pin).unwrap();
+    assert_gone("prog", id(&program));
+    let failures = with_ever_more_space(world, &["reconcile"]);
+    assert!(!failures.is_empty(), "there was space enough");
+    assert_eq!(world.ids(&[]).len(), 1);
+    let again = world.json(&["reconcile"]);
+    assert_eq!(again["steps"], serde_json::json!([]));
 }
 
 fn a_chain_that_cannot_be_recorded_is_swapped_back(world: &World) {

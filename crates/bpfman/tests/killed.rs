@@ -5,7 +5,6 @@
 mod common;
 
 use std::path::Path;
-use std::process::Output;
 
 use common::Places;
 use common::Via;
@@ -67,7 +66,7 @@ impl Operation<'_> {
     fn kill(&self, call: &str, number: usize, base: &Places) -> bool {
         let args = (self.prepare)(self.world);
         let before = self.places();
-        let output = self.kill_at(call, number, &args);
+        let output = self.world.killed_at(call, number, &words(&args));
         let killed = !output.status.success();
         let what = format!("{args:?}, {call} {number}: {}", stderr(&output));
         self.recover(&what);
@@ -80,16 +79,6 @@ impl Operation<'_> {
             assert_all_gone(&places, base);
         }
         killed
-    }
-
-    fn kill_at(&self, call: &str, number: usize, args: &[String]) -> Output {
-        let (trace, inject) = (
-            format!("trace={call}"),
-            format!("inject={call}:signal=SIGKILL:when={number}"),
-        );
-        let strace = ["strace", "-f", "-qqq", "-o", "/dev/null"];
-        let wrap = [&strace[..], &["-e", &trace, "-e", &inject]].concat();
-        self.world.command(&wrap, &words(args)).output().unwrap()
     }
 
     /// Any command that changes something brings what was killed to its end, before it begins.

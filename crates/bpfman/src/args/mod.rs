@@ -1,6 +1,7 @@
 //! The command line. Parsed once, into the words of the core.
 
 mod dispatchers;
+mod health;
 mod links;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ pub(crate) use dispatchers::DispatcherChangeArgs;
 pub(crate) use dispatchers::DispatcherCommand;
 pub(crate) use dispatchers::DispatcherGetArgs;
 pub(crate) use dispatchers::DispatcherListArgs;
+pub(crate) use health::DoctorArgs;
+pub(crate) use health::ReconcileArgs;
 pub(crate) use links::AttachArgs;
 pub(crate) use links::AttachKind;
 pub(crate) use links::DetachArgs;
@@ -48,7 +51,8 @@ pub(crate) struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed (also any failure in a batch), 2 bad command line or input,\n\
-    3 not found, 4 not permitted, 5 busy: another writer held the lock.";
+    3 not found, 4 not permitted, 5 busy: another writer held the lock. `bpfman doctor`: 0 healthy,\n\
+    6 warnings, 7 errors.";
 
 /// Options of every command.
 #[derive(Debug, Args)]
@@ -110,6 +114,10 @@ pub(crate) enum Command {
         #[command(flatten)]
         list: LinkListArgs,
     },
+    /// Look for what records, kernel, pins and files disagree about
+    Doctor(DoctorArgs),
+    /// Make records, kernel, pins and files agree
+    Reconcile(ReconcileArgs),
     /// Show and delete what runs at the XDP and TC hooks of interfaces
     Dispatcher {
         /// What to do with dispatchers; `list` by default.

@@ -1,10 +1,12 @@
 //! Each command: words in, one operation of the manager, its answer out.
 
 mod dispatchers;
+mod health;
 mod links;
 mod programs;
 
 use std::fmt::Display;
+use std::process::ExitCode;
 
 use bpfman_manager::ManagerError;
 
@@ -18,44 +20,47 @@ use crate::report::Failure;
 use crate::report::Kind;
 
 /// Runs one command.
-pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
-    let global = cli.global;
-    match cli.command {
+pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let global = &cli.global;
+    let done = match cli.command {
+        Command::Doctor(args) => return health::doctor(global, &args),
+        Command::Reconcile(args) => health::reconcile(global, &args),
         Command::Version => output::print_text(&format!("bpfman {}\n", env!("CARGO_PKG_VERSION"))),
-        Command::Load(args) => programs::short_load(&global, args),
-        Command::List(args) => programs::list(&global, &args),
-        Command::Get(args) => programs::get(&global, &args),
-        Command::Unload(args) => programs::unload(&global, &args),
-        Command::Attach(args) => links::attach(&global, &args),
-        Command::Detach(args) => links::detach(&global, &args),
+        Command::Load(args) => programs::short_load(global, args),
+        Command::List(args) => programs::list(global, &args),
+        Command::Get(args) => programs::get(global, &args),
+        Command::Unload(args) => programs::unload(global, &args),
+        Command::Attach(args) => links::attach(global, &args),
+        Command::Detach(args) => links::detach(global, &args),
         Command::Program { command, list } => {
             match command_or_list(command, list, ProgramCommand::List)? {
-                ProgramCommand::Load(args) => programs::program_load(&global, args),
-                ProgramCommand::List(args) => programs::list(&global, &args),
-                ProgramCommand::Get(args) => programs::get(&global, &args),
-                ProgramCommand::Replace(args) => programs::replace(&global, &args),
-                ProgramCommand::Unload(args) => programs::unload(&global, &args),
-                ProgramCommand::Delete(args) => programs::delete(&global, &args),
+                ProgramCommand::Load(args) => programs::program_load(global, args),
+                ProgramCommand::List(args) => programs::list(global, &args),
+                ProgramCommand::Get(args) => programs::get(global, &args),
+                ProgramCommand::Replace(args) => programs::replace(global, &args),
+                ProgramCommand::Unload(args) => programs::unload(global, &args),
+                ProgramCommand::Delete(args) => programs::delete(global, &args),
             }
         }
         Command::Link { command, list } => {
             match command_or_list(command, list, LinkCommand::List)? {
-                LinkCommand::Attach(args) => links::attach(&global, &args),
-                LinkCommand::Detach(args) => links::detach(&global, &args),
-                LinkCommand::List(args) => links::list(&global, &args),
-                LinkCommand::Get(args) => links::get(&global, &args),
-                LinkCommand::Update(args) => links::update(&global, &args),
-                LinkCommand::Delete(args) => links::delete(&global, &args),
+                LinkCommand::Attach(args) => links::attach(global, &args),
+                LinkCommand::Detach(args) => links::detach(global, &args),
+                LinkCommand::List(args) => links::list(global, &args),
+                LinkCommand::Get(args) => links::get(global, &args),
+                LinkCommand::Update(args) => links::update(global, &args),
+                LinkCommand::Delete(args) => links::delete(global, &args),
             }
         }
         Command::Dispatcher { command, list } => {
             match command_or_list(command, list, DispatcherCommand::List)? {
-                DispatcherCommand::List(args) => dispatchers::list(&global, &args),
-                DispatcherCommand::Get(args) => dispatchers::get(&global, &args),
-                DispatcherCommand::Delete(args) => dispatchers::delete(&global, &args),
+                DispatcherCommand::List(args) => dispatchers::list(global, &args),
+                DispatcherCommand::Get(args) => dispatchers::get(global, &args),
+                DispatcherCommand::Delete(args) => dispatchers::delete(global, &args),
             }
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// The command of a noun; without one it is `list` (contract: section 1), whose options then follow the noun.

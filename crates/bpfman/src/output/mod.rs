@@ -1,6 +1,7 @@
 //! Prints results: tables for people, the shapes for programs.
 
 pub(crate) mod dispatchers;
+pub(crate) mod health;
 pub(crate) mod links;
 
 use std::io;

@@ -113,6 +113,24 @@ impl World {
         self.command(&[], args).output().unwrap()
     }
 
+    /// Runs a command and kills bpfman, or its helper, before its system call of this name and number.
+    pub fn killed_at(&self, call: &str, number: usize, args: &[&str]) -> Output {
+        self.signalled_at("SIGKILL", call, number, args)
+            .output()
+            .unwrap()
+    }
+
+    /// A command that meets a signal before its system call of this name and number.
+    pub fn signalled_at(&self, signal: &str, call: &str, number: usize, args: &[&str]) -> Command {
+        let (trace, inject) = (
+            format!("trace={call}"),
+            format!("inject={call}:signal={signal}:when={number}"),
+        );
+        let strace = ["strace", "-f", "-qqq", "-o", "/dev/null"];
+        let wrap = [&strace[..], &["-e", &trace, "-e", &inject]].concat();
+        self.command(&wrap, args)
+    }
+
     /// Runs a command that must succeed; its stdout.
     pub fn ok(&self, args: &[&str]) -> String {
         let output = self.bpfman(args);
