@@ -7,7 +7,7 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup mounts bpf build release fmt-check clippy test test-kernels test-pure demo bench clean
+.PHONY: help setup mounts bpf build release fmt-check clippy test test-kernels test-pure soak demo bench clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -46,6 +46,10 @@ test-kernels: setup mounts bpf build ## Run the tests on this kernel, 5.10, 6.1,
 
 test-pure: ## Run the tests that need neither root nor BPF
 	cargo nextest run --locked -p bpfman-core
+
+soak: ## Play random sequences of operations and faults for SECONDS (600), or the one of SEED again
+	BPFMAN_SOAK_SECONDS=$(or $(SECONDS),600) $(if $(SEED),BPFMAN_SOAK_SEED=$(SEED)) \
+	    cargo nextest run --locked -p bpfman-model --test sequences --no-fail-fast --success-output final
 
 demo: setup mounts bpf release ## Load, show and unload one program (root)
 	scripts/demo.sh
