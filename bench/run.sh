@@ -25,7 +25,9 @@ unload_all() {
     done
 }
 
+writer=
 cleanup() {
+    if [[ -n $writer ]]; then kill "$writer" || true; fi
     unload_all || true
     rm -f "$pin"
     if [[ -e /run/netns/$netns ]]; then ip netns del "$netns"; fi
@@ -129,6 +131,19 @@ for ((i = 0; i < N; i++)); do
     measure bpftool bpftool prog list
     measure list bpfman list
 done
+any=$(bpfman list -q | head -n 1)
+# A writer that never rests. What the readers wait longer is what the machine does for it: the records are never locked.
+while :; do
+    bpfman attach tracepoint "$any" "$tracepoint" >/dev/null
+    bpfman detach "$(bpfman link list -q)"
+done &
+writer=$!
+for ((i = 0; i < N; i++)); do
+    measure list_busy bpfman list
+done
+kill "$writer"
+wait "$writer" || true
+writer=
 
 rss=$(cut -d ' ' -f 2 "$work/load.times" | sort -n | tail -n 1)
 echo "Medians of $N interleaved runs, whole process, on Linux $(uname -r), $(nproc) CPUs."
@@ -137,6 +152,7 @@ echo "| What | bpfman | Baseline | Ratio | Limit | Within |"
 echo "|---|---|---|---|---|---|"
 row "\`bpfman load\` against minimal libbpf load and pin" "$(median load)" "$(median minimal)" ms 2.5
 row "\`bpfman list\` against \`bpftool prog list\`, $PROGRAMS programs" "$(median list)" "$(median bpftool)" ms 1.0
+row "\`bpfman list\` beside a busy writer against alone" "$(median list_busy)" "$(median list)" ms 2.0
 row "\`bpfman attach tracepoint\` against the same calls in C" "$(median tracepoint)" "$(median c_tracepoint)" ms 3.0
 row "\`bpfman attach tcx\` against the same call in C" "$(median tcx)" "$(median c_tcx)" ms 3.0
 row "\`bpfman detach\` of eight tracepoints against one" "$(median detach_eight)" "$(median detach_one)" ms 2.0
