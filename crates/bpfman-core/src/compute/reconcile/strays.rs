@@ -87,10 +87,8 @@ fn examine_revision(
     let known = has_point(directory, facts, layout);
     let mut plan = Plan::new(format!("removing {directory}"));
     plan.no_return();
+    hide(&mut plan, pins, facts);
     for (path, pin) in pins {
-        if let PinState::Program(program) = pin {
-            hide(&mut plan, &dispatcher_directory(program.identity.id), facts);
-        }
         add_unpin(&mut plan, path, pin);
     }
     remove_pin_directory(&mut plan, directory.clone());
@@ -107,15 +105,34 @@ fn examine_revision(
     }
 }
 
-/// Takes away what shows a dispatcher to tools of libxdp: the directory that ends so.
-fn hide(plan: &mut Plan, end: &str, facts: &Facts) {
-    let mut directories = BTreeSet::new();
-    for (path, pin) in &facts.shown {
-        let directory = path.parent();
-        if let Some(directory) = directory.filter(|one| one.file_name().ends_with(end)) {
-            add_unpin(plan, path, pin);
-            directories.insert(directory);
-        }
+/// Takes away what shows a revision to tools of libxdp: the directory of its dispatcher, or of one of its members.
+fn hide(plan: &mut Plan, pins: &[(&AbsolutePath, &PinState)], facts: &Facts) {
+    let is_dispatcher = |directory: &AbsolutePath| {
+        pins.iter().any(|(_, pin)| match pin {
+            PinState::Program(program) => {
+                let end = dispatcher_directory(program.identity.id);
+                directory.file_name().ends_with(&end)
+            }
+            _ => false,
+        })
+    };
+    let is_member = |shown: &PinState| {
+        pins.iter().any(|(_, pin)| match (pin, shown) {
+            (PinState::Link(link), PinState::Program(program)) => {
+                link.program == program.identity.id
+            }
+            _ => false,
+        })
+    };
+    let shown = facts.shown.iter();
+    let shown = shown.filter_map(|(path, pin)| Some((path.parent()?, path, pin)));
+    let directories: BTreeSet<AbsolutePath> = shown
+        .clone()
+        .filter(|(directory, _, pin)| is_dispatcher(directory) || is_member(pin))
+        .map(|(directory, ..)| directory)
+        .collect();
+    for (_, path, pin) in shown.filter(|(directory, ..)| directories.contains(directory)) {
+        add_unpin(plan, path, pin);
     }
     for directory in directories {
         remove_pin_directory(plan, directory);
