@@ -98,6 +98,7 @@ impl Manager<'_> {
         store: &mut dyn WriterStore,
     ) -> Result<Reconciled, ManagerError> {
         let mut done = Reconciled::default();
+        let mut failed: Vec<Finding> = Vec::new();
         for _ in 0..MAX_ROUNDS {
             let facts = self.observe_all(store)?;
             let findings = reconcile(&facts, prune, &self.layout);
@@ -109,9 +110,17 @@ impl Manager<'_> {
                 return Ok(done);
             }
             for finding in mend {
-                if let Mend::Plan(plan) = &finding.mend {
-                    let ended = self.run(plan, store)?;
-                    self.left_after(&ended.let_go)?;
+                let Mend::Plan(plan) = &finding.mend else {
+                    continue;
+                };
+                match self.run(plan, store) {
+                    Ok(ended) => drop(self.left_after(&ended.let_go)?),
+                    // What was there is gone with what was mended before it: that is no reason to stop, if it is so.
+                    Err(error) if error.is_undone() && !failed.contains(&finding) => {
+                        failed.push(finding);
+                        break;
+                    }
+                    Err(error) => return Err(error.into()),
                 }
                 done.mended.push(finding);
             }
