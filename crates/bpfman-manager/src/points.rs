@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bpfman_core::action::Action;
 use bpfman_core::action::Plan;
 use bpfman_core::compute::Change;
+use bpfman_core::compute::LostPin;
 use bpfman_core::compute::Member;
 use bpfman_core::compute::Occupants;
 use bpfman_core::compute::PointFacts;
@@ -14,6 +15,7 @@ use bpfman_core::compute::Standing;
 use bpfman_core::compute::TC_FILTER;
 use bpfman_core::compute::UnloadRefusal;
 use bpfman_core::compute::plan_change;
+use bpfman_core::compute::running_pin;
 use bpfman_core::compute::runs_alone;
 use bpfman_core::compute::shown_pin;
 use bpfman_core::compute::without_fragments;
@@ -134,8 +136,13 @@ impl Manager<'_> {
             (SharedHook::Xdp { .. }, Some(path)) => self.kernel.is_bpffs_root(&path)?,
             _ => false,
         };
+        let lost_pin = match &dispatcher {
+            Some(record) if runs == Some(record.program) => self.lost_pin(record, &members)?,
+            _ => None,
+        };
         Ok(PointFacts {
             hook,
+            lost_pin,
             shown: self.shown(dispatcher.as_ref().filter(|_| libxdp), &members)?,
             // A record that outlived its interface says nothing of the one that has its numbers now.
             at: dispatcher
@@ -151,6 +158,28 @@ impl Manager<'_> {
             foreign,
             libxdp,
         })
+    }
+
+    /// The pin of what runs as recorded, when that is not at it.
+    fn lost_pin(
+        &mut self,
+        dispatcher: &Dispatcher,
+        members: &[Member],
+    ) -> Result<Option<LostPin>, ManagerError> {
+        let Some(path) = running_pin(dispatcher, members, &self.layout) else {
+            return Ok(None);
+        };
+        let state = self.kernel.pin_state(&path, Detail::Info)?;
+        let program = match &state {
+            PinState::Program(found) if found.identity.id == dispatcher.program => return Ok(None),
+            PinState::Free { .. } => self.kernel.program(dispatcher.program, Detail::Info)?,
+            _ => None,
+        };
+        Ok(Some(LostPin {
+            path,
+            state,
+            program: program.map(|program| program.identity),
+        }))
     }
 
     /// The programs that show the members of a dispatcher to tools of libxdp.

@@ -229,16 +229,12 @@ impl Manager<'_> {
     ) -> Result<ObservedPoint, ManagerError> {
         let at = dispatcher.at.clone();
         let facts = self.point_facts(dispatcher.hook, at, None, store)?;
-        let directory = dispatcher.directory(&self.layout);
-        let program_pin = directory.map(|directory| directory.join("dispatcher"));
         let holder_pin = self.pin_state_of(dispatcher.link().map(|(_, path)| path))?;
         let holder = match (&holder_pin, dispatcher.link()) {
             (Some(PinState::Link(_)) | None, _) | (_, None) => None,
             (Some(_), Some((id, _))) => self.kernel.link(id)?,
         };
         Ok(ObservedPoint {
-            program: self.kernel.program(dispatcher.program, Detail::Info)?,
-            program_pin: self.pin_state_of(program_pin.as_ref())?,
             facts,
             holder_pin,
             holder,

@@ -10,9 +10,11 @@ use crate::action::PathTemplate;
 use crate::action::Plan;
 use crate::action::ProgramReference;
 use crate::kernel::PinState;
+use crate::kernel::ProgramIdentity;
 use crate::types::AbsolutePath;
 use crate::types::KernelLinkId;
 use crate::types::MapId;
+use crate::types::RuntimeLayout;
 
 /// Makes a directory on a bpffs.
 pub(super) fn make_pin_directory(plan: &mut Plan, path: impl Into<PathTemplate>) {
@@ -55,6 +57,29 @@ pub(super) fn pin_program(
 ) {
     let (pin, unpin) = program_pin(program, path.into());
     plan.push(pin, unpin);
+}
+
+/// Takes hold of a program that has lost its pin, and pins it where it was.
+pub(super) fn pin_program_again(
+    plan: &mut Plan,
+    program: ProgramIdentity,
+    path: &AbsolutePath,
+    pin: &PinState,
+) {
+    plan.push_final(
+        Action::Kernel(KernelAction::AdoptProgram { program }),
+        "the plan lets go of it when it ends",
+    );
+    make_parents(plan, path, pin);
+    pin_program(plan, program.id.into(), path.clone());
+}
+
+/// What is at every path of our bpffs when it has just been mounted.
+pub(super) fn on_fresh_bpffs(layout: &RuntimeLayout) -> PinState {
+    PinState::Free {
+        ancestor: layout.bpffs(),
+        on_bpffs: true,
+    }
 }
 
 /// Unpins a program; the plan holds it from then on.

@@ -13,6 +13,7 @@ use crate::action::LinkReference;
 use crate::action::Plan;
 use crate::compute::DetachSnapshot;
 use crate::compute::is_ours;
+use crate::compute::pins::make_parents;
 use crate::compute::pins::pin_link;
 use crate::compute::plan_detach;
 use crate::kernel;
@@ -97,6 +98,7 @@ pub(super) fn pin_again(
     ground: Ground<'_>,
 ) -> Plan {
     let mut plan = Plan::new(format!("pinning {subject} again"));
+    let pin = ground.mount(&mut plan, path, pin);
     plan.push_final(
         Action::Kernel(KernelAction::AdoptLink {
             link: found.id,
@@ -104,7 +106,7 @@ pub(super) fn pin_again(
         }),
         "the plan lets go of it when it ends",
     );
-    ground.make_way(&mut plan, path, pin);
+    make_parents(&mut plan, path, &pin);
     pin_link(&mut plan, LinkReference::Known(found.id), path);
     plan
 }

@@ -22,7 +22,7 @@ use super::UnloadSnapshot;
 use crate::action::Plan;
 use crate::action::TcFilter;
 use crate::compute::load::mount_bpffs;
-use crate::compute::pins::make_parents;
+use crate::compute::pins::on_fresh_bpffs;
 use crate::kernel::PinState;
 use crate::managed::AttachPoint;
 use crate::managed::Dispatcher;
@@ -96,17 +96,13 @@ struct Ground<'a> {
 }
 
 impl Ground<'_> {
-    /// Makes the way to a pin that is missing: our bpffs, and directories.
-    fn make_way(self, plan: &mut Plan, path: &AbsolutePath, pin: &PinState) {
+    /// Mounts our bpffs where a pin needs it; answers what is at the pin then.
+    fn mount(self, plan: &mut Plan, path: &AbsolutePath, pin: &PinState) -> PinState {
         if self.bpffs_mounted || !path.is_below(&self.layout.bpffs()) {
-            return make_parents(plan, path, pin);
+            return pin.clone();
         }
         mount_bpffs(plan, self.layout);
-        let empty = PinState::Free {
-            ancestor: self.layout.bpffs(),
-            on_bpffs: true,
-        };
-        make_parents(plan, path, &empty);
+        on_fresh_bpffs(self.layout)
     }
 }
 

@@ -9,16 +9,13 @@ use super::Ground;
 use super::Mend;
 use super::Rule;
 use super::links;
-use crate::action::Action;
-use crate::action::KernelAction;
 use crate::action::Plan;
 use crate::compute::Change;
 use crate::compute::PointFacts;
 use crate::compute::Standing;
-use crate::compute::pins::pin_program;
+use crate::compute::pins::pin_program_again;
 use crate::compute::plan_change;
 use crate::compute::records::Records;
-use crate::compute::shared::dispatcher_pin;
 use crate::kernel;
 use crate::kernel::PinState;
 use crate::managed::Dispatcher;
@@ -36,10 +33,6 @@ pub struct ObservedPoint {
     pub holder_pin: Option<PinState>,
     /// That link, asked for by its id when the pin does not hold it.
     pub holder: Option<kernel::Link>,
-    /// What is at the pin of what it runs; `None` when that has none of its own.
-    pub program_pin: Option<PinState>,
-    /// What it runs.
-    pub program: Option<kernel::Program>,
 }
 
 /// Looks at one record. `gone` are the programs of members that the kernel no longer has: they leave by themselves.
@@ -85,7 +78,7 @@ pub(super) fn examine(
             [finding(Rule::PointChanged, change(&Change::Refresh))].to_vec()
         }
         Standing::Runs => {
-            let unpinned = pin_program_again(point, record, ground);
+            let unpinned = pin_runs_again(point, record, ground);
             let unpinned = unpinned.map(|mend| finding(Rule::PointProgramUnpinned, mend));
             unpinned.into_iter().collect()
         }
@@ -135,27 +128,16 @@ fn pin_holder(point: &ObservedPoint, record: &Dispatcher, ground: Ground<'_>) ->
 }
 
 /// Pins what runs again; `None` when it is at its pin, or has none.
-fn pin_program_again(
-    point: &ObservedPoint,
-    record: &Dispatcher,
-    ground: Ground<'_>,
-) -> Option<Mend> {
-    let pin = point.program_pin.as_ref()?;
-    let path = dispatcher_pin(&record.directory(ground.layout)?);
-    match (pin, &point.program) {
-        (PinState::Program(found), _) if found.identity.id == record.program => None,
-        (PinState::Free { .. }, Some(program)) => {
-            let mut plan = Plan::new(format!("pinning what runs at {} again", subject(record)));
-            plan.push_final(
-                Action::Kernel(KernelAction::AdoptProgram {
-                    program: program.identity,
-                }),
-                "the plan lets go of it when it ends",
-            );
-            ground.make_way(&mut plan, &path, pin);
-            pin_program(&mut plan, record.program.into(), path);
-            Some(plan.into())
-        }
-        _ => Some(Mend::Nothing(format!("something else is at {path}"))),
-    }
+fn pin_runs_again(point: &ObservedPoint, record: &Dispatcher, ground: Ground<'_>) -> Option<Mend> {
+    // A program that runs alone has only its own pin.
+    record.directory(ground.layout)?;
+    let lost = point.facts.lost_pin.as_ref()?;
+    let (PinState::Free { .. }, Some(program)) = (&lost.state, lost.program) else {
+        let why = format!("something else is at {}", lost.path);
+        return Some(Mend::Nothing(why));
+    };
+    let mut plan = Plan::new(format!("pinning what runs at {} again", subject(record)));
+    let pin = ground.mount(&mut plan, &lost.path, &lost.state);
+    pin_program_again(&mut plan, program, &lost.path, &pin);
+    Some(plan.into())
 }

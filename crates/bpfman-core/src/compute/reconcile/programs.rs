@@ -9,12 +9,10 @@ use super::Finding;
 use super::Ground;
 use super::Mend;
 use super::Rule;
-use crate::action::Action;
-use crate::action::KernelAction;
 use crate::action::Plan;
 use crate::action::StoreAction;
 use crate::compute::UnloadSnapshot;
-use crate::compute::pins::pin_program;
+use crate::compute::pins::pin_program_again;
 use crate::compute::plan_unload;
 use crate::kernel;
 use crate::kernel::PinState;
@@ -139,13 +137,7 @@ fn forget(snapshot: &UnloadSnapshot, layout: &RuntimeLayout) -> Mend {
 fn pin_again(program: &ObservedProgram, ground: Ground<'_>) -> Plan {
     let record = &program.record;
     let mut plan = Plan::new(format!("pinning program {} again", record.id()));
-    plan.push_final(
-        Action::Kernel(KernelAction::AdoptProgram {
-            program: record.identity,
-        }),
-        "the plan lets go of it when it ends",
-    );
-    ground.make_way(&mut plan, &record.pin_path, &program.pin);
-    pin_program(&mut plan, record.id().into(), record.pin_path.clone());
+    let pin = ground.mount(&mut plan, &record.pin_path, &program.pin);
+    pin_program_again(&mut plan, record.identity, &record.pin_path, &pin);
     plan
 }

@@ -32,6 +32,8 @@ use crate::action::KeptInstructions;
 use crate::action::Plan;
 use crate::action::StoreAction;
 use crate::kernel;
+use crate::kernel::PinState;
+use crate::kernel::ProgramIdentity;
 use crate::managed::AttachRequest;
 use crate::managed::Dispatcher;
 use crate::managed::Link;
@@ -39,6 +41,7 @@ use crate::managed::LinkDetails;
 use crate::managed::LinkInterface;
 use crate::managed::Program;
 use crate::managed::SharedHook;
+use crate::types::AbsolutePath;
 use crate::types::Engine;
 use crate::types::LinkId;
 use crate::types::MapId;
@@ -63,6 +66,8 @@ pub struct PointFacts {
     pub standing: Standing,
     /// The program that runs there, which is not that of the record after a swap that was interrupted.
     pub runs: Option<ProgramId>,
+    /// The pin of the program that runs there, when that is not at it.
+    pub lost_pin: Option<LostPin>,
     /// The members of the record, in its order; those whose records are gone are left out.
     pub members: Vec<Member>,
     /// What the kernel has at the hook; `None` when the interface is gone.
@@ -73,6 +78,30 @@ pub struct PointFacts {
     pub libxdp: bool,
     /// The programs at the pins that show the members to those tools.
     pub shown: BTreeMap<LinkId, ProgramId>,
+}
+
+/// A pin at which its program is not.
+#[derive(Clone, Debug)]
+pub struct LostPin {
+    /// The pin.
+    pub path: AbsolutePath,
+    /// What is there.
+    pub state: PinState,
+    /// The program, when nothing is there.
+    pub program: Option<ProgramIdentity>,
+}
+
+/// The pin by which what runs at an attach point is found when it is to run again.
+#[must_use]
+pub fn running_pin(
+    dispatcher: &Dispatcher,
+    members: &[Member],
+    layout: &RuntimeLayout,
+) -> Option<AbsolutePath> {
+    match dispatcher.directory(layout) {
+        Some(directory) => Some(dispatcher_pin(&directory)),
+        None => members.first().map(|one| one.program.pin_path.clone()),
+    }
 }
 
 impl PointFacts {

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 
+use super::LostPin;
 use super::Member;
 use super::PointFacts;
 use super::PointRefusal;
@@ -12,6 +13,7 @@ use super::Standing;
 use super::libxdp;
 use super::program;
 use super::program::Next;
+use super::running_pin;
 use crate::action::Action;
 use crate::action::AttachTarget;
 use crate::action::KernelAction;
@@ -32,13 +34,16 @@ use crate::compute::ending::Ending;
 use crate::compute::load::mount_bpffs;
 use crate::compute::pins::make_pin_directory;
 use crate::compute::pins::move_pin;
+use crate::compute::pins::on_fresh_bpffs;
 use crate::compute::pins::pin_link;
 use crate::compute::pins::pin_map;
+use crate::compute::pins::pin_program_again;
 use crate::compute::pins::remove_pin_directory;
 use crate::compute::pins::unpin_link;
 use crate::compute::pins::unpin_map;
 use crate::compute::pins::unpin_program;
 use crate::compute::records::Records;
+use crate::kernel::PinState;
 use crate::managed::Dispatcher;
 use crate::managed::DispatcherDraft;
 use crate::managed::DispatcherForm;
@@ -233,6 +238,7 @@ impl<'a> Rebuild<'a> {
         if made.program == old {
             return holding;
         }
+        self.secure_way_back(plan);
         let back = self.way_back(running);
         let step = |from: &ProgramReference, to: &ProgramSource| {
             let (from, to) = (from.clone(), to.clone());
@@ -251,15 +257,26 @@ impl<'a> Rebuild<'a> {
         holding
     }
 
+    /// Pins the program that runs now, if somebody took its pin away: it would end with the swap.
+    fn secure_way_back(&self, plan: &mut Plan) {
+        let Some(LostPin {
+            path,
+            state: state @ PinState::Free { .. },
+            program: Some(program),
+        }) = &self.facts.lost_pin
+        else {
+            return;
+        };
+        let fresh = !self.facts.bpffs_mounted && path.is_below(&self.layout.bpffs());
+        match fresh {
+            true => pin_program_again(plan, *program, path, &on_fresh_bpffs(self.layout)),
+            false => pin_program_again(plan, *program, path, state),
+        }
+    }
+
     /// Where the program that runs now is found when it is to run again.
     fn way_back(&self, running: &Dispatcher) -> ProgramSource {
-        let directory = running.directory(self.layout);
-        let alone = self.facts.members.first();
-        let pin = match (directory, alone) {
-            (Some(directory), _) => Some(dispatcher_pin(&directory)),
-            (None, Some(member)) => Some(member.program.pin_path.clone()),
-            (None, None) => None,
-        };
+        let pin = running_pin(running, &self.facts.members, self.layout);
         match (pin, self.facts.runs) {
             (Some(path), runs) if runs.is_none_or(|runs| runs == running.program) => {
                 ProgramSource::Pinned {

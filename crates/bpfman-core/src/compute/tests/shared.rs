@@ -142,6 +142,7 @@ fn revision_directory(hook: SharedHook, revision: u32) -> AbsolutePath {
 /// An attach point where nobody is.
 pub(super) fn free(hook: SharedHook) -> PointFacts {
     PointFacts {
+        lost_pin: None,
         hook,
         at: at(),
         bpffs_mounted: true,
