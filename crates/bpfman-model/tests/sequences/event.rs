@@ -49,7 +49,7 @@ pub(crate) enum Event {
 }
 
 /// What somebody else does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Damage {
     UnpinProgram {
         program: usize,
@@ -147,13 +147,23 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// A sequence: what happens, and what comes in between.
-pub(crate) fn events() -> impl Strategy<Value = Vec<(Event, Option<Disturbance>)>> {
+/// A sequence.
+#[derive(Clone, Debug)]
+pub(crate) struct Sequence {
+    /// What happens, and what comes in between.
+    pub(crate) events: Vec<(Event, Option<Disturbance>)>,
+    /// What is broken at once in the end, and what comes between that and its mending.
+    pub(crate) wreck: (Vec<Damage>, Option<Disturbance>),
+}
+
+pub(crate) fn sequences() -> impl Strategy<Value = Sequence> {
     let disturbance = prop_oneof![
         (0..24_usize).prop_map(Disturbance::Refuse),
         (0..24_usize).prop_map(|at| Disturbance::Kill(Crash::Before(at))),
         (0..24_usize).prop_map(|at| Disturbance::Kill(Crash::After(at))),
     ];
-    let disturbance = prop::option::weighted(0.5, disturbance);
-    prop::collection::vec((event(), disturbance), 1..24)
+    let disturbance = prop::option::weighted(0.5, disturbance).boxed();
+    let events = prop::collection::vec((event(), disturbance.clone()), 1..24);
+    let wreck = (prop::collection::vec(damage(), 0..5), disturbance);
+    (events, wreck).prop_map(|(events, wreck)| Sequence { events, wreck })
 }

@@ -16,37 +16,41 @@ mod scene;
 use bpfman_core::types::Engine;
 use proptest::prelude::*;
 
-use self::event::events;
+use self::event::sequences;
 use self::scene::Scene;
 
 #[test]
 fn chains_come_through_whatever_happens() {
-    budget::spend("chains", &events(), |events| {
-        Scene::new(Engine::Auto).run(events)
+    budget::spend("chains", &sequences(), |sequence| {
+        Scene::new(Engine::Auto).run(sequence)
     });
 }
 
 #[test]
 fn dispatchers_come_through_whatever_happens() {
-    budget::spend("dispatchers", &events(), |events| {
-        Scene::new(Engine::Extension).run(events)
+    budget::spend("dispatchers", &sequences(), |sequence| {
+        Scene::new(Engine::Extension).run(sequence)
     });
 }
 
 #[test]
 fn filters_come_through_whatever_happens() {
     let engine = prop_oneof![Just(Engine::Auto), Just(Engine::Extension)];
-    budget::spend("filters", &(engine, events()), |(engine, events)| {
-        Scene::new(*engine).without_tcx().run(events)
+    budget::spend("filters", &(engine, sequences()), |(engine, sequence)| {
+        Scene::new(*engine).without_tcx().run(sequence)
     });
 }
 
 #[test]
 fn members_that_the_verifier_takes_in_no_chain_come_through_whatever_happens() {
-    budget::spend("limited", &(8..24_usize, events()), |(most, events)| {
-        let mut scene = Scene::new(Engine::Auto);
-        scene.machine.world.limit_instructions(*most);
-        scene.refuses = true;
-        scene.run(events)
-    });
+    budget::spend(
+        "limited",
+        &(8..24_usize, sequences()),
+        |(most, sequence)| {
+            let mut scene = Scene::new(Engine::Auto);
+            scene.machine.world.limit_instructions(*most);
+            scene.refuses = true;
+            scene.run(sequence)
+        },
+    );
 }
