@@ -58,6 +58,23 @@ impl Fault {
         }
     }
 
+    /// Whether a file cannot be made or written: no room for the index of the log is an I/O error of its own kind.
+    pub(super) fn is_about_files(&self) -> bool {
+        let code = match self {
+            Self::Sqlite(error) => error.sqlite_error_code(),
+            _ => None,
+        };
+        matches!(
+            code,
+            Some(
+                ErrorCode::CannotOpen
+                    | ErrorCode::DiskFull
+                    | ErrorCode::ReadOnly
+                    | ErrorCode::SystemIoFailure
+            )
+        )
+    }
+
     /// Whether SQLite could not open the file at all.
     pub(super) fn is_cannot_open(&self) -> bool {
         matches!(self, Self::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen))

@@ -22,6 +22,7 @@ mod tests;
 
 use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -107,7 +108,15 @@ impl SqliteStore {
             Err(fault) if fault.is_cannot_open() && is_missing(path) => return Ok(None),
             other => other?,
         };
-        match schema::state(&connection)? {
+        let (connection, state) = match schema::state(&connection) {
+            Err(fault) if fault.is_about_files() && has_no_log(path) => {
+                let connection = connect_unchanging(path)?;
+                let state = schema::state(&connection)?;
+                (connection, state)
+            }
+            state => (connection, state?),
+        };
+        match state {
             State::Unborn => Ok(None),
             State::Version(found) if found > known => Err(Fault::Newer { found, known }),
             State::Version(found) if found < known => Err(Fault::Older { found, known }),
@@ -180,6 +189,15 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Whether all that was committed is in the database itself.
+fn has_no_log(path: &Path) -> bool {
+    let log = with_suffix(path, "-wal").symlink_metadata();
+    match log {
+        Ok(log) => log.len() == 0,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
 fn is_missing(path: &Path) -> bool {
     path.symlink_metadata()
         .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
@@ -193,6 +211,22 @@ fn connect(path: &Path, access: OpenFlags) -> Result<Connection, Fault> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)?;
     Ok(connection)
+}
+
+/// Opens a database that nobody can change now. SQLite puts an index of the log beside a database that it reads, which takes
+/// room and a file system that can be written; where there is no log there is nothing to find in it.
+fn connect_unchanging(path: &Path) -> Result<Connection, Fault> {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            byte if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
+            byte => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    let access = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    connect(Path::new(&uri), access)
 }
 
 fn prepare_writer(connection: &mut Connection, migrations: &[Migration]) -> Result<(), Fault> {
