@@ -12,8 +12,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use bpfman_core::action::KeptInstructions;
+use bpfman_core::compute::Room;
 use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
+use rustix::fs::StatVfsMountFlags;
+use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::interfaces::FileError;
@@ -133,6 +136,24 @@ impl Files for SystemFiles {
             read => read.map_err(|source| FileError {
                 path: path.clone(),
                 source,
+            }),
+        }
+    }
+
+    fn room(&self, path: &AbsolutePath) -> Result<Option<Room>, FileError> {
+        match rustix::fs::statvfs(path.as_str()) {
+            Ok(system) => Ok(Some(Room {
+                read_only: system.f_flag.contains(StatVfsMountFlags::RDONLY),
+                // A tmpfs without a limit says that it has no blocks.
+                free: match system.f_blocks {
+                    0 => u64::MAX,
+                    _ => system.f_bavail.saturating_mul(system.f_frsize),
+                },
+            })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(FileError {
+                path: path.clone(),
+                source: error.into(),
             }),
         }
     }

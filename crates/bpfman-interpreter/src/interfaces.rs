@@ -7,6 +7,7 @@ use bpfman_core::action::KeptInstructions;
 use bpfman_core::action::KernelAction;
 use bpfman_core::action::Outcome;
 use bpfman_core::action::TcFilter;
+use bpfman_core::compute::Room;
 use bpfman_core::kernel;
 use bpfman_core::kernel::AttachOrder;
 use bpfman_core::kernel::Counter;
@@ -404,6 +405,11 @@ pub trait Files {
     fn remove_tree(&mut self, path: &AbsolutePath) -> Result<bool, FileError>;
     /// Whether something is at the path.
     fn exists(&self, path: &AbsolutePath) -> bool;
+    /// What room there is for files in a directory; `None` when it is gone.
+    ///
+    /// # Errors
+    /// A [`FileError`].
+    fn room(&self, path: &AbsolutePath) -> Result<Option<Room>, FileError>;
     /// What lies in a directory, in order; nothing when it is gone.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use bpfman_core::compute::Mend;
 use bpfman_core::compute::ObservedPoint;
 use bpfman_core::compute::ObservedProgram;
 use bpfman_core::compute::ProgramStanding;
+use bpfman_core::compute::Room;
 use bpfman_core::compute::Rule;
 use bpfman_core::compute::TC_FILTER;
 use bpfman_core::compute::reconcile;
@@ -154,6 +155,7 @@ impl Manager<'_> {
             .map(|dispatcher| self.observe_point_whole(&dispatcher, store))
             .collect();
         Ok(Facts {
+            room: self.observe_room()?,
             bpffs_mounted: self.kernel.is_bpffs_root(&self.layout.bpffs())?,
             programs,
             gone,
@@ -166,6 +168,17 @@ impl Manager<'_> {
             filters: self.observe_filters()?,
             files,
         })
+    }
+
+    /// The directories that are written and what room they have.
+    fn observe_room(&self) -> Result<Vec<(AbsolutePath, Room)>, ManagerError> {
+        let mut found = Vec::new();
+        for path in [self.layout.database_directory(), self.layout.programs()] {
+            if let Some(room) = self.files.room(&path)? {
+                found.push((path, room));
+            }
+        }
+        Ok(found)
     }
 
     /// What is at our place among the filters of every interface.

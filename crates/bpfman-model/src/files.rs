@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use bpfman_core::action::KeptInstructions;
+use bpfman_core::compute::Room;
 use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
 use bpfman_interpreter::interfaces::FileError;
@@ -130,6 +131,11 @@ impl Files for SimulatedFiles {
         let nodes = state.tree.ordinary().keys();
         let found = nodes.filter(|other| other.parent().as_ref() == Some(path));
         Ok(found.cloned().collect())
+    }
+
+    /// That nothing is left is a fault of one step here, not a state.
+    fn room(&self, _path: &AbsolutePath) -> Result<Option<Room>, FileError> {
+        Ok(None)
     }
 
     fn exists(&self, path: &AbsolutePath) -> bool {

@@ -136,6 +136,13 @@ fn a_reconciliation_on_a_full_disk_is_made_up_for_by_the_next(world: &World) {
     let pin = program["record"]["handles"]["pin_path"].as_str().unwrap();
     std::fs::remove_file(pin).unwrap();
     assert_gone("prog", id(&program));
+    let filler = Filler::leaving(world, 0);
+    let output = world.bpfman(&["doctor"]);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let full = format!("disk-full: {}/db", world.runtime().display());
+    assert!(told.contains(&full), "{told}: {}", stderr(&output));
+    assert!(told.contains("program-gone"), "{told}");
+    drop(filler);
     let failures = with_ever_more_space(world, &["reconcile"]);
     assert!(!failures.is_empty(), "there was space enough");
     assert_eq!(world.ids(&[]).len(), 1);

@@ -47,6 +47,7 @@ pub use reconcile::Mend;
 pub use reconcile::ObservedPoint;
 pub use reconcile::ObservedProgram;
 pub use reconcile::ProgramStanding;
+pub use reconcile::Room;
 pub use reconcile::Rule;
 pub use reconcile::Severity;
 pub use reconcile::reconcile;

@@ -3,6 +3,7 @@
 mod links;
 mod points;
 mod programs;
+mod room;
 mod rule;
 mod strays;
 
@@ -13,6 +14,7 @@ use alloc::vec::Vec;
 pub use points::ObservedPoint;
 pub use programs::ObservedProgram;
 pub use programs::ProgramStanding;
+pub use room::Room;
 pub use rule::Rule;
 pub use rule::Severity;
 
@@ -36,6 +38,8 @@ use crate::types::RuntimeLayout;
 /// that is not there.
 #[derive(Clone, Debug)]
 pub struct Facts {
+    /// The directories of records and objects that are there, and what room they have.
+    pub room: Vec<(AbsolutePath, Room)>,
     /// Whether our bpffs is mounted.
     pub bpffs_mounted: bool,
     /// Every record of a program.
@@ -114,7 +118,8 @@ pub fn reconcile(facts: &Facts, prune: bool, layout: &RuntimeLayout) -> Vec<Find
         layout,
         bpffs_mounted: facts.bpffs_mounted,
     };
-    let mut findings: Vec<Finding> = found_again(facts).map(programs::record_again).collect();
+    let mut findings = room::examine(&facts.room);
+    findings.extend(found_again(facts).map(programs::record_again));
     let mut changed: Vec<AttachPoint> = Vec::new();
     for program in &facts.programs {
         let gone = facts.gone.get(&program.record.id());

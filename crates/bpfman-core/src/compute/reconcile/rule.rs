@@ -68,6 +68,15 @@ rules! {
         "bpfman was killed during an operation, or could not undo one that failed",
         "the operation is undone, or finished where its records had changed; every command that changes \
                    something does the same";
+    /// Records or objects on a file system that is mounted read-only.
+    ReadOnly = "read-only", Warning,
+        "records or objects are on a file system that is mounted read-only: what is managed works, and nothing can be \
+                 changed",
+        "nothing: mount it writable";
+    /// No room for records or objects.
+    DiskFull = "disk-full", Warning,
+        "there is no room for records or objects: what is managed works, and what takes room is refused",
+        "nothing: free space";
     /// A program of ours without its record.
     RecordLost = "record-lost", Error,
         "a program of ours is at its pin and its files are kept, but it has no record: the database was \
