@@ -1,6 +1,7 @@
 //! Reconcile and doctor: what records, kernel, bpffs and files disagree about.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use bpfman_core::action::Journal;
 use bpfman_core::action::Plan;
@@ -26,7 +27,6 @@ use bpfman_interpreter::interfaces::Detail;
 use bpfman_interpreter::lock::Stillness;
 use bpfman_interpreter::runtime::ReaderStore;
 use bpfman_interpreter::runtime::WriterStore;
-use bpfman_interpreter::store::StoreError;
 use bpfman_interpreter::store::memory::MemoryStore;
 
 use crate::Manager;
@@ -154,12 +154,13 @@ impl Manager<'_> {
             .into_iter()
             .map(|dispatcher| self.observe_point_whole(&dispatcher, store))
             .collect();
+        let lost = self.observe_lost(&files, &programs)?;
         Ok(Facts {
             room: self.observe_room()?,
             bpffs_mounted: self.kernel.is_bpffs_root(&self.layout.bpffs())?,
             programs,
             gone,
-            lost: self.observe_lost(&files, store)?,
+            lost,
             alone: alone?,
             links,
             points: points?,
@@ -195,25 +196,26 @@ impl Manager<'_> {
         Ok(filters)
     }
 
-    /// The records that lie beside objects and that the store does not have.
-    fn observe_lost<S: ReaderStore + ?Sized>(
+    /// The records that lie beside objects and that the store does not have. `programs` are those that it has.
+    fn observe_lost(
         &mut self,
         directories: &[AbsolutePath],
-        store: &S,
+        programs: &[ObservedProgram],
     ) -> Result<Vec<(Program, PinState)>, ManagerError> {
+        let records = || programs.iter().map(|program| &program.record);
+        let stored: BTreeSet<ProgramId> = records().map(Program::id).collect();
+        let known: BTreeSet<AbsolutePath> = records().map(Program::record_path).collect();
         let mut lost = Vec::new();
         for directory in directories {
-            let path = directory.join("record.json");
+            let path = directory.join(Program::RECORD_FILE);
+            if known.contains(&path) {
+                continue;
+            }
             // What is no record of ours tells nothing.
             let Ok(record) = self.targets.kept_record(&path) else {
                 continue;
             };
-            let stored = match store.get(record.id()) {
-                Ok(_) => true,
-                Err(StoreError::NotFound(_)) => false,
-                Err(error) => return Err(error.into()),
-            };
-            if !stored && record.record_path() == path {
+            if !stored.contains(&record.id()) && record.record_path() == path {
                 let pin = self.kernel.pin_state(&record.pin_path, Detail::Info)?;
                 lost.push((record, pin));
             }

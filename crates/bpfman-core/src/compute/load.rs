@@ -316,8 +316,8 @@ impl Builder<'_> {
     fn publish(&self, plan: &mut Plan) {
         let staged: PathTemplate = self.layout.staged_object().into();
         for program in &self.checked.programs {
-            make_directory(plan, self.program_file(program, ""));
-            let object = self.program_file(program, "/bytecode.o");
+            make_directory(plan, self.program_directory(program));
+            let object = self.program_file(program, "bytecode.o");
             plan.push(
                 Action::Files(FileAction::Link {
                     from: staged.clone(),
@@ -326,7 +326,7 @@ impl Builder<'_> {
                 Action::Files(FileAction::RemoveFile { path: object }),
             );
             if program.load.keep_instructions {
-                let path = self.program_file(program, "/instructions.json");
+                let path = self.program_file(program, Program::INSTRUCTIONS_FILE);
                 plan.push(
                     Action::Files(FileAction::KeepInstructions {
                         program: reference(program),
@@ -337,7 +337,7 @@ impl Builder<'_> {
             }
         }
         for program in &self.checked.programs {
-            let path = self.program_file(program, "/record.json");
+            let path = self.program_file(program, Program::RECORD_FILE);
             plan.push(
                 Action::Files(FileAction::KeepRecord {
                     program: Box::new(self.draft(program)),
@@ -405,7 +405,7 @@ impl Builder<'_> {
             program_name: program.load.name.clone(),
             program_type: program.program_type,
             engine: self.spec.engine,
-            object_path: self.program_file(program, "/bytecode.o"),
+            object_path: self.program_file(program, "bytecode.o"),
             source_path: Some(self.spec.source.clone()),
             global_data: globals,
             attach_function: program.attach_function.clone(),
@@ -432,9 +432,14 @@ impl Builder<'_> {
         )
     }
 
-    fn program_file(&self, program: &CheckedProgram, rest: &str) -> PathTemplate {
+    fn program_directory(&self, program: &CheckedProgram) -> PathTemplate {
         let before = format!("{}/", self.layout.programs());
-        PathTemplate::with_id(before, reference(program), rest.to_owned())
+        PathTemplate::with_id(before, reference(program), String::new())
+    }
+
+    fn program_file(&self, program: &CheckedProgram, name: &str) -> PathTemplate {
+        let before = format!("{}/", self.layout.programs());
+        PathTemplate::with_id(before, reference(program), format!("/{name}"))
     }
 
     fn pin_path(&self, program: &CheckedProgram) -> PathTemplate {

@@ -83,6 +83,11 @@ impl Program {
         self.identity.id
     }
 
+    /// The name of the file beside the object that keeps the relocated instructions.
+    pub const INSTRUCTIONS_FILE: &str = "instructions.json";
+    /// The name of the file beside the object that keeps the record.
+    pub const RECORD_FILE: &str = "record.json";
+
     /// Whether a pin holds it: id, tag and load time must agree.
     #[must_use]
     pub fn is_at(&self, pin: &PinState) -> bool {
@@ -92,21 +97,19 @@ impl Program {
     /// The file beside the object that keeps its relocated instructions.
     #[must_use]
     pub fn instructions_path(&self) -> AbsolutePath {
-        let object = &self.load.object_path;
-        let directory = object.parent();
-        directory
-            .unwrap_or_else(|| object.clone())
-            .join("instructions.json")
+        self.beside_object(Self::INSTRUCTIONS_FILE)
     }
 
     /// The file beside the object that keeps this record.
     #[must_use]
     pub fn record_path(&self) -> AbsolutePath {
+        self.beside_object(Self::RECORD_FILE)
+    }
+
+    fn beside_object(&self, name: &str) -> AbsolutePath {
         let object = &self.load.object_path;
         let directory = object.parent();
-        directory
-            .unwrap_or_else(|| object.clone())
-            .join("record.json")
+        directory.unwrap_or_else(|| object.clone()).join(name)
     }
 
     /// The program whose id names the map set: its own, unless it took or shares another's.
