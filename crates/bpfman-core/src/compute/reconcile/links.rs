@@ -83,10 +83,7 @@ fn is_dead(found: &kernel::Link) -> bool {
 }
 
 fn detach(snapshot: &DetachSnapshot) -> Mend {
-    match plan_detach(snapshot) {
-        Ok(plan) => plan.into(),
-        Err(refusal) => Mend::Nothing(format!("{refusal}")),
-    }
+    Mend::of(plan_detach(snapshot))
 }
 
 /// Takes hold of a link by its id and pins it.

@@ -8,8 +8,10 @@ mod rule;
 mod strays;
 
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt::Display;
 
 pub use points::ObservedPoint;
 pub use programs::ObservedProgram;
@@ -86,6 +88,16 @@ pub enum Mend {
     Nothing(String),
 }
 
+impl Mend {
+    /// A plan, or the refusal of one.
+    fn of(plan: Result<Plan, impl Display>) -> Self {
+        match plan {
+            Ok(plan) => plan.into(),
+            Err(refusal) => Self::Nothing(format!("{refusal}")),
+        }
+    }
+}
+
 impl From<Plan> for Mend {
     fn from(plan: Plan) -> Self {
         Self::Plan(plan)
@@ -132,12 +144,11 @@ pub fn reconcile(facts: &Facts, prune: bool, layout: &RuntimeLayout) -> Vec<Find
             .map(|snapshot| together(snapshot, facts));
         findings.extend(programs::examine(program, gone.as_ref(), ground));
     }
-    let gone: Vec<ProgramId> = facts.gone.keys().copied().collect();
     let left = facts.alone.iter();
-    let left = left.filter(|snapshot| !gone.contains(&snapshot.link.program));
+    let left = left.filter(|snapshot| !facts.gone.contains_key(&snapshot.link.program));
     findings.extend(left.filter_map(|snapshot| links::examine(snapshot, ground)));
     for point in &facts.points {
-        findings.extend(points::examine(point, &gone, ground));
+        findings.extend(points::examine(point, &facts.gone, ground));
     }
     findings.extend(points::without_point(&facts.links, &facts.points));
     // Once what a filter runs has lost its pin, nothing tells that it is ours.

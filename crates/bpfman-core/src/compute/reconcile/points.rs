@@ -1,5 +1,6 @@
 //! Records of attach points against the kernel.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -13,6 +14,7 @@ use crate::action::Plan;
 use crate::compute::Change;
 use crate::compute::PointFacts;
 use crate::compute::Standing;
+use crate::compute::UnloadSnapshot;
 use crate::compute::pins::pin_program_again;
 use crate::compute::plan_change;
 use crate::compute::records::Records;
@@ -38,17 +40,14 @@ pub struct ObservedPoint {
 /// Looks at one record. `gone` are the programs of members that the kernel no longer has: they leave by themselves.
 pub(super) fn examine(
     point: &ObservedPoint,
-    gone: &[ProgramId],
+    gone: &BTreeMap<ProgramId, UnloadSnapshot>,
     ground: Ground<'_>,
 ) -> Vec<Finding> {
     let Some(record) = &point.facts.dispatcher else {
         return Vec::new();
     };
-    let leaves = |id: &ProgramId| {
-        let members = &point.facts.members;
-        members.iter().any(|member| member.link.program == *id)
-    };
-    if gone.iter().any(leaves) {
+    let mut members = point.facts.members.iter();
+    if members.any(|member| gone.contains_key(&member.link.program)) {
         return Vec::new();
     }
     let finding = |rule, mend| Finding {
@@ -56,11 +55,14 @@ pub(super) fn examine(
         subject: subject(record),
         mend,
     };
-    let change =
-        |change: &Change| match plan_change(&point.facts, change, Engine::Auto, ground.layout) {
-            Ok(plan) => plan.into(),
-            Err(refusal) => Mend::Nothing(format!("{refusal}")),
-        };
+    let change = |change: &Change| {
+        Mend::of(plan_change(
+            &point.facts,
+            change,
+            Engine::Auto,
+            ground.layout,
+        ))
+    };
     let forget = || change(&Change::Leave(point.facts.members.clone()));
     let lost = record.members.len() != point.facts.members.len();
     match point.facts.standing {

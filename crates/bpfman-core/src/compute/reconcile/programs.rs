@@ -128,10 +128,7 @@ fn forget(snapshot: &UnloadSnapshot, layout: &RuntimeLayout) -> Mend {
         },
         ..snapshot.clone()
     };
-    match plan_unload(&snapshot, Engine::Auto, layout) {
-        Ok(plan) => plan.into(),
-        Err(refusal) => Mend::Nothing(format!("{refusal}")),
-    }
+    Mend::of(plan_unload(&snapshot, Engine::Auto, layout))
 }
 
 fn pin_again(program: &ObservedProgram, ground: Ground<'_>) -> Plan {
