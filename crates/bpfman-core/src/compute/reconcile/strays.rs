@@ -70,10 +70,15 @@ fn revision_of(path: &AbsolutePath, layout: &RuntimeLayout) -> Option<AbsolutePa
 fn has_point(directory: &AbsolutePath, facts: &Facts, layout: &RuntimeLayout) -> bool {
     let records = facts.points.iter();
     let records = records.filter_map(|point| point.facts.dispatcher.as_ref());
-    let own = directory.as_str().rsplit_once('_').map(|(own, _)| own);
+    let revision = directory.file_name().rsplit('_').next();
+    let Some(revision) = revision.and_then(|number| number.parse().ok()) else {
+        return false;
+    };
     records
-        .map(|one| layout.dispatcher_link(one.hook.hook().name(), one.at.nsid, one.at.ifindex))
-        .any(|link| link.as_str().strip_suffix("_link") == own)
+        .map(|one| (one.hook.hook().name(), &one.at))
+        .any(|(hook, at)| {
+            layout.dispatcher_revision(hook, at.nsid, at.ifindex, revision) == *directory
+        })
 }
 
 /// Looks at a revision that no attach point has. Where the attach point has no record either, it may be at work.

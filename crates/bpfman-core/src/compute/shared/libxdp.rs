@@ -20,6 +20,7 @@ use crate::managed::DispatcherForm;
 use crate::managed::Link;
 use crate::managed::SharedHook;
 use crate::types::AbsolutePath;
+use crate::types::IfIndex;
 use crate::types::LIBXDP_BPFFS;
 use crate::types::ProgramId;
 
@@ -29,12 +30,11 @@ fn shows(facts: &PointFacts) -> bool {
 
 /// A path in the directory of a dispatcher.
 fn path(facts: &PointFacts, dispatcher: &ProgramReference, rest: String) -> PathTemplate {
-    let before = format!("{LIBXDP_BPFFS}/xdp/dispatch-{}-", facts.at.ifindex);
-    PathTemplate::with_id(before, dispatcher.clone(), rest)
+    PathTemplate::with_id(directory_start(facts.at.ifindex), dispatcher.clone(), rest)
 }
 
 fn pin(facts: &PointFacts, dispatcher: &ProgramReference, slot: usize) -> PathTemplate {
-    path(facts, dispatcher, format!("/prog{slot}-prog"))
+    path(facts, dispatcher, format!("/{}", member_file(slot)))
 }
 
 /// Makes the directory of a dispatcher.
@@ -69,9 +69,18 @@ fn slot(link: &Link) -> Option<usize> {
     pin.file_name().strip_prefix("link_")?.parse().ok()
 }
 
+/// The path of a dispatcher's directory, up to the dispatcher's id.
+fn directory_start(ifindex: IfIndex) -> String {
+    format!("{LIBXDP_BPFFS}/xdp/dispatch-{ifindex}-")
+}
+
 /// How the name of a dispatcher's directory ends; what it begins with says the interface.
 pub(in crate::compute) fn directory_end(dispatcher: ProgramId) -> String {
     format!("-{dispatcher}")
+}
+
+fn member_file(slot: usize) -> String {
+    format!("prog{slot}-prog")
 }
 
 fn directory(dispatcher: &Dispatcher) -> Option<AbsolutePath> {
@@ -80,15 +89,14 @@ fn directory(dispatcher: &Dispatcher) -> Option<AbsolutePath> {
     else {
         return None;
     };
-    let root = AbsolutePath::parse(LIBXDP_BPFFS).ok()?.join("xdp");
-    let end = directory_end(dispatcher.program);
-    Some(root.join(&format!("dispatch-{}{end}", dispatcher.at.ifindex)))
+    let start = directory_start(dispatcher.at.ifindex);
+    AbsolutePath::parse(&format!("{start}{}", dispatcher.program)).ok()
 }
 
 /// The pin that shows a member of a dispatcher; `None` for what is never shown.
 #[must_use]
 pub fn shown_pin(dispatcher: &Dispatcher, link: &Link) -> Option<AbsolutePath> {
-    let name = format!("prog{}-prog", slot(link)?);
+    let name = member_file(slot(link)?);
     Some(directory(dispatcher)?.join(&name))
 }
 
