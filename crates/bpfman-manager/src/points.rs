@@ -166,6 +166,11 @@ impl Manager<'_> {
         dispatcher: &Dispatcher,
         members: &[Member],
     ) -> Result<Option<LostPin>, ManagerError> {
+        // One that runs alone has only its own pin, which was looked at.
+        let alone = dispatcher.directory(&self.layout).is_none();
+        if alone && members.first().is_some_and(|member| member.at_pin) {
+            return Ok(None);
+        }
         let Some(path) = running_pin(dispatcher, members, &self.layout) else {
             return Ok(None);
         };
