@@ -115,8 +115,10 @@ fn a_program_that_was_unloaded_by_hand_is_forgotten(world: &World) {
 
 fn a_link_that_was_unpinned_by_hand_is_forgotten(world: &World) {
     traced(world);
-    fs::remove_file(world.runtime().join("fs/links/1")).unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    let pin = world.runtime().join("fs/links/1");
+    let link = bpftool(&["link", "show", "pinned", pin.to_str().unwrap()]).unwrap();
+    fs::remove_file(pin).unwrap();
+    assert_gone("link", link["id"].as_u64().unwrap());
     mends(world, &["link-gone"], &[], 7);
     assert_eq!(world.ids(&[]).len(), 1);
 }
