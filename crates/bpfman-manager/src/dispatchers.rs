@@ -82,7 +82,7 @@ impl Manager<'_> {
             let (facts, change) = manager.clear(point, store)?;
             Ok(manager.change_point(&facts, &change, store)?.let_go)
         })?;
-        match self.left_after(&let_go)?.first() {
+        match self.left_after(&let_go).first() {
             None => Ok(()),
             Some(link) => Err(ManagerError::StillAttached(*link)),
         }

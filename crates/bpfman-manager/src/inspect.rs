@@ -10,6 +10,7 @@ use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::PinState;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Link;
+use bpfman_core::managed::ManagedMap;
 use bpfman_core::managed::Program;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
@@ -47,15 +48,17 @@ pub struct Place {
 pub struct ProgramStatus {
     /// Its record.
     pub record: Program,
-    /// The kernel's description; `None` when the kernel no longer has it.
+    /// The kernel's description; `None` when the kernel no longer has it, or did not tell.
     pub kernel: Option<kernel::Program>,
+    /// Why something that the kernel was asked is not known; all the rest is.
+    pub unread: Option<KernelError>,
     /// Whether its pin is there and is its own.
     pub pin_present: bool,
     /// Whether its map directory is there.
     pub map_directory_present: bool,
     /// Whether our copy of its object is there.
     pub object_present: bool,
-    /// What the kernel says of its maps, in the order of the record.
+    /// What the kernel says of its maps, in the order of the record; `None` for one that is gone, or not known.
     pub maps: Vec<Option<kernel::Map>>,
     /// The other programs that use its map set.
     pub map_users: Vec<ProgramId>,
@@ -130,38 +133,43 @@ impl Manager<'_> {
     /// One managed program.
     ///
     /// # Errors
-    /// [`ManagerError::NoSuchProgram`]; others when store or kernel cannot be read.
+    /// [`ManagerError::NoSuchProgram`]; others when the store cannot be read. What the kernel does not tell is unknown.
     pub fn get(&mut self, id: ProgramId) -> Result<ProgramStatus, ManagerError> {
         let store = self
             .runtime
             .reader()?
             .ok_or(ManagerError::NoSuchProgram(id))?;
         let record = store.get(id)?;
-        let sharing = self.observe_sharers(store.sharing(&record)?)?;
-        let mut status = self.status(record, &sharing)?;
+        let sharing = store.sharing(&record)?;
+        let sharing = match self.observe_sharers(sharing.clone()) {
+            Ok(sharing) => sharing,
+            // Who cannot be looked at is not gone.
+            Err(_) => sharing.into_iter().map(Sharer::living).collect(),
+        };
+        let mut status = self.status(record, &sharing);
         for link in store.links_of(id)? {
             status.links.push(self.status_of_link(link, &*store)?);
         }
         Ok(status)
     }
 
-    /// The status of a program whose record is at hand and that has no links yet: one that was just loaded.
-    ///
-    /// # Errors
-    /// When the kernel cannot be read.
-    pub fn status(
-        &mut self,
-        record: Program,
-        sharing: &[Sharer],
-    ) -> Result<ProgramStatus, ManagerError> {
-        let (kernel, pin_present) = self.observe(&record, Detail::Full)?;
-        let map = |map: &bpfman_core::managed::ManagedMap| self.kernel.map(map.id);
-        let maps = match &kernel {
-            Some(_) => record.maps.iter().map(map).collect::<Result<_, _>>()?,
-            None => record.maps.iter().map(|_| None).collect(),
-        };
-        Ok(ProgramStatus {
+    /// The status of a program whose record is at hand, without its links. What the kernel does not tell is unknown:
+    /// that an operation has taken effect does not depend on it.
+    pub fn status(&mut self, record: Program, sharing: &[Sharer]) -> ProgramStatus {
+        let (observed, mut unread) = known(self.observe(&record, Detail::Full));
+        let (kernel, pin_present) = observed.unwrap_or_default();
+        let mut maps = Vec::with_capacity(record.maps.len());
+        for map in &record.maps {
+            let found = match kernel {
+                Some(_) => known(self.observe_map(map)),
+                None => (None, None),
+            };
+            maps.push(found.0.flatten());
+            unread = unread.or(found.1);
+        }
+        ProgramStatus {
             kernel,
+            unread,
             pin_present,
             map_directory_present: self.files.exists(&record.map_directory),
             object_present: self.files.exists(&record.load.object_path),
@@ -169,7 +177,18 @@ impl Manager<'_> {
             map_users: map_users(&record, sharing),
             links: Vec::new(),
             record,
-        })
+        }
+    }
+
+    /// The kernel's map of a record: at its pin, which asks for no more rights than the load did, or by its id.
+    fn observe_map(&mut self, map: &ManagedMap) -> Result<Option<kernel::Map>, KernelError> {
+        if let Some(path) = &map.pin_path
+            && let PinState::Map(found) = self.kernel.pin_state(path, Detail::Full)?
+            && found.id == map.id
+        {
+            return Ok(Some(found));
+        }
+        self.kernel.map(map.id)
     }
 
     /// The places at attach points where several run. The kernel is not asked about the others, of which there may be
@@ -229,6 +248,14 @@ impl Listing {
         if !self.refused.contains(&error) {
             self.refused.push(error);
         }
+    }
+}
+
+/// What the kernel said, or why it did not.
+pub(crate) fn known<T>(answer: Result<T, KernelError>) -> (Option<T>, Option<KernelError>) {
+    match answer {
+        Ok(found) => (Some(found), None),
+        Err(error) => (None, Some(error)),
     }
 }
 

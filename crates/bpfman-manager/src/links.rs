@@ -15,6 +15,7 @@ use bpfman_core::managed::AttachPoint;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
+use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
@@ -24,6 +25,7 @@ use bpfman_interpreter::runtime::ReaderStore;
 
 use crate::Manager;
 use crate::ManagerError;
+use crate::inspect::known;
 
 /// All there is to say about one link.
 #[derive(Debug)]
@@ -32,8 +34,10 @@ pub struct LinkStatus {
     pub record: Link,
     /// Its place among the links of its attach point, first is 0.
     pub position: Option<usize>,
-    /// The kernel's description; `None` when the kernel no longer has it.
+    /// The kernel's description; `None` when the kernel no longer has it, or did not tell.
     pub kernel: Option<kernel::Link>,
+    /// Why something that the kernel was asked is not known; all the rest is.
+    pub unread: Option<KernelError>,
     /// Whether the kernel has it: the link, or the filter that stands for one.
     pub attached: bool,
     /// Whether its pin is there and is its own.
@@ -122,7 +126,7 @@ impl Manager<'_> {
     /// One managed link.
     ///
     /// # Errors
-    /// [`ManagerError::NoSuchLink`]; others when store or kernel cannot be read.
+    /// [`ManagerError::NoSuchLink`]; others when the store cannot be read. What the kernel does not tell is unknown.
     pub fn get_link(&mut self, id: LinkId) -> Result<LinkStatus, ManagerError> {
         let store = self.runtime.reader()?.ok_or(ManagerError::NoSuchLink(id))?;
         self.status_of_link(store.link(id)?, &*store)
@@ -141,24 +145,36 @@ impl Manager<'_> {
             Some(point) => store.links_at(&point)?,
             None => Vec::new(),
         };
-        let position = position(&record, &self.standing(neighbours)?);
-        let pin = match &record.pin_path {
-            Some(path) => Some(self.kernel.pin_state(path, Detail::Info)?),
-            None => None,
-        };
-        let (kernel, pin_present) = match pin {
-            Some(PinState::Link(found)) if is_ours(&record, &found) => (Some(found), true),
-            _ => (self.kernel_link(&record, store)?, false),
-        };
+        let (standing, unread) = known(self.standing(neighbours));
+        let position = standing.and_then(|standing| position(&record, &standing));
+        let newer = store.links_of(record.program)?;
+        let (observed, unread_link) = known(self.observe_link(&record, &newer));
+        let (kernel, pin_present) = observed.unwrap_or_default();
         Ok(LinkStatus {
             attached: kernel.is_some(),
             record,
             position,
             kernel,
+            unread: unread_link.or(unread),
             pin_present,
             dispatcher: None,
             counter: None,
         })
+    }
+
+    /// The kernel's link of a record, and whether it is at its pin.
+    fn observe_link(
+        &mut self,
+        record: &Link,
+        links: &[Link],
+    ) -> Result<(Option<kernel::Link>, bool), KernelError> {
+        if let Some(path) = &record.pin_path
+            && let PinState::Link(found) = self.kernel.pin_state(path, Detail::Info)?
+            && is_ours(record, &found)
+        {
+            return Ok((Some(found), true));
+        }
+        Ok((self.link_by_id(record, links)?, false))
     }
 
     /// The status of a link that may share its attach point: what holds all of its members is what it has.
@@ -173,40 +189,53 @@ impl Manager<'_> {
             None => None,
         };
         let dispatcher = dispatcher.filter(|found| found.members.contains(&record.id));
-        let standing = match &dispatcher {
-            Some(dispatcher) => self.standing_of(dispatcher)?,
-            None => Standing::Gone,
+        let (standing, mut unread) = match &dispatcher {
+            Some(dispatcher) => known(self.standing_of(dispatcher)),
+            None => (Some(Standing::Gone), None),
         };
         if let Some(dispatcher) = &dispatcher {
             show_holder(&mut record, dispatcher);
         }
-        let kernel = match (record.kernel, standing) {
-            (_, Standing::Gone) | (None, _) => None,
-            (Some(id), _) => self.kernel.link(id)?,
+        let holder = match (record.kernel, standing) {
+            (_, Some(Standing::Gone)) | (None, _) => (None, None),
+            (Some(id), _) => known(self.link_at(id, record.pin_path.as_ref())),
         };
+        let (kernel, pin_present) = holder.0.unwrap_or_default();
         let counter = record.details.membership().and_then(|own| own.counter);
         let counter = match counter {
-            Some(path) => self.kernel.counter(path)?,
-            None => None,
+            Some(path) => known(self.kernel.counter(path)),
+            None => (None, None),
         };
+        unread = unread.or(holder.1).or(counter.1);
         let position = dispatcher
             .as_ref()
             .and_then(|found| found.position(record.id));
         Ok(LinkStatus {
-            attached: standing != Standing::Gone,
-            position: position.filter(|_| standing == Standing::Runs),
-            pin_present: match &record.pin_path {
-                Some(path) => matches!(
-                    self.kernel.pin_state(path, Detail::Info)?,
-                    PinState::Link(found) if Some(found.id) == record.kernel
-                ),
-                None => false,
-            },
+            attached: standing.is_some_and(|standing| standing != Standing::Gone),
+            position: position.filter(|_| standing == Some(Standing::Runs)),
+            pin_present,
             record,
             kernel,
+            unread,
             dispatcher,
-            counter,
+            counter: counter.0.flatten(),
         })
+    }
+
+    /// A link of the kernel: at its pin, which asks for no more rights than the attach did, or by its id. Answers
+    /// whether it is at the pin.
+    fn link_at(
+        &mut self,
+        id: KernelLinkId,
+        pin: Option<&AbsolutePath>,
+    ) -> Result<(Option<kernel::Link>, bool), KernelError> {
+        if let Some(path) = pin
+            && let PinState::Link(found) = self.kernel.pin_state(path, Detail::Info)?
+            && found.id == id
+        {
+            return Ok((Some(found), true));
+        }
+        Ok((self.kernel.link(id)?, false))
     }
 
     /// The kernel's link of a record that has lost its pin. The kernel gives the id of a link that is gone to
@@ -216,10 +245,18 @@ impl Manager<'_> {
         link: &Link,
         store: &S,
     ) -> Result<Option<kernel::Link>, ManagerError> {
+        Ok(self.link_by_id(link, &store.links_of(link.program)?)?)
+    }
+
+    fn link_by_id(
+        &mut self,
+        link: &Link,
+        links: &[Link],
+    ) -> Result<Option<kernel::Link>, KernelError> {
         let Some(id) = link.kernel else {
             return Ok(None);
         };
-        if given_away(link, &store.links_of(link.program)?) {
+        if given_away(link, links) {
             return Ok(None);
         }
         let found = self.kernel.link(id)?;
@@ -253,7 +290,7 @@ impl Manager<'_> {
         let here = LinkPlace::Interface {
             ifindex: Some(point.ifindex),
         };
-        let found = self.kernel.link(id)?;
+        let (found, _) = self.link_at(id, link.pin_path.as_ref())?;
         Ok(found.is_some_and(|found| is_ours(link, &found) && found.place == here))
     }
 }

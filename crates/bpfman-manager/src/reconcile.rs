@@ -115,7 +115,7 @@ impl Manager<'_> {
                     continue;
                 };
                 match self.run(plan, store) {
-                    Ok(ended) => drop(self.left_after(&ended.let_go)?),
+                    Ok(ended) => drop(self.left_after(&ended.let_go)),
                     // What was there is gone with what was mended before it: that is no reason to stop, if it is so.
                     Err(error) if error.is_undone() && !failed.contains(&finding) => {
                         failed.push(finding);

@@ -49,7 +49,7 @@ impl Manager<'_> {
             let plan = |engine, layout: &RuntimeLayout| Ok(plan_unload(&snapshot, engine, layout)?);
             Ok(manager.run_by_any_engine(plan, &[], store)?.let_go)
         })?;
-        match self.left_after(&let_go)?.first() {
+        match self.left_after(&let_go).first() {
             None => Ok(()),
             Some(link) => Err(ManagerError::StillAttached(*link)),
         }

@@ -296,7 +296,7 @@ fn make_map(objects: &mut Objects, declared: &Declared) -> LoadedMap {
         btf_id: 0,
         map_extra: 0,
         memlock: None,
-        frozen: false,
+        frozen: Some(false),
     };
     objects.maps.insert(id, map);
     LoadedMap { name, id }

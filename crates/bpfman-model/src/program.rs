@@ -295,7 +295,7 @@ fn map_facts(id: MapId, name: &str, map_type: MapType, value_bytes: usize) -> ke
         btf_id: 0,
         map_extra: 0,
         memlock: None,
-        frozen: false,
+        frozen: Some(false),
     }
 }
 

@@ -139,22 +139,21 @@ fn a_program_without_its_pin_that_may_not_be_read_is_a_refusal_too() {
 }
 
 #[test]
-fn get_and_unload_stop_where_they_may_not_look() {
+fn an_unload_stops_where_it_may_not_look_and_a_get_says_what_it_does_not_know() {
     let (machine, [first, second], _) = three_programs();
     for pin in [&first.pin_path, &second.pin_path] {
         // An unload has to know which of those that share its maps are alive.
         machine.world.inject(Faults::none().looking_at(pin.clone()));
         let before = machine.world.places();
-        let refusals = [
-            machine.manage(|manager| manager.get(first.id())).map(drop),
-            machine.unload(first.id()),
-        ];
-        for refusal in refusals {
-            assert!(
-                matches!(&refusal, Err(ManagerError::Kernel(error)) if error.kind == KernelErrorKind::Permission),
-                "{refusal:?}"
-            );
-        }
+        let refusal = machine.unload(first.id());
+        assert!(
+            matches!(&refusal, Err(ManagerError::Kernel(error)) if error.kind == KernelErrorKind::Permission),
+            "{refusal:?}"
+        );
+        let status = machine.manage(|manager| manager.get(first.id())).unwrap();
+        let looked_at = *pin == first.pin_path;
+        assert_eq!(status.unread.is_some(), looked_at);
+        assert_eq!(status.kernel.is_none(), looked_at);
         assert_eq!(machine.world.places(), before);
     }
 }

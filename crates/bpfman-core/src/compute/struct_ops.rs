@@ -238,7 +238,7 @@ mod tests {
             btf_id: 0,
             map_extra: 0,
             memlock: None,
-            frozen: false,
+            frozen: Some(false),
         })
     }
 

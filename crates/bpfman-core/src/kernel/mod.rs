@@ -91,10 +91,10 @@ pub struct Map {
     pub btf_id: u32,
     /// The extra word of its type (a bloom filter's hashes, an arena's address).
     pub map_extra: u64,
-    /// The locked memory in bytes, from `/proc/self/fdinfo`.
+    /// The locked memory in bytes, from `/proc/self/fdinfo`; `None` where that cannot be read.
     pub memlock: Option<u64>,
-    /// Whether user space can no longer write it, from `/proc/self/fdinfo`.
-    pub frozen: bool,
+    /// Whether user space can no longer write it, from `/proc/self/fdinfo`; `None` where that cannot be read.
+    pub frozen: Option<bool>,
 }
 
 /// What a program was counted to do: the value of a counting map, on each processor, as it lies there.

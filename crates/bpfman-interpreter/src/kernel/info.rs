@@ -40,7 +40,7 @@ pub(super) fn program(fd: BorrowedFd<'_>, detail: Detail) -> io::Result<Program>
         recursion_misses: info.recursion_misses,
         memlock: match detail {
             Detail::Info => None,
-            Detail::Full => descriptor_fact(fd, "memlock")?,
+            Detail::Full => descriptor_fact(fd, "memlock"),
         },
     })
 }
@@ -48,13 +48,7 @@ pub(super) fn program(fd: BorrowedFd<'_>, detail: Detail) -> io::Result<Program>
 pub(super) fn map(fd: BorrowedFd<'_>, detail: Detail) -> io::Result<Map> {
     let info = sys::map_info(fd)?;
     let full = detail == Detail::Full;
-    let fact = |name| {
-        if full {
-            descriptor_fact(fd, name)
-        } else {
-            Ok(None)
-        }
-    };
+    let fact = |name| full.then(|| descriptor_fact(fd, name)).flatten();
     Ok(Map {
         id: MapId(info.id),
         name: sys::kernel_name(&info.name),
@@ -65,15 +59,15 @@ pub(super) fn map(fd: BorrowedFd<'_>, detail: Detail) -> io::Result<Map> {
         flags: info.map_flags,
         btf_id: info.btf_id,
         map_extra: info.map_extra,
-        memlock: fact("memlock")?,
-        frozen: fact("frozen")?.is_some_and(|value| value != 0),
+        memlock: fact("memlock"),
+        frozen: fact("frozen").map(|value| value != 0),
     })
 }
 
-/// A number that only `/proc/self/fdinfo` says.
-fn descriptor_fact(fd: BorrowedFd<'_>, name: &str) -> io::Result<Option<u64>> {
-    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
+/// A number that only `/proc/self/fdinfo` says; `None` where it does not, or no `/proc` is mounted.
+fn descriptor_fact(fd: BorrowedFd<'_>, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;
     let mut values = text.lines().filter_map(|line| line.split_once(':'));
-    let value = values.find(|(key, _)| *key == name);
-    Ok(value.and_then(|(_, value)| value.trim().parse().ok()))
+    let (_, value) = values.find(|(key, _)| *key == name)?;
+    value.trim().parse().ok()
 }

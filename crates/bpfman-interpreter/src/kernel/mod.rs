@@ -59,6 +59,7 @@ use bpfman_core::types::ProgramId;
 
 pub(crate) use errors::permission_facts;
 pub use helper::HelperKernel;
+pub(crate) use sys::own_network_namespace;
 
 use crate::interfaces::Detail;
 use crate::interfaces::KernelExecutor;
@@ -97,12 +98,28 @@ enum ObjectKind {
 fn object_kind(fd: BorrowedFd<'_>) -> ObjectKind {
     // The kernel names the kind of a BPF descriptor nowhere else; bpftool looks here too.
     let link = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
-    match link.ok().as_deref().and_then(std::path::Path::to_str) {
+    let Ok(link) = link else {
+        return answering_kind(fd);
+    };
+    match link.to_str() {
         Some("anon_inode:bpf-prog") => ObjectKind::Program,
         Some("anon_inode:bpf-map") => ObjectKind::Map,
         // Newer kernels write `bpf_link`, with an underscore.
         Some("anon_inode:bpf-link" | "anon_inode:bpf_link") => ObjectKind::Link,
         _ => ObjectKind::Other,
+    }
+}
+
+/// The same where no `/proc` is mounted: only an object of the right kind gets past the first check of a command.
+fn answering_kind(fd: BorrowedFd<'_>) -> ObjectKind {
+    if sys::is_program(fd) {
+        ObjectKind::Program
+    } else if sys::is_link(fd) {
+        ObjectKind::Link
+    } else if sys::is_map(fd) {
+        ObjectKind::Map
+    } else {
+        ObjectKind::Other
     }
 }
 

@@ -1,6 +1,5 @@
 //! Acting in another network namespace.
 
-use std::fs;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -12,15 +11,17 @@ use bpfman_core::kernel::KernelErrorKind;
 
 use super::errors::refused;
 use crate::namespace;
-
-/// The namespace of the calling thread.
-const OWN: &str = "/proc/thread-self/ns/net";
+use crate::namespace::OWN;
 
 /// Opens a namespace's file, after checking that it is still the one that is meant.
 pub(super) fn open(netns: &Namespace) -> Result<File, KernelError> {
     let path = netns.path.as_ref().map_or(OWN, |path| path.as_str());
     let failed = |error: io::Error| refused(&format!("network namespace {path}"), &error);
-    let file = File::open(path).map_err(failed)?;
+    let file = match &netns.path {
+        Some(path) => File::open(path.as_str()),
+        None => namespace::own(),
+    };
+    let file = file.map_err(failed)?;
     let found = file.metadata().map_err(failed)?.ino();
     if found != netns.id.0 {
         let message = format!(
@@ -41,7 +42,8 @@ pub(super) fn within<T: Send>(
         return Ok(call());
     }
     let file = open(netns)?;
-    if fs::metadata(OWN).is_ok_and(|own| own.ino() == netns.id.0) {
+    let own = namespace::own().and_then(|own| own.metadata());
+    if own.is_ok_and(|own| own.ino() == netns.id.0) {
         return Ok(call());
     }
     namespace::within(file.as_fd(), call)

@@ -26,8 +26,6 @@ use crate::namespace;
 
 /// NSFS_MAGIC of `linux/magic.h`.
 const NSFS_MAGIC: u64 = 0x6e73_6673;
-/// Not `/proc/self`: that is the main thread, which may be in another namespace.
-const OWN_NAMESPACE: &str = "/proc/thread-self/ns/net";
 const OWN_INTERFACES: &str = "/proc/thread-self/net/dev";
 
 pub(super) fn namespace(path: Option<&AbsolutePath>) -> Result<NetnsId, TargetError> {
@@ -55,8 +53,8 @@ fn within<T: Send>(
     look: impl FnOnce(NetnsId) -> Result<T, TargetError> + Send,
 ) -> Result<T, TargetError> {
     let Some(path) = path else {
-        let own = fs::metadata(OWN_NAMESPACE);
-        let own = own.map_err(|source| TargetError::system(OWN_NAMESPACE, source))?;
+        let own = namespace::own().and_then(|own| own.metadata());
+        let own = own.map_err(|source| TargetError::system(namespace::OWN, source))?;
         return look(NetnsId(own.ino()));
     };
     let (id, opened) = open(path)?;
@@ -82,7 +80,17 @@ fn open(path: &AbsolutePath) -> Result<(NetnsId, OwnedFd), TargetError> {
     let inode = rustix::fs::fstat(&found).map_err(failed)?.st_ino;
     let itself = format!("/proc/self/fd/{}", found.as_raw_fd());
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(itself, flags, Mode::empty()).map_err(failed)?;
+    let opened = match rustix::fs::open(itself, flags, Mode::empty()) {
+        // No `/proc` is mounted. What came to the path meanwhile shall not make us wait.
+        Err(Errno::NOENT) => {
+            let again = flags | OFlags::NONBLOCK;
+            rustix::fs::open(path.as_str(), again, Mode::empty()).map_err(failed)?
+        }
+        opened => opened.map_err(failed)?,
+    };
+    if rustix::fs::fstat(&opened).map_err(failed)?.st_ino != inode {
+        return Err(TargetError::NotANamespace { path: path.clone() });
+    }
     Ok((NetnsId(inode), opened))
 }
 

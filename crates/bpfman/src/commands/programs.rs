@@ -101,7 +101,7 @@ fn load(
                 .filter(|other| other.id() != record.id())
                 .cloned()
                 .map(Sharer::living);
-            loaded.push(manager.status(record.clone(), &others.collect::<Vec<_>>())?);
+            loaded.push(manager.status(record.clone(), &others.collect::<Vec<_>>()));
         }
         output::loaded(format, &loaded, boot_time())
     })

@@ -48,6 +48,10 @@ fn link_text(status: &LinkStatus) -> Result<String, Failure> {
     }
     let kernel = match (&status.kernel, record.kernel) {
         (Some(kernel), _) => format!("{} ({})", kernel.id, kernel.link_type),
+        (None, id) if let Some(error) = &status.unread => {
+            let id = id.map_or_else(|| "a filter".to_owned(), |id| id.to_string());
+            format!("{id} (unknown: {error})")
+        }
         (None, Some(id)) => format!("{id} (the kernel no longer has it)"),
         (None, None) if status.attached => "none (a filter)".to_owned(),
         (None, None) => "none (the filter is gone)".to_owned(),

@@ -138,7 +138,10 @@ fn program_text(status: &ProgramStatus, boot: UnixTime) -> Result<String, Failur
             );
             row("Size", &sizes);
         }
-        None => row("Kernel", "the kernel no longer has this program"),
+        None => match &status.unread {
+            Some(error) => row("Kernel", &format!("unknown: {error}")),
+            None => row("Kernel", "the kernel no longer has this program"),
+        },
     }
     let links = status.links.iter().map(|link| link.record.id.to_string());
     row("Links", &several(&links.collect::<Vec<_>>()));

@@ -244,7 +244,8 @@ pub(crate) fn kernel(program: &kernel::Program, boot: UnixTime) -> KernelShape<'
     }
 }
 
-fn map<'a>(managed: &'a ManagedMap, observed: Option<&'a kernel::Map>) -> MapShape<'a> {
+/// `used` says that its program, which the kernel told of, uses it: then it is there, whatever is known of it.
+fn map<'a>(managed: &'a ManagedMap, observed: Option<&'a kernel::Map>, used: bool) -> MapShape<'a> {
     MapShape {
         id: managed.id,
         name: &managed.name,
@@ -259,9 +260,9 @@ fn map<'a>(managed: &'a ManagedMap, observed: Option<&'a kernel::Map>) -> MapSha
         has_map_extra: observed.is_some(),
         memlock: observed.and_then(|map| map.memlock),
         has_memlock: observed.is_some_and(|map| map.memlock.is_some()),
-        frozen: observed.map(|map| map.frozen),
+        frozen: observed.and_then(|map| map.frozen),
         pin_path: managed.pin_path.as_ref().map(|path| path.as_str()),
-        present: observed.is_some(),
+        present: observed.is_some() || used,
     }
 }
 
@@ -291,7 +292,14 @@ pub(crate) fn program(status: &ProgramStatus, boot: UnixTime) -> ProgramShape<'_
             },
             links: status.links.iter().map(links::link).collect(),
             maps: maps
-                .map(|(managed, observed)| map(managed, observed.as_ref()))
+                .map(|(managed, observed)| {
+                    let ids = status.kernel.iter().flat_map(|kernel| &kernel.map_ids);
+                    map(
+                        managed,
+                        observed.as_ref(),
+                        ids.into_iter().any(|id| *id == managed.id),
+                    )
+                })
                 .collect(),
             map_used_by: &status.map_users,
         },

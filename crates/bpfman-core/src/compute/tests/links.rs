@@ -294,7 +294,7 @@ fn usdt_facts(neighbours: Vec<Link>, max_entries: u32) -> AttachFacts {
             btf_id: 0,
             map_extra: 0,
             memlock: None,
-            frozen: false,
+            frozen: Some(false),
         }),
         neighbours,
     })

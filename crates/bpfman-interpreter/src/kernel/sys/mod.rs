@@ -1,7 +1,9 @@
 //! The calls into libbpf that `libbpf-rs` has no safe form of. The only unsafe code of the workspace: thin
 //! wrappers, each of which checks what it hands over and decides nothing.
 
+mod kind;
 mod link;
+mod namespace;
 mod program;
 mod tc;
 
@@ -31,6 +33,9 @@ use libbpf_rs::libbpf_sys::bpf_prog_info;
 use libbpf_rs::libbpf_sys::bpf_program;
 use rustix::io::Errno;
 
+pub(super) use kind::is_link;
+pub(super) use kind::is_map;
+pub(super) use kind::is_program;
 pub(super) use link::LinkOptions;
 pub(super) use link::PerfEventRequest;
 pub(super) use link::Place;
@@ -45,6 +50,7 @@ pub(super) use link::open_perf_event;
 pub(super) use link::open_raw_tracepoint;
 pub(super) use link::update_link;
 pub(super) use link::xdp_program;
+pub(crate) use namespace::own_network_namespace;
 pub(super) use program::RawProgram;
 pub(super) use program::function_type;
 pub(super) use program::load_program;
