@@ -91,13 +91,18 @@ fn attach_words(program_type: ProgramType, place: &Place) -> Vec<String> {
 
 /// Loads, attaches, detaches and unloads; whatever the kernel lacks skips the test.
 fn round_trip(program_type: ProgramType) {
+    bpfman_testing::requires!(try_round_trip(program_type));
+}
+
+/// Loads, attaches, detaches and unloads, or says what the kernel lacks.
+fn try_round_trip(program_type: ProgramType) -> bpfman_testing::Required {
     let world = World::new(Via::InProcess);
     let place = Place::new();
     if matches!(
         program_type,
         ProgramType::NetkitPrimary | ProgramType::NetkitPeer
     ) {
-        bpfman_testing::requires!(make_netkit(&place.net.near));
+        make_netkit(&place.net.near)?;
     }
     let program = format!(
         "{program_type}:t_{program_type}{}",
@@ -120,7 +125,7 @@ fn round_trip(program_type: ProgramType) {
             "{program_type}: {}",
             stderr(&output)
         );
-        return bpfman_testing::skip(stderr(&output).lines().next().unwrap());
+        return Err(stderr(&output).lines().next().unwrap().to_owned());
     }
     let loaded: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let number = id(&loaded["programs"][0]).to_string();
@@ -137,7 +142,7 @@ fn round_trip(program_type: ProgramType) {
             !places.bpffs.iter().any(|path| path.ends_with("links/1")),
             "{places:?}"
         );
-        return bpfman_testing::skip(message.lines().next().unwrap());
+        return Err(message.lines().next().unwrap().to_owned());
     }
     let link: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     check_attached(&link, &number);
@@ -148,6 +153,34 @@ fn round_trip(program_type: ProgramType) {
     }
     world.ok(&["unload", &number]);
     assert_gone("prog", number.parse().unwrap());
+    Ok(())
+}
+
+/// The features that `doctor` tries, and a program type whose round trip needs each.
+const NEEDED: &[(&str, ProgramType)] = &[
+    ("links of xdp", ProgramType::Xdp),
+    ("links of tracepoints and probes", ProgramType::Tracepoint),
+    ("fentry and fexit", ProgramType::Fentry),
+    ("fsession", ProgramType::Fsession),
+    ("extension programs", ProgramType::Freplace),
+    ("kprobe.multi", ProgramType::KprobeMulti),
+    ("tcx", ProgramType::Tcx),
+    ("netkit", ProgramType::NetkitPrimary),
+    ("netfilter", ProgramType::Netfilter),
+];
+
+#[test]
+fn what_doctor_says_a_kernel_can_do_is_what_a_load_meets() {
+    let world = World::new(Via::InProcess);
+    let shown = world.bpfman(&["doctor", "-o", "json"]).stdout;
+    let shown: serde_json::Value = serde_json::from_slice(&shown).unwrap();
+    let features = shown["environment"]["features"].as_array().unwrap();
+    for (name, program_type) in NEEDED {
+        let feature = features.iter().find(|feature| feature["name"] == *name);
+        let said = feature.unwrap()["there"].as_bool().unwrap();
+        let met = try_round_trip(*program_type);
+        assert_eq!(said, met.is_ok(), "{name}: {met:?}");
+    }
 }
 
 fn check_attached(link: &serde_json::Value, program: &str) {

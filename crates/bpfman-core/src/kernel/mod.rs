@@ -1,6 +1,7 @@
 //! What the kernel reports about BPF objects. Observed, never made by us.
 
 mod error;
+mod feature;
 mod link;
 
 use alloc::string::String;
@@ -12,6 +13,7 @@ use serde::Serialize;
 pub use error::KernelError;
 pub use error::KernelErrorKind;
 pub use error::PermissionFacts;
+pub use feature::FeatureState;
 pub use link::AttachOrder;
 pub use link::AttachedProgram;
 pub use link::KernelLinkType;

@@ -2,6 +2,7 @@
 
 mod dispatcher;
 mod errors;
+mod features;
 mod filter;
 mod helper;
 mod info;
@@ -58,6 +59,9 @@ use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
 
 pub(crate) use errors::permission_facts;
+pub use features::Feature;
+pub(crate) use features::features;
+pub(crate) use features::kernel_types;
 pub use helper::HelperKernel;
 pub(crate) use sys::own_network_namespace;
 

@@ -141,7 +141,7 @@ pub(super) fn perf_link(
 }
 
 /// A kernel that has links of perf events complains about the descriptor, an older one about the attach type.
-fn has_perf_links(program: BorrowedFd<'_>) -> bool {
+pub(super) fn has_perf_links(program: BorrowedFd<'_>) -> bool {
     let nowhere = u32::MAX;
     let options = LinkOptions::PerfEvent { cookie: 0 };
     let tried = sys::create_link(program, nowhere, libbpf_sys::BPF_PERF_EVENT, &options);

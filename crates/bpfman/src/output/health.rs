@@ -5,6 +5,7 @@ use bpfman_core::compute::Finding;
 use bpfman_core::compute::Mend;
 use bpfman_core::compute::Rule;
 use bpfman_core::compute::Severity;
+use bpfman_core::kernel::FeatureState;
 use bpfman_core::managed::Recovery;
 use bpfman_interpreter::environment::Environment;
 use bpfman_manager::Diagnosis;
@@ -200,23 +201,23 @@ pub(crate) fn diagnosis(
 fn surroundings(environment: &Environment) -> String {
     const INDENT: usize = 15;
     let yes = |yes| if yes { "yes" } else { "no" };
-    let features = |there: bool| {
+    let features = |state: FeatureState| {
         let features = environment.features.iter();
         let names: Vec<&str> = features
-            .filter(|feature| feature.there == there)
+            .filter(|feature| feature.state == state)
             .map(|feature| feature.name)
             .collect();
-        match names.as_slice() {
-            [] => "none".to_owned(),
-            names => names.join(", "),
-        }
+        names.join(", ")
     };
     let missing = &environment.permission.missing_capabilities;
     let lines = [
         ("kernel", environment.kernel.clone()),
         ("types (BTF)", yes(environment.btf).to_owned()),
-        ("has", features(true)),
-        ("has not", features(false)),
+        ("can", features(FeatureState::Works)),
+        ("not tried", features(FeatureState::Declared)),
+        ("refuses", features(FeatureState::Refused)),
+        ("lacks", features(FeatureState::Missing)),
+        ("unknown", features(FeatureState::Unknown)),
         (
             "lockdown",
             environment
@@ -240,6 +241,7 @@ fn surroundings(environment: &Environment) -> String {
     ];
     lines
         .iter()
+        .filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| wrapped(&format!("{name}:"), INDENT, value))
         .collect()
 }

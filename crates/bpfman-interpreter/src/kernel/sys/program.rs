@@ -10,11 +10,14 @@ use libbpf_rs::libbpf_sys;
 use libbpf_rs::libbpf_sys::bpf_btf_load_opts;
 use libbpf_rs::libbpf_sys::bpf_func_info;
 use libbpf_rs::libbpf_sys::bpf_prog_load_opts;
+use rustix::thread::UnshareFlags;
+use rustix::thread::unshare_unsafe;
 
 use super::INSTRUCTION_BYTES;
 use super::LOG_BYTES;
 use super::Refused;
 use super::c_string;
+use super::check;
 use super::owned;
 
 /// A program to load out of instructions.
@@ -136,4 +139,24 @@ pub(in crate::kernel) fn make_map(
             ptr::null(),
         )
     })
+}
+
+/// Asks libbpf to try a program type with a program that this kernel would accept, or refuse late.
+pub(in crate::kernel) fn accepts_program_type(kernel_type: u32) -> io::Result<bool> {
+    // SAFETY: the call takes a number, and NULL where options may be.
+    let answer = unsafe { libbpf_sys::libbpf_probe_bpf_prog_type(kernel_type, ptr::null()) };
+    check(answer)?;
+    Ok(answer > 0)
+}
+
+/// Makes a token of a bpffs.
+pub(in crate::kernel) fn create_token(bpffs: u32) -> io::Result<OwnedFd> {
+    // SAFETY: NULL stands for no options.
+    owned(unsafe { libbpf_sys::bpf_token_create(bpffs.cast_signed(), ptr::null_mut()) })
+}
+
+/// Moves the calling thread into a network namespace of its own.
+pub(in crate::kernel) fn leave_network_namespace() -> io::Result<()> {
+    // SAFETY: the flag leaves the table of descriptors shared.
+    Ok(unsafe { unshare_unsafe(UnshareFlags::NEWNET) }?)
 }
