@@ -11,6 +11,7 @@ use super::ProgramReference;
 use super::Results;
 use super::UnresolvedReference;
 use super::kernel::fill_in_program;
+use crate::managed::PerfEvent;
 use crate::types::AbsolutePath;
 use crate::types::Direction;
 use crate::types::IfIndex;
@@ -318,7 +319,10 @@ impl fmt::Display for AttachTarget {
             }
             Self::PerfEvent {
                 event_type, config, ..
-            } => write!(f, "perf event {event_type}:{config}"),
+            } => match PerfEvent::of(*event_type, *config) {
+                Some(event) => write!(f, "perf event {}", event.name),
+                None => write!(f, "perf event {event_type}:{config}"),
+            },
             Self::Cgroup { path, .. } => write!(f, "cgroup {path}"),
             Self::Namespace { netns, .. } => write!(f, "network namespace {}", netns.id),
             Self::Netfilter { hook, netns, .. } => write!(f, "netfilter hook {hook}{netns}"),

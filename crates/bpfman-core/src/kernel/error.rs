@@ -6,6 +6,8 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 use serde::Serialize;
 
+use super::Cause;
+
 /// What kind of refusal it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -59,15 +61,24 @@ pub struct KernelError {
     /// The map that does not fit, by its name in the object, for [`KernelErrorKind::MapMismatch`].
     #[serde(default)]
     pub map: Option<String>,
+    /// What is known to have refused it; `message` says so in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
 }
 
-/// What explains an EPERM.
+/// What may explain an EPERM. A missing capability does; the others are facts for whoever looks for the reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PermissionFacts {
     /// The capabilities that the call needs and the process lacks, by name.
     pub missing_capabilities: Vec<String>,
     /// `/sys/kernel/security/lockdown`, when it can be read.
     pub lockdown: Option<String>,
+    /// `/sys/kernel/security/lsm`, when it can be read: the active security modules.
+    #[serde(default)]
+    pub security_modules: Option<String>,
+    /// Whether a seccomp filter looks at this process's system calls (`Seccomp: 2` of `/proc/self/status`).
+    #[serde(default)]
+    pub seccomp_filter: bool,
 }
 
 impl KernelError {
@@ -81,6 +92,16 @@ impl KernelError {
             verifier_log: None,
             permission: None,
             map: None,
+            cause: None,
+        }
+    }
+
+    /// The same refusal with what is known to have caused it.
+    #[must_use]
+    pub fn because(self, cause: Cause) -> Self {
+        Self {
+            cause: Some(cause),
+            ..self
         }
     }
 }

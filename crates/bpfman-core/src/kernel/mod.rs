@@ -1,5 +1,6 @@
 //! What the kernel reports about BPF objects. Observed, never made by us.
 
+mod cause;
 mod error;
 mod feature;
 mod link;
@@ -10,6 +11,8 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 use serde::Serialize;
 
+pub use cause::Cause;
+pub use cause::CgroupPrograms;
 pub use error::KernelError;
 pub use error::KernelErrorKind;
 pub use error::PermissionFacts;

@@ -227,6 +227,15 @@ pub struct PerfEvent {
     pub config: u64,
 }
 
+impl PerfEvent {
+    /// The event with these numbers, if it has a name.
+    #[must_use]
+    pub fn of(event_type: u32, config: u64) -> Option<&'static Self> {
+        let mut all = PERF_EVENTS.iter();
+        all.find(|event| (event.event_type, event.config) == (event_type, config))
+    }
+}
+
 const fn event(name: &'static str, event_type: u32, config: u64) -> PerfEvent {
     PerfEvent {
         name,

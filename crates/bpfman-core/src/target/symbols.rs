@@ -47,7 +47,7 @@ pub enum FunctionError {
     Imported,
     /// It is chosen when the program starts (`STT_GNU_IFUNC`): the symbol is that of the chooser.
     #[error(
-        "the function is chosen at run time for the processor (STT_GNU_IFUNC); name an implementation"
+        "its implementation is chosen at run time for the processor (STT_GNU_IFUNC), and has another name"
     )]
     Indirect,
     /// Several functions have the name.

@@ -7,12 +7,15 @@ use std::cell::RefCell;
 use std::fs;
 use std::io;
 
+use bpfman_core::kernel::Cause;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::PermissionFacts;
 use bpfman_core::types::KernelProgramType;
 use libbpf_rs::PrintLevel;
 use rustix::io::Errno;
+
+use super::causes;
 
 /// How many warnings of one load are kept; what libbpf says last matters most.
 const MAX_WARNINGS: usize = 256;
@@ -70,6 +73,22 @@ pub(super) fn refused_for(
     error: &io::Error,
     types: &[KernelProgramType],
 ) -> KernelError {
+    match causes::of_errno(error) {
+        Some(cause) => refused_by(what, error, cause),
+        None => unexplained(what, error, types),
+    }
+}
+
+/// A refusal whose cause is known.
+pub(super) fn refused_by(what: &str, error: &io::Error, cause: Cause) -> KernelError {
+    KernelError {
+        errno: error.raw_os_error(),
+        ..KernelError::new(cause.kind(), format!("{what}: {cause}"))
+    }
+    .because(cause)
+}
+
+fn unexplained(what: &str, error: &io::Error, types: &[KernelProgramType]) -> KernelError {
     let errno = error.raw_os_error();
     let kind = errno.map_or(KernelErrorKind::Other, errno_kind);
     let mut refusal = KernelError::new(kind, format!("{what}: {}", errno_text(error)));
@@ -178,14 +197,19 @@ fn explain(
     }
     let error = io::Error::from_raw_os_error(errno);
     let mut kind = errno_kind(errno);
+    let cause = causes::of_errno(&error);
+    if let Some(cause) = cause {
+        let what = program.map_or_else(|| "loading".to_owned(), |name| format!("program `{name}`"));
+        return refused_by(&what, &error, cause);
+    }
     let mut text = errno_text(&error);
     let mut permission = None;
     match kind {
         KernelErrorKind::Permission => {
             let facts = facts();
             text = permission_text(&facts);
-            // libbpf guesses, mostly at memory limits: we know.
-            advice = advice.filter(|_| !explained(&facts));
+            // libbpf guesses at memory limits and kernel options.
+            advice = None;
             permission = Some(facts);
         }
         KernelErrorKind::NotFound => {
@@ -296,12 +320,19 @@ const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
 pub(crate) fn permission_facts(types: &[KernelProgramType]) -> PermissionFacts {
-    let lockdown = fs::read_to_string("/sys/kernel/security/lockdown");
+    let read = |path: &str| fs::read_to_string(path).ok();
+    let security = |name: &str| {
+        let text = read(&format!("/sys/kernel/security/{name}"))?;
+        Some(text.trim().to_owned())
+    };
+    let status = read("/proc/self/status").unwrap_or_default();
     let mut facts = PermissionFacts {
         missing_capabilities: Vec::new(),
-        lockdown: lockdown.ok().map(|text| text.trim().to_owned()),
+        lockdown: security("lockdown"),
+        security_modules: security("lsm"),
+        seccomp_filter: status_field(&status, "Seccomp:") == Some("2"),
     };
-    let Some(held) = effective_capabilities() else {
+    let Some(held) = effective_capabilities(&status) else {
         return facts;
     };
     let has = |capability: u32| held & (1 << capability) != 0;
@@ -323,12 +354,14 @@ pub(crate) fn permission_facts(types: &[KernelProgramType]) -> PermissionFacts {
     facts
 }
 
-fn effective_capabilities() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))?;
-    u64::from_str_radix(line.trim(), 16).ok()
+fn effective_capabilities(status: &str) -> Option<u64> {
+    u64::from_str_radix(status_field(status, "CapEff:")?, 16).ok()
+}
+
+/// A field of `/proc/PID/status` (proc_pid_status(5)).
+fn status_field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name));
+    value.map(str::trim)
 }
 
 /// What is not listed here needs CAP_BPF alone (`is_net_admin_prog_type`, `is_perfmon_prog_type` of the kernel).
@@ -358,24 +391,9 @@ fn is_network(kind: KernelProgramType) -> bool {
         || kind == T::EXTENSION
 }
 
-fn is_locked(state: &str) -> bool {
-    state.contains("[integrity]") || state.contains("[confidentiality]")
-}
-
-/// Whether the facts say why.
-fn explained(facts: &PermissionFacts) -> bool {
-    !facts.missing_capabilities.is_empty() || facts.lockdown.as_deref().is_some_and(is_locked)
-}
-
 fn permission_text(facts: &PermissionFacts) -> String {
-    let missing = &facts.missing_capabilities;
-    if !missing.is_empty() {
-        return format!("not permitted: this process lacks {}", missing.join(", "));
-    }
-    match &facts.lockdown {
-        Some(state) if is_locked(state) => {
-            format!("not permitted: no capability is missing, but the kernel is locked down ({state})")
-        }
-        _ => "not permitted: no capability is missing, but this kernel or its security policy refuses".to_owned(),
+    match facts.missing_capabilities.as_slice() {
+        [] => "not permitted, though no capability is missing".to_owned(),
+        missing => format!("not permitted: this process lacks {}", missing.join(", ")),
     }
 }

@@ -10,6 +10,7 @@ use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::thread;
 
+use bpfman_core::action::AttachTarget;
 use bpfman_core::action::LoadDispatcher;
 use bpfman_core::dispatcher::DispatcherConfig;
 use bpfman_core::dispatcher::SLOT_FUNCTIONS;
@@ -93,6 +94,30 @@ pub(crate) fn features(types: &[u8]) -> Vec<Feature> {
         state,
     };
     all.map(feature).to_vec()
+}
+
+/// What an attach needs and this kernel does not have, found out by trying it; `None` when it is not that.
+pub(super) fn lacking(target: &AttachTarget) -> Option<&'static str> {
+    let networked = || in_new_namespace(attach_in_namespace).ok();
+    let (state, what) = match target {
+        AttachTarget::Tcx { .. } => (networked()?[1], "TCX hooks (Linux 6.6 has)"),
+        AttachTarget::Netkit { .. } => (networked()?[2], "netkit devices (Linux 6.7 has)"),
+        AttachTarget::Netfilter { .. } => (networked()?[3], "netfilter links (Linux 6.4 has)"),
+        AttachTarget::KprobeMulti { .. } => (kprobe_multi(), "kprobe.multi links (Linux 5.18 has)"),
+        AttachTarget::UprobeMulti { .. } => (uprobe_multi(), "uprobe.multi links (Linux 6.6 has)"),
+        AttachTarget::Sockmap { .. } => {
+            (socket_map_links(), "links of socket maps (Linux 6.10 has)")
+        }
+        AttachTarget::StructOps { .. } => (
+            declared(&kernel_types(), "BPF_LINK_TYPE_STRUCT_OPS"),
+            "links of struct_ops maps (Linux 6.4 has)",
+        ),
+        AttachTarget::Slot { .. } => (extensions(), "extension programs"),
+        AttachTarget::Kprobe { .. } => (probe::has_source("kprobe"), "kprobes (CONFIG_KPROBES)"),
+        AttachTarget::Uprobe { .. } => (probe::has_source("uprobe"), "uprobes (CONFIG_UPROBES)"),
+        _ => return None,
+    };
+    (state == FeatureState::Missing).then_some(what)
 }
 
 /// Calls `call` on a thread that moves into a network namespace of its own, which ends with it.

@@ -33,9 +33,12 @@ use libbpf_rs::libbpf_sys;
 use rustix::io::Errno;
 
 use super::HeldPrograms;
+use super::causes;
 use super::errors::bad_request;
 use super::errors::refused;
+use super::errors::refused_by;
 use super::errors::refused_for;
+use super::features;
 use super::namespace;
 use super::pins;
 use super::probe;
@@ -267,7 +270,7 @@ pub(super) fn attached(
         sys::attached(interface.ifindex.0, attach_type)
     })?;
     let (revision, members) = found.map_err(|error| {
-        let mut refusal = refused(&format!("asking what is attached to {interface}"), &error);
+        let mut refusal = refused(&format!("querying the programs on {interface}"), &error);
         if is_invalid(&error) {
             refusal.kind = KernelErrorKind::Unsupported;
             refusal.message = "this kernel has no TCX hooks (Linux 6.6 has)".to_owned();
@@ -286,8 +289,8 @@ pub(super) fn attached(
 
 fn xdp_attached(interface: &InterfaceTarget) -> Result<AttachOrder, KernelError> {
     let found = namespace::within(&interface.netns, || sys::xdp_program(interface.ifindex.0))?;
-    let program = found
-        .map_err(|error| refused(&format!("asking what is attached to {interface}"), &error))?;
+    let program =
+        found.map_err(|error| refused(&format!("querying the programs on {interface}"), &error))?;
     let only = AttachedProgram {
         program: ProgramId(program),
         link: None,
@@ -342,56 +345,65 @@ fn exists(link: KernelLinkId) -> Result<bool, KernelError> {
 /// Why an attach was refused.
 pub(super) fn refusal(target: &AttachTarget, error: &io::Error) -> KernelError {
     let what = format!("attaching to {target}");
+    if let Some(cause) = causes::of_attach(target, error) {
+        return refused_by(&what, error, cause);
+    }
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    let (kind, why) = match (errno, target) {
-        (Some(Errno::STALE), _) => (
-            KernelErrorKind::Stale,
-            "the order of its programs changed meanwhile",
-        ),
-        (
-            Some(Errno::EXIST),
-            AttachTarget::Tcx { .. }
-            | AttachTarget::Netkit { .. }
-            | AttachTarget::Tracepoint { .. },
-        ) => (
-            KernelErrorKind::Taken,
-            "this program is attached there already",
-        ),
-        (Some(Errno::BUSY | Errno::EXIST), AttachTarget::StructOps { .. }) => (
-            KernelErrorKind::Taken,
-            "something of its name is registered already",
-        ),
-        (Some(Errno::BUSY | Errno::EXIST), _) => {
-            (KernelErrorKind::Taken, "another program is attached there")
-        }
-        (Some(Errno::NODEV), _) => (KernelErrorKind::NotFound, "the interface is gone"),
-        (Some(Errno::NOENT | Errno::ADDRNOTAVAIL | Errno::INVAL), AttachTarget::Kprobe { .. })
-        | (Some(Errno::NOENT | Errno::SRCH), AttachTarget::KprobeMulti { .. }) => (
-            KernelErrorKind::NotFound,
-            "this kernel cannot probe such a function",
-        ),
-        (Some(Errno::SRCH), _) => (KernelErrorKind::NotFound, "there is no such process"),
-        (Some(Errno::NOENT), AttachTarget::RawTracepoint { .. }) => (
-            KernelErrorKind::NotFound,
-            "this kernel has no such tracepoint",
-        ),
-        (Some(Errno::OPNOTSUPP), AttachTarget::Xdp { .. }) => (
-            KernelErrorKind::Unsupported,
-            "the interface does not support this XDP mode",
-        ),
-        (Some(Errno::INVAL), AttachTarget::Slot { .. }) => (
-            KernelErrorKind::Unsupported,
-            "the program is no extension, or one of a function that differs",
-        ),
-        (Some(Errno::INVAL | Errno::OPNOTSUPP), _) => (
-            KernelErrorKind::Unsupported,
-            "this kernel does not support it",
-        ),
-        _ => return refused_for(&what, error, needs(target)),
+    let reason = errno.and_then(|errno| reason(target, errno));
+    let Some((kind, why)) = reason else {
+        return refused_for(&what, error, needs(target));
     };
     let mut refusal = KernelError::new(kind, format!("{what}: {why}"));
     refusal.errno = error.raw_os_error();
     refusal
+}
+
+/// What an error number means for one kind of target; `None` where it may mean several things.
+fn reason(target: &AttachTarget, errno: Errno) -> Option<(KernelErrorKind, String)> {
+    use AttachTarget as T;
+    let (kind, why) = match (errno, target) {
+        (Errno::STALE, _) => (
+            KernelErrorKind::Stale,
+            "the order of its programs changed meanwhile",
+        ),
+        (Errno::EXIST, T::Tcx { .. } | T::Netkit { .. } | T::Tracepoint { .. }) => (
+            KernelErrorKind::Taken,
+            "this program is attached there already",
+        ),
+        (Errno::BUSY | Errno::EXIST, T::StructOps { .. }) => (
+            KernelErrorKind::Taken,
+            "something of its name is registered already",
+        ),
+        (Errno::BUSY | Errno::EXIST, _) => {
+            (KernelErrorKind::Taken, "another program is attached there")
+        }
+        (Errno::NODEV, T::Xdp { .. } | T::Tcx { .. } | T::Netkit { .. }) => {
+            (KernelErrorKind::NotFound, "the interface is gone")
+        }
+        (Errno::NOENT | Errno::ADDRNOTAVAIL | Errno::INVAL, T::Kprobe { .. })
+        | (Errno::NOENT | Errno::SRCH, T::KprobeMulti { .. }) => (
+            KernelErrorKind::NotFound,
+            "this kernel cannot probe such a function",
+        ),
+        (Errno::SRCH, T::Uprobe { .. } | T::UprobeMulti { .. } | T::PerfEvent { .. }) => {
+            (KernelErrorKind::NotFound, "there is no such process")
+        }
+        (Errno::NOENT, T::RawTracepoint { .. }) => (
+            KernelErrorKind::NotFound,
+            "this kernel has no such tracepoint",
+        ),
+        (Errno::OPNOTSUPP, T::Xdp { .. }) => (
+            KernelErrorKind::Unsupported,
+            "the interface does not support this XDP mode",
+        ),
+        (Errno::INVAL | Errno::OPNOTSUPP, _) => {
+            let lacking = features::lacking(target)?;
+            let why = format!("this kernel has no {lacking}");
+            return Some((KernelErrorKind::Unsupported, why));
+        }
+        _ => return None,
+    };
+    Some((kind, why.to_owned()))
 }
 
 /// The link that is held under an id.

@@ -1,5 +1,6 @@
 //! The kernel: in this process ([`LibbpfKernel`]), or through the `bpfman-kernel` helper ([`HelperKernel`]).
 
+mod causes;
 mod dispatcher;
 mod errors;
 mod features;

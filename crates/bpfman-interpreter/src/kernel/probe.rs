@@ -13,6 +13,7 @@ use bpfman_core::action::AttachTarget;
 use bpfman_core::action::ProbeSite;
 use bpfman_core::action::ProbeWhen;
 use bpfman_core::action::Sampling;
+use bpfman_core::kernel::FeatureState;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::types::AbsolutePath;
@@ -222,6 +223,15 @@ fn open_event(target: &AttachTarget) -> io::Result<OwnedFd> {
             })
         }
         _ => Err(Errno::INVAL.into()),
+    }
+}
+
+/// Whether this kernel has a kind of perf event.
+pub(super) fn has_source(kind: &str) -> FeatureState {
+    match fs::exists(format!("{EVENT_SOURCES}/{kind}")) {
+        Ok(true) => FeatureState::Works,
+        Ok(false) => FeatureState::Missing,
+        Err(_) => FeatureState::Unknown,
     }
 }
 

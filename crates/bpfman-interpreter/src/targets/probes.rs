@@ -147,8 +147,8 @@ fn refused<'c>(
     };
     let base = name.split_once('@').map_or(name, |(base, _)| base);
     let mut suggestions = Suggestions::new(base);
-    // An ambiguous or imported function has no other name; those chosen at run time have implementations.
-    if matches!(source, FunctionError::Unknown | FunctionError::Indirect) {
+    // Only a name that is not there was misspelt.
+    if source == FunctionError::Unknown {
         let others = |other: &str| {
             if other != name {
                 suggestions.offer(other);

@@ -265,8 +265,8 @@ pub(crate) struct KprobeArgs {
     /// The function
     #[arg(value_name = "FUNCTION")]
     pub(crate) function: String,
-    /// The offset in it, in bytes
-    #[arg(long, default_value_t = 0)]
+    /// The offset in it, in bytes: decimal, or hexadecimal after 0x
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = offset)]
     pub(crate) offset: u64,
 }
 
@@ -304,8 +304,8 @@ pub(crate) struct UprobeArgs {
     /// The function
     #[arg(short, long = "fn-name", value_name = "FUNCTION")]
     pub(crate) function: Option<String>,
-    /// The offset in the function, or in the file, in bytes
-    #[arg(long, default_value_t = 0)]
+    /// The offset in the function, or in the file, in bytes: decimal, or hexadecimal after 0x
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = offset)]
     pub(crate) offset: u64,
 }
 
@@ -655,6 +655,18 @@ fn interface_name(text: &str) -> Result<InterfaceName, String> {
 fn priority(text: &str) -> Result<Priority, String> {
     let number: i64 = text.parse().map_err(|_| "expected a number".to_owned())?;
     Priority::new(number).map_err(|error| error.to_string())
+}
+
+/// As `nm` and `objdump` print offsets, and as we do.
+fn offset(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    // A sign is no digit, though `from_str_radix` takes one.
+    let parsed = match digits {
+        Some(digits) if digits.starts_with('+') => None,
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    };
+    parsed.ok_or_else(|| "expected a number of bytes, such as 16 or 0x10".to_owned())
 }
 
 fn tracepoint(text: &str) -> Result<(String, String), String> {

@@ -8,6 +8,7 @@ use bpfman_core::compute::LoadRefusal;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::object::ObjectError;
+use bpfman_core::target::FunctionError;
 use bpfman_core::types::LinkKind;
 use bpfman_core::types::ProgramType;
 use bpfman_interpreter::executor::ActionError;
@@ -148,6 +149,8 @@ impl From<ManagerError> for Failure {
     }
 }
 
+/// Where the bpffs of a machine usually is.
+const BPFFS: &str = "/sys/fs/bpf/";
 const FOREIGN_PROGRAM_PIN: &str = "move the foreign pin away, then unload again";
 const HELD_BY: &str = "`bpftool link -f` shows its other pins and the processes that hold it";
 
@@ -156,9 +159,8 @@ fn attach_refusal(message: String, refusal: &AttachRefusal) -> Failure {
         AttachRefusal::WrongKind { program_type, .. } => {
             Failure::input(message).hint(attach_hint(*program_type))
         }
-        AttachRefusal::ProgramGone { program, .. } => Failure::new(Kind::Failed, message).hint(
-            format!("it was removed by hand: `bpfman unload {program}`, then load it again"),
-        ),
+        AttachRefusal::ProgramGone { program, .. } => Failure::new(Kind::Failed, message)
+            .hint(format!("`bpfman unload {program}`, then load it again")),
         AttachRefusal::NothingToProbe => {
             Failure::input(message).hint("--fn-name FUNCTION, or --offset N")
         }
@@ -179,9 +181,7 @@ fn attach_refusal(message: String, refusal: &AttachRefusal) -> Failure {
             }),
         AttachRefusal::SeveralStructOpsMaps { .. } => Failure::input(message).hint("--map NAME"),
         AttachRefusal::StructOpsMapGone { program, .. } => Failure::new(Kind::Failed, message)
-            .hint(format!(
-                "it was removed by hand: `bpfman unload {program}`, then load it again"
-            )),
+            .hint(format!("`bpfman unload {program}`, then load it again")),
         AttachRefusal::StructOpsWithoutLink(_) => Failure::input(message)
             .hint("declare it in SEC(\".struct_ops.link\"), then load the object again"),
         AttachRefusal::StructOpsProgramGone { .. } => Failure::new(Kind::Failed, message)
@@ -279,8 +279,14 @@ fn load_refusal(message: &str, refusal: &LoadRefusal) -> Failure {
         LoadRefusal::GlobalSize { expected, .. } => {
             failure(Kind::Input).hint(format!("give {} hex digits", expected.saturating_mul(2)))
         }
+        LoadRefusal::PinOutsideBpffs { path, .. } if path.as_str().starts_with(BPFFS) => {
+            failure(Kind::Input).hint(format!(
+                "no bpffs is mounted there: `mount -t bpf bpf {}`",
+                BPFFS.trim_end_matches('/')
+            ))
+        }
         LoadRefusal::PinOutsideBpffs { ancestor, .. } => failure(Kind::Input).hint(format!(
-            "{ancestor} is not a bpffs; use a path under /sys/fs/bpf"
+            "{ancestor} is not a bpffs; use a path under {BPFFS}"
         )),
         LoadRefusal::PinTaken(_) => {
             failure(Kind::Failed).hint("choose another path, or unload what is pinned there")
@@ -335,6 +341,10 @@ fn target(message: String, error: &TargetError) -> Failure {
         T::NoSuchFile { .. } | T::NotAFile { .. } | T::UnusablePath { .. } | T::File { .. } => {
             "name an ELF executable or a shared library"
         }
+        T::Function {
+            source: FunctionError::Indirect,
+            ..
+        } => "`nm` lists the implementations where the file has its symbols; else give --offset",
         T::Function { .. } => "`nm -D` or `nm` lists the functions of a file",
         T::BeyondFile { .. } => "an offset without a function counts from the start of the file",
         T::Probe { .. } => "`readelf -n` lists the probes of a file",
@@ -384,7 +394,7 @@ fn store(message: String, error: &StoreError) -> Failure {
         }
         StoreError::Busy { .. } => Failure::new(Kind::Busy, message).hint("try again"),
         StoreError::Unreadable { .. } => Failure::new(Kind::Permission, message)
-            .hint("run as root; or its owner, its mode or a read-only mount is in the way"),
+            .hint("run as root; look at its owner, its mode and its mount"),
         _ => Failure::new(Kind::Failed, message)
             .hint("move the database away to start with an empty one"),
     }
@@ -408,49 +418,33 @@ fn file(message: String, source: &std::io::Error) -> Failure {
         std::io::ErrorKind::StorageFull => {
             Failure::new(Kind::Failed, message).hint("free space under the runtime directory")
         }
+        _ if source.raw_os_error() == Some(EMFILE) => {
+            Failure::new(Kind::Failed, message).hint("this process may open more with `ulimit -n`")
+        }
         _ => Failure::new(Kind::Failed, message).hint("check the runtime directory"),
     }
 }
 
 pub(crate) fn kernel(message: String, error: KernelError) -> Failure {
     use KernelErrorKind as K;
-    let (kind, hint) = match error.kind {
-        K::Permission => (Kind::Permission, permission_hint(&error)),
-        K::NotFound => (
-            Kind::NotFound,
-            "it may have been removed by hand".to_owned(),
-        ),
-        K::InvalidObject | K::BadRequest | K::NotBpffs => {
-            (Kind::Input, "check the object and the paths".to_owned())
-        }
-        K::Verifier => (
-            Kind::Failed,
-            "the verifier refused the program; nothing was loaded".to_owned(),
-        ),
-        K::MapMismatch => (
-            Kind::Failed,
-            "declare the map as the program that made it does".to_owned(),
-        ),
-        K::Taken => (
-            Kind::Failed,
-            "`bpftool net` and `bpftool link` show what is attached where".to_owned(),
-        ),
-        K::Stale => (Kind::Busy, "try again".to_owned()),
-        K::Exists => (
-            Kind::Failed,
-            "choose another path, or remove what is there".to_owned(),
-        ),
-        K::NotOurs => (
-            Kind::Failed,
-            "it was replaced by hand; move it away first".to_owned(),
-        ),
-        K::Unsupported => (
-            Kind::Failed,
-            "this kernel cannot load it; a newer one, or another target, may".to_owned(),
-        ),
-        K::NoSpace => (Kind::Failed, "free memory or disk space".to_owned()),
-        K::Helper => (Kind::Failed, "check the path of bpfman-kernel".to_owned()),
-        K::Other => (Kind::Failed, "--log debug shows each step".to_owned()),
+    let kind = match error.kind {
+        K::Permission => Kind::Permission,
+        K::NotFound => Kind::NotFound,
+        K::InvalidObject | K::BadRequest | K::NotBpffs => Kind::Input,
+        K::Stale => Kind::Busy,
+        K::Verifier
+        | K::MapMismatch
+        | K::Taken
+        | K::Exists
+        | K::NotOurs
+        | K::Unsupported
+        | K::NoSpace
+        | K::Helper
+        | K::Other => Kind::Failed,
+    };
+    let hint = match &error.cause {
+        Some(cause) => cause.advice(),
+        None => kernel_hint(&error),
     };
     Failure {
         verifier_log: error.verifier_log,
@@ -459,15 +453,52 @@ pub(crate) fn kernel(message: String, error: KernelError) -> Failure {
     .hint(hint)
 }
 
+/// What to do about a refusal whose cause is not known: it names none.
+fn kernel_hint(error: &KernelError) -> String {
+    use KernelErrorKind as K;
+    let hint = match error.kind {
+        K::Permission => return permission_hint(error),
+        K::NotFound => "check the names, then try again",
+        K::NoSpace if error.errno == Some(ENOMEM) => "free memory",
+        K::NoSpace => "`df` and `free` show what is full",
+        K::InvalidObject | K::BadRequest | K::NotBpffs => "check the object and the paths",
+        K::Verifier => "the verifier refused the program; nothing was loaded",
+        K::MapMismatch => "declare the map as the program that made it does",
+        K::Taken => "`bpftool net` and `bpftool link` show what is attached where",
+        K::Stale => "try again",
+        K::Exists => "choose another path, or remove what is there",
+        K::NotOurs => "move what is there away first",
+        K::Unsupported => "`bpfman doctor` shows what this kernel can do",
+        K::Helper => "check the path of bpfman-kernel",
+        K::Other => "--log debug shows each step",
+    };
+    hint.to_owned()
+}
+
+/// `ENOMEM` and `EMFILE` of `asm-generic/errno-base.h`.
+const ENOMEM: i32 = 12;
+const EMFILE: i32 = 24;
+
+/// The kernel gives no reason: what is known stands for whoever looks for it.
 fn permission_hint(error: &KernelError) -> String {
     let facts = error.permission.clone().unwrap_or_default();
-    match (facts.missing_capabilities.as_slice(), facts.lockdown) {
-        ([], Some(lockdown)) => format!(
-            "every capability is held; kernel lockdown: {}",
-            lockdown.trim()
-        ),
-        ([], None) => "every capability is held: the kernel's own policy refuses it".to_owned(),
-        (missing, _) => format!("run as root, or grant {}", missing.join(", ")),
+    if !facts.missing_capabilities.is_empty() {
+        return format!(
+            "run as root, or grant {}",
+            facts.missing_capabilities.join(", ")
+        );
+    }
+    let lockdown = facts.lockdown.map(|state| format!("lockdown: {state}"));
+    let modules = facts
+        .security_modules
+        .map(|names| format!("security modules: {names}"));
+    let seccomp = facts
+        .seccomp_filter
+        .then(|| "a seccomp filter is active".to_owned());
+    let known: Vec<String> = [lockdown, modules, seccomp].into_iter().flatten().collect();
+    match known.as_slice() {
+        [] => "the kernel gives no reason".to_owned(),
+        known => format!("the kernel gives no reason; {}", known.join("; ")),
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn refusal(message: String, refusal: &PointRefusal) -> Failure {
                 .to_owned()
         }
         R::ProgramGone { link, program, .. } => format!(
-            "its pin was removed by hand: `bpfman detach {link}`, `bpfman unload {program}`, then load it again"
+            "`bpfman detach {link}`, `bpfman unload {program}`, then load it again"
         ),
         R::NoInstructions { link, program } => format!(
             "they are kept at load: `bpfman detach {link}`, `bpfman unload {program}`, then load it again"
@@ -73,17 +73,9 @@ pub(super) fn not_joined(message: String, chain: ManagerError, extension: &Actio
         ..Failure::from(chain)
     };
     match extension {
-        ActionError::Kernel(cause) if cause.kind == KernelErrorKind::Permission => {
-            let lockdown = cause.permission.as_ref();
-            let lockdown = lockdown.and_then(|facts| facts.lockdown.as_deref());
-            failure.hint(match lockdown {
-                Some(lockdown) => format!(
-                    "extensions are no way out here: a kernel in lockdown refuses them to everybody ({})",
-                    lockdown.trim()
-                ),
-                None => permission_hint(cause),
-            })
-        }
+        ActionError::Kernel(cause) if cause.kind == KernelErrorKind::Permission => failure.hint(
+            format!("extensions are no way out here: {}", permission_hint(cause)),
+        ),
         _ => failure,
     }
 }
@@ -132,10 +124,11 @@ mod tests {
     }
 
     #[test]
-    fn without_chain_and_extensions_both_reasons_and_the_lockdown_are_told() {
+    fn without_chain_and_extensions_both_reasons_and_what_is_known_are_told() {
         let failure = not_joined(PermissionFacts {
             missing_capabilities: Vec::new(),
-            lockdown: Some("none [integrity] confidentiality\n".to_owned()),
+            lockdown: Some("none [integrity] confidentiality".to_owned()),
+            ..PermissionFacts::default()
         });
         assert_eq!(
             failure.message,
@@ -147,15 +140,16 @@ mod tests {
             panic!("{:?}", failure.hints);
         };
         assert!(chain.contains("where it is alone"), "{chain}");
-        assert!(extensions.contains("lockdown refuses them"), "{extensions}");
-        assert!(extensions.ends_with("confidentiality)"), "{extensions}");
+        // Lockdown is a fact, not the reason: it refuses no program type.
+        assert!(extensions.contains("gives no reason"), "{extensions}");
+        assert!(extensions.ends_with("confidentiality"), "{extensions}");
     }
 
     #[test]
     fn without_lockdown_the_missing_capability_is_told() {
         let failure = not_joined(PermissionFacts {
             missing_capabilities: ["CAP_BPF".to_owned()].into(),
-            lockdown: None,
+            ..PermissionFacts::default()
         });
         let hint = failure.hints.last().unwrap();
         assert!(hint.contains("CAP_BPF"), "{hint}");

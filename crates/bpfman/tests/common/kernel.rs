@@ -16,12 +16,11 @@ use super::object;
 use super::stderr;
 
 /// What bpfman says of a kernel that lacks something, and not of one that was asked wrongly.
-const LACKS: [&str; 7] = [
+const LACKS: [&str; 6] = [
     "this kernel does not know this program type",
     "this kernel has no",
     "this kernel does not support",
-    "the kernel is locked down",
-    "this kernel or its security policy refuses",
+    "not permitted, though no capability is missing",
     "is not known to this kernel",
     "the interface does not support",
 ];

@@ -297,6 +297,28 @@ pub(in crate::kernel) fn attached(
     Ok((opts.revision, pairs.collect()))
 }
 
+/// How the programs of a cgroup were attached (`attach_flags` of `BPF_PROG_QUERY`), and their ids.
+pub(in crate::kernel) fn cgroup_programs(
+    cgroup: BorrowedFd<'_>,
+    attach_type: u32,
+) -> io::Result<(u32, Vec<u32>)> {
+    let mut programs = [0_u32; MAX_ATTACHED];
+    let mut opts = bpf_prog_query_opts {
+        sz: size_of::<bpf_prog_query_opts>() as libbpf_sys::size_t,
+        prog_ids: programs.as_mut_ptr(),
+        ..bpf_prog_query_opts::default()
+    };
+    opts.__bindgen_anon_1.count = MAX_ATTACHED as u32;
+    // SAFETY: the array holds as many numbers as `count` says.
+    check(unsafe {
+        libbpf_sys::bpf_prog_query_opts(cgroup.as_raw_fd(), attach_type, &raw mut opts)
+    })?;
+    // SAFETY: the kernel wrote the member that we set.
+    let count = unsafe { opts.__bindgen_anon_1.count } as usize;
+    let programs = programs.into_iter().take(count);
+    Ok((opts.attach_flags, programs.collect()))
+}
+
 /// The XDP program of an interface; 0 for none.
 pub(in crate::kernel) fn xdp_program(ifindex: u32) -> io::Result<u32> {
     let mut id = 0;

@@ -40,6 +40,7 @@ pub(super) use link::LinkOptions;
 pub(super) use link::PerfEventRequest;
 pub(super) use link::Place;
 pub(super) use link::attached;
+pub(super) use link::cgroup_programs;
 pub(super) use link::create_link;
 pub(super) use link::detach_link;
 pub(super) use link::enable_perf_event;
