@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Measures what a chain costs each packet, as root; prints Markdown tables.
-#   packets.sh chain       compiled chains against the sum of their members' own work
+#   packets.sh chain       compiled chains against the sum of their members' own work, inlined and called
 #   packets.sh dispatcher  extension dispatchers against the bare program and the compiled chain, and an attach to one
 # It needs the release binaries, and in OUT what `packets.sh build` makes.
 # REPEAT, ROUNDS: packets a measurement, measurements of each program.
@@ -16,7 +16,7 @@ if [[ ${1-} == build ]]; then
     cc -O2 -Wall -o "$OUT/packet" bench/packet.c -lbpf
     cc -O2 -Wall -o "$OUT/minimal" bench/minimal.c -lbpf
     cc -O2 -Wall -o "$OUT/measure" bench/measure.c
-    for source in bench/members.bpf.c bpf/dispatcher/xdp_dispatcher.bpf.c; do
+    for source in bench/members.bpf.c bench/called.bpf.c bpf/dispatcher/xdp_dispatcher.bpf.c; do
         object=${source##*/}
         clang -O2 -g -Wall -I"/usr/include/$(cc -print-multiarch)" -target bpf -c "$source" -o "$OUT/${object%.c}.o"
     done
@@ -45,11 +45,11 @@ if [[ $what == dispatcher ]]; then most=19; fi
 names=(empty)
 for ((number = 10; number <= most; number++)); do names+=("member_$number"); done
 
-# load ENGINE: all members; their ids in `loaded`, that of `empty` first.
+# load ENGINE [OBJECT]: all members; their ids in `loaded`, that of `empty` first.
 load() {
     local programs
     programs=$(printf ',xdp:%s' "${names[@]}")
-    mapfile -t loaded < <(bpfman program load "$OUT/members.bpf.o" --engine "$1" --programs "${programs:1}" -o json |
+    mapfile -t loaded < <(bpfman program load "$OUT/${2-members}.bpf.o" --engine "$1" --programs "${programs:1}" -o json |
         sed -n 's/^ *"program_id": \([0-9]*\),$/\1/p' | awk '!seen[$0]++')
 }
 
@@ -109,6 +109,36 @@ chains() {
     done
 }
 
+# Members that are called instead of inlined.
+called() {
+    local -A chain
+    local count id number
+    names=(empty)
+    for ((number = 10; number <= 19; number++)); do names+=("called_$number"); done
+    load auto called
+    for id in "${loaded[@]}"; do attach_alone "$id"; done
+    for count in 1 2 5 10; do
+        attach "$count"
+        chain[$count]=$running
+    done
+    measure "${loaded[@]}" "${chain[@]}"
+    echo
+    echo "One packet through a chain of members that are called."
+    echo
+    echo "| Members | Chain | Their own work | Difference a member | Limit | Within |"
+    echo "|---|---|---|---|---|---|"
+    for count in 1 2 5 10; do
+        for number in $(seq 1 "$count"); do echo "${cost[${loaded[number]}]}"; done |
+            awk -v count="$count" -v chain="${cost[${chain[$count]}]}" -v empty="${cost[${loaded[0]}]}" '
+                { own += $1 - empty }
+                END {
+                    sum = empty + own
+                    each = (chain - sum) / count
+                    printf "| %d | %.1f ns | %.1f ns | %+.1f ns | 5 ns | %s |\n",
+                        count, chain, sum, each, each <= 5 ? "yes" : "NO" }'
+    done
+}
+
 dispatchers() {
     local -A chain extension
     local count bare
@@ -158,7 +188,10 @@ ratio() {
 }
 
 case $what in
-    chain) chains ;;
+    chain)
+        chains
+        called
+        ;;
     dispatcher)
         dispatchers
         sixth

@@ -1,12 +1,14 @@
 //! Attach points that several programs share, as users see and change them.
 
 use bpfman_core::action::Plan;
+use bpfman_core::chain::makes_tail_calls;
 use bpfman_core::compute::Change;
 use bpfman_core::compute::PointFacts;
 use bpfman_core::compute::Standing;
 use bpfman_core::compute::plan_change;
 use bpfman_core::managed::AttachPoint;
 use bpfman_core::managed::Dispatcher;
+use bpfman_core::managed::DispatcherForm;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
 use bpfman_core::types::Engine;
@@ -28,6 +30,8 @@ pub struct DispatcherStatus {
     pub standing: Standing,
     /// The members in the order in which they run, with their programs.
     pub members: Vec<(Link, Program)>,
+    /// Those that share the tail calls of one run ([`bpfman_core::chain::MAX_TAIL_CALLS`]); empty where no two members do.
+    pub share_tail_calls: Vec<LinkId>,
 }
 
 /// Another place for a link among those of its attach point.
@@ -180,8 +184,30 @@ impl Manager<'_> {
         }
         Ok(DispatcherStatus {
             standing: self.standing_of(&dispatcher)?,
+            share_tail_calls: self.share_tail_calls(&dispatcher, &members),
             dispatcher,
             members,
         })
+    }
+
+    /// The kernel counts tail calls by the program that was called first: in a chain that is one for all members.
+    fn share_tail_calls(
+        &self,
+        dispatcher: &Dispatcher,
+        members: &[(Link, Program)],
+    ) -> Vec<LinkId> {
+        if dispatcher.form != DispatcherForm::Chain {
+            return Vec::new();
+        }
+        let calls = |program: &Program| {
+            let kept = self.targets.kept_instructions(&program.instructions_path());
+            kept.is_ok_and(|kept| makes_tail_calls(&kept.instructions.0))
+        };
+        let callers = members.iter().filter(|(_, program)| calls(program));
+        let callers: Vec<LinkId> = callers.map(|(link, _)| link.id).collect();
+        match callers.len() {
+            0 | 1 => Vec::new(),
+            _ => callers,
+        }
     }
 }

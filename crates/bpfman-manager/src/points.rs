@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use bpfman_core::action::Action;
+use bpfman_core::action::KeptInstructions;
 use bpfman_core::action::Plan;
+use bpfman_core::chain::kernel_functions;
 use bpfman_core::compute::Change;
 use bpfman_core::compute::LostPin;
 use bpfman_core::compute::Member;
+use bpfman_core::compute::MemberFacts;
 use bpfman_core::compute::Occupants;
 use bpfman_core::compute::PointFacts;
 use bpfman_core::compute::PointRefusal;
@@ -29,6 +32,7 @@ use bpfman_core::managed::Link;
 use bpfman_core::managed::LinkInterface;
 use bpfman_core::managed::Program;
 use bpfman_core::managed::SharedHook;
+use bpfman_core::object::function_names;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::Direction;
 use bpfman_core::types::Engine;
@@ -241,13 +245,28 @@ impl Manager<'_> {
                 .ok(),
             false => None,
         };
+        let facts = kept.as_ref().map(|kept| self.member_facts(kept));
         Ok(Member {
             at_pin,
+            facts: facts.unwrap_or_default(),
             kept: kept.map(Box::new),
             counter,
             link,
             program,
         })
+    }
+
+    /// What the kernel says of the things that a program refers to. A name that it does not tell is missing: the chain
+    /// that needs it says so.
+    pub(crate) fn member_facts(&self, kept: &KeptInstructions) -> MemberFacts {
+        let ids = kernel_functions(&kept.instructions.0);
+        if ids.is_empty() {
+            return MemberFacts::default();
+        }
+        let types = self.targets.kernel_types().unwrap_or_default();
+        MemberFacts {
+            kernel_functions: function_names(&types, &ids).unwrap_or_default(),
+        }
     }
 
     /// What the kernel has of a recorded attach point.

@@ -117,10 +117,13 @@ impl Manager<'_> {
         let (shared, own): (Vec<Link>, Vec<Link>) =
             links.partition(|link| link.details.membership().is_some());
         let kept = self.targets.kept_instructions(&new.instructions_path());
+        let kept = kept.ok();
+        let facts = kept.as_ref().map(|kept| self.member_facts(kept));
         let change = Change::Exchange {
             from: old.id(),
             to: Box::new(new.clone()),
-            kept: kept.ok().map(Box::new),
+            facts: facts.unwrap_or_default(),
+            kept: kept.map(Box::new),
         };
         let mut points = Vec::new();
         for links in by_point(shared) {

@@ -1354,6 +1354,7 @@ fn chain_of(family: Family, parts: &[&Part]) -> LoadProgram {
             instructions: &part.kept.instructions.0,
             references,
             stack_depths: &part.kept.stack_depths,
+            kernel_functions: &BTreeMap::new(),
             proceed_on: &[0, 2],
             counter: None,
         })

@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError<I> {
     /// One member cannot be part of a chain; without it there may be one.
-    #[error("the program of link {member} {refusal}")]
+    #[error("{member} {refusal}")]
     Refused {
         /// Which one.
         member: I,
@@ -12,7 +12,7 @@ pub enum ChainError<I> {
         refusal: Refusal,
     },
     /// The instructions of one member are not those of a program.
-    #[error("the instructions of link {member} are damaged: {damage}")]
+    #[error("{member} is damaged: {damage}")]
     Damaged {
         /// Which one.
         member: I,
@@ -65,6 +65,26 @@ pub enum Refusal {
     /// As above.
     #[error("reads a variable of a kernel module (instruction {instruction})")]
     ModuleVariable {
+        /// Where.
+        instruction: usize,
+    },
+    /// An exception ends the whole chain, from whatever function it is thrown.
+    #[error(
+        "calls {function} (instruction {instruction}), which would end the programs behind it too"
+    )]
+    Throws {
+        /// The kernel's function.
+        function: &'static str,
+        /// Where.
+        instruction: usize,
+    },
+    /// It may be one that throws.
+    #[error(
+        "calls a function of the kernel that its types do not name (BTF id {id}, instruction {instruction})"
+    )]
+    UnnamedFunction {
+        /// Its type.
+        id: u32,
         /// Where.
         instruction: usize,
     },

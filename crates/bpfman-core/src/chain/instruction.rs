@@ -19,10 +19,9 @@ pub(super) const R8: u8 = 8;
 /// The end of the function's stack.
 pub(super) const R10: u8 = 10;
 
-/// `BPF_FUNC_map_lookup_elem`, `BPF_FUNC_ktime_get_ns`, `BPF_FUNC_get_prandom_u32` and `BPF_FUNC_tail_call`.
+/// `BPF_FUNC_map_lookup_elem`, `BPF_FUNC_ktime_get_ns` and `BPF_FUNC_tail_call`.
 pub(super) const LOOK_UP: i32 = 1;
 pub(super) const READ_CLOCK: i32 = 5;
-pub(super) const READ_RANDOM: i32 = 7;
 pub(super) const TAIL_CALL: i32 = 12;
 
 /// Kinds of `BPF_CALL`, in its source register: a helper, `BPF_PSEUDO_CALL`, `BPF_PSEUDO_KFUNC_CALL`.
@@ -65,6 +64,8 @@ pub(super) enum Kind {
     Jump(i32),
     /// It goes on there or with the next one.
     Branch(i32),
+    /// `BPF_MAY_GOTO`: the same, and what decides is how often its function has done so.
+    MayGoto(i32),
     /// A call of what its source register says.
     Call,
     Exit,
@@ -135,6 +136,8 @@ impl Instruction {
         match (class, operation) {
             _ if self.code == WIDE_LOAD => Kind::WideLoad(self.address()),
             (0, _) if matches!(self.code & MODE, 0x20 | 0x40) => Kind::PacketLoad,
+            // 0 is the second half of a wide load.
+            (0, _) if self.code != 0 => Kind::Unknown,
             _ if self.code == JUMP => Kind::Jump(self.offset.into()),
             _ if self.code == LONG_JUMP => Kind::Jump(self.immediate),
             _ if self.code == CALL => Kind::Call,
@@ -143,10 +146,34 @@ impl Instruction {
             (5 | 6, 0x00 | 0x80 | 0x90 | 0xf0) => Kind::Unknown,
             // The conditional jump that counts its loops knows no registers.
             (6, 0xe0) => Kind::Unknown,
-            (5, 0xe0) if self.code & SOURCE_IS_REGISTER != 0 => Kind::Unknown,
+            (5, 0xe0) if self.code & SOURCE_IS_REGISTER != 0 || self.source != 0 => Kind::Unknown,
+            (5, 0xe0) => Kind::MayGoto(self.offset.into()),
             (5 | 6, _) => Kind::Branch(self.offset.into()),
             _ => Kind::Plain,
         }
+    }
+
+    /// Whether this is a plain instruction that was known when this was written: arithmetic, loads, stores, atomics.
+    pub(super) fn is_known_plain(self) -> bool {
+        const CLASS: u8 = 0x07;
+        const MODE: u8 = 0xe0;
+        const OPERATION: u8 = 0xf0;
+        /// `BPF_MEM`, `BPF_MEMSX` and `BPF_ATOMIC`.
+        const MEMORY: u8 = 0x60;
+        const SIGNED: u8 = 0x80;
+        const ATOMIC: u8 = 0xc0;
+        /// `BPF_END`, the last operation of arithmetic.
+        const LAST_OPERATION: u8 = 0xd0;
+        match (self.code & CLASS, self.code & MODE) {
+            (0, _) => self.code == 0,
+            (1, MEMORY | SIGNED) | (2, MEMORY) | (3, MEMORY | ATOMIC) => true,
+            (4 | 7, _) => self.code & OPERATION <= LAST_OPERATION,
+            _ => false,
+        }
+    }
+
+    pub(super) fn calls_tail(self) -> bool {
+        self.kind() == Kind::Call && self.source == HELPER && self.immediate == TAIL_CALL
     }
 
     fn address(self) -> Address {
@@ -192,11 +219,6 @@ impl Instruction {
     /// `destination -= source`.
     pub(super) const fn subtract_register(destination: u8, source: u8) -> Self {
         Self::new(0x1f, destination, source, 0, 0)
-    }
-
-    /// `destination ^= source`.
-    pub(super) const fn mix(destination: u8, source: u8) -> Self {
-        Self::new(0xaf, destination, source, 0, 0)
     }
 
     /// `destination = *(u64 *)(base + offset)`.

@@ -18,7 +18,6 @@ use super::instruction::R7;
 use super::instruction::R8;
 use super::instruction::R10;
 use super::instruction::READ_CLOCK;
-use super::instruction::READ_RANDOM;
 use super::program::Program;
 use super::stack::Frame;
 
@@ -71,19 +70,6 @@ impl<M: Clone> Code<M> {
             R0
         };
         self.add(&[Instruction::store(R10, frame.scratch, now)]);
-    }
-
-    /// Makes the verifier forget what it thinks the verdict can be. Older kernels do not know that a tail call or a
-    /// packet load can end a function with another one, and throw away what they believe will never run.
-    pub(super) fn doubt(&mut self) {
-        self.add(&[
-            Instruction::copy(VERDICT, R0),
-            Instruction::call_helper(READ_RANDOM),
-            // Whatever the number is, twice it is none.
-            Instruction::mix(VERDICT, R0),
-            Instruction::mix(VERDICT, R0),
-            Instruction::copy(R0, VERDICT),
-        ]);
     }
 
     /// Counts the run that has ended.

@@ -15,25 +15,29 @@
 //! functions    those that the members call
 //! ```
 //!
-//! Members share one frame, as none expects anything in its stack or in `r6` to `r9`. What a member's frame or its
-//! length does not allow is called instead of inlined. So is what would leave the chain otherwise: a tail call, whose
-//! answer the chain then goes on with, and legacy packet loads, which end their function with 0, where the chain goes
-//! on after 0 or counts.
+//! Members share one frame, as none expects anything in its stack or in `r6` to `r9`. A member that could leave more
+//! than that behind (`reach`), or whose stack or length does not allow it, is called instead of inlined: as a global
+//! function with the context for its argument, which the verifier judges once and on its own, as it judged the member.
+//! It expects any answer of one, so that it takes nothing for unreachable that a tail call can lead to.
 //!
-//! The verifier looks at the whole again. A function that was global in its object, which it judged once and on its
-//! own, is static here and judged for each call. Line information is lost. What the caller has to see to: a license
-//! that suits all members, and that all agree on what is asked at load, like XDP fragments.
+//! The verifier looks at the whole again. A member's own function that was global in its object is static here and
+//! judged for each call. Line information is lost. What the caller has to see to: a license that suits all members,
+//! and that all agree on what is asked at load, like XDP fragments. Tail calls of all members count together
+//! ([`MAX_TAIL_CALLS`]).
 
 mod btf;
 mod error;
 mod instruction;
 mod join;
 mod program;
+mod reach;
 mod stack;
 #[cfg(test)]
 mod tests;
 
+use alloc::collections::BTreeMap;
 use alloc::collections::BTreeSet;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -51,6 +55,8 @@ pub use btf::FunctionTypes;
 pub use error::ChainError;
 pub use error::Damage;
 pub use error::Refusal;
+pub use reach::kernel_functions;
+pub use reach::makes_tail_calls;
 
 /// `BPF_COMPLEXITY_LIMIT_INSNS`: the most instructions of one program.
 pub const MAX_INSTRUCTIONS: usize = 1_000_000;
@@ -58,6 +64,8 @@ pub const MAX_INSTRUCTIONS: usize = 1_000_000;
 pub const MAX_FUNCTIONS: usize = 256;
 /// `MAX_USED_MAPS`: the most maps of one program.
 pub const MAX_MAPS: usize = 64;
+/// `MAX_TAIL_CALL_CNT`: the most tail calls of one run, whoever makes them.
+pub const MAX_TAIL_CALLS: u32 = 33;
 /// The most verdicts that one member goes on after; there are eleven at most.
 pub const MAX_VERDICTS: usize = 64;
 
@@ -73,6 +81,8 @@ pub struct Member<'a, I, M> {
     /// The bytes of stack of each function, in the order of their start, as the verifier prints them when it has
     /// loaded this program (`BPF_LOG_STATS`). Without them the member is called instead of inlined.
     pub stack_depths: &'a [u32],
+    /// The names of the functions of the kernel that it calls ([`kernel_functions`]).
+    pub kernel_functions: &'a BTreeMap<u32, String>,
     /// After which verdicts the next one runs.
     pub proceed_on: &'a [i32],
     /// Where its runs are counted, if they are.
@@ -147,7 +157,7 @@ pub fn compile<I: Clone, M: Clone + Ord>(
         code.answer(family.end());
     }
     let types_wanted = add_functions(&mut code, &parts, &frame);
-    finish(code, types_wanted)
+    finish(code, types_wanted.then_some(family))
 }
 
 /// One member, ready to be joined.
@@ -167,13 +177,8 @@ impl<'a, M> Part<'a, M> {
             let (count, limit) = (verdicts.len(), MAX_VERDICTS);
             return Err(Refusal::Verdicts { count, limit }.into());
         }
-        let main = program.functions().first();
-        let loads_packets = main.is_some_and(|main| program.loads_packets(main));
-        let calls_tails = main.is_some_and(|main| program.calls_tails(main));
-        // One that is not counted may leave by a packet load where its exit with 0 would leave as well.
-        let goes_on = verdicts.contains(&0) || member.counter.is_some();
-        let leaves = calls_tails || loads_packets && goes_on;
-        let main = program.inlined().filter(|_| !leaves);
+        reach::check(&program, member.kernel_functions)?;
+        let main = program.inlined().filter(|_| reach::is_contained(&program));
         let stack = Use::measure(&program, member.stack_depths, main.is_some())?;
         Ok(Self {
             program,
@@ -190,13 +195,6 @@ impl<M> Part<'_, M> {
     fn functions(&self, inlined: bool) -> impl Iterator<Item = (usize, &Range<usize>)> {
         let functions = self.program.functions().iter().enumerate();
         functions.skip(usize::from(inlined))
-    }
-
-    /// Whether one of them can end elsewhere than at an exit.
-    fn ends_abnormally(&self, inlined: bool) -> bool {
-        let program = &self.program;
-        self.functions(inlined)
-            .any(|(_, function)| program.loads_packets(function) || program.calls_tails(function))
     }
 }
 
@@ -223,20 +221,18 @@ fn add_member<M: Clone>(
         Some(main) if frame.inlined[number] => code.place(number, &part.program, main, &part.main),
         _ => code.call(number),
     }
-    if part.ends_abnormally(frame.inlined[number]) {
-        code.doubt();
-    }
     if let Some(counter) = part.counter {
         code.count(frame, counter);
     }
     code.judge(&part.verdicts);
 }
 
-/// Adds the functions behind the main one, and says whether the kernel wants to know their types.
+/// Adds the functions behind the main one, and says whether the kernel wants to know their types: for callbacks, and
+/// for the global ones, which members that are called are.
 fn add_functions<M: Clone>(code: &mut Code<M>, parts: &[Part<'_, M>], frame: &Frame) -> bool {
     let mut types_wanted = false;
     for (member, (part, inlined)) in parts.iter().zip(&frame.inlined).enumerate() {
-        types_wanted |= part.program.has_callbacks() || part.ends_abnormally(*inlined);
+        types_wanted |= part.program.has_callbacks() || !inlined;
         for (function, range) in part.functions(*inlined) {
             code.append(Origin { member, function }, &part.program, range);
         }
@@ -244,10 +240,14 @@ fn add_functions<M: Clone>(code: &mut Code<M>, parts: &[Part<'_, M>], frame: &Fr
     types_wanted
 }
 
-fn finish<I, M: Clone + Ord>(code: Code<M>, types_wanted: bool) -> Result<Chain<M>, ChainError<I>> {
+/// `described` says the types of whose functions the kernel wants to know.
+fn finish<I, M: Clone + Ord>(
+    code: Code<M>,
+    described: Option<Family>,
+) -> Result<Chain<M>, ChainError<I>> {
     check_limit("instructions", code.len(), MAX_INSTRUCTIONS)?;
     check_limit("functions", code.functions().len() + 1, MAX_FUNCTIONS)?;
-    let types = types_wanted.then(|| FunctionTypes::describe(code.functions()));
+    let types = described.map(|family| FunctionTypes::describe(family, code.functions()));
     let (instructions, references) = code.finish();
     let maps: BTreeSet<&M> = references.iter().map(|one| &one.map).collect();
     check_limit("maps", maps.len(), MAX_MAPS)?;

@@ -19,7 +19,6 @@ use super::instruction::HELPER;
 use super::instruction::Instruction;
 use super::instruction::KERNEL_FUNCTION;
 use super::instruction::Kind;
-use super::instruction::TAIL_CALL;
 
 /// One member's instructions.
 #[derive(Debug)]
@@ -103,6 +102,11 @@ impl<'a, M> Program<'a, M> {
         &self.instructions[function.clone()]
     }
 
+    /// All instructions, with their places.
+    pub(super) fn instructions(&self) -> impl Iterator<Item = (usize, Instruction)> {
+        self.instructions.iter().copied().enumerate()
+    }
+
     /// Which instructions of a function load which maps.
     pub(super) fn maps(
         &self,
@@ -123,18 +127,10 @@ impl<'a, M> Program<'a, M> {
         self.has_callbacks
     }
 
-    /// Whether a function reads packets with `BPF_LD_ABS` or `BPF_LD_IND`.
-    pub(super) fn loads_packets(&self, function: &Range<usize>) -> bool {
-        let mut code = self.code(function).iter();
-        code.any(|one| one.kind() == Kind::PacketLoad)
-    }
-
     /// Whether a function calls tails, each of which answers in its place.
     pub(super) fn calls_tails(&self, function: &Range<usize>) -> bool {
         let mut code = self.code(function).iter();
-        code.any(|one| {
-            one.kind() == Kind::Call && one.source == HELPER && one.immediate == TAIL_CALL
-        })
+        code.any(|one| one.calls_tail())
     }
 
     /// The main function with each exit turned into a jump behind its end; `None` when one is too far from there.
@@ -241,7 +237,7 @@ fn check_function(
         }
         let kind = instructions[index].kind();
         ends = matches!(kind, Kind::Exit | Kind::Jump(_));
-        if let Kind::Jump(distance) | Kind::Branch(distance) = kind {
+        if let Kind::Jump(distance) | Kind::Branch(distance) | Kind::MayGoto(distance) = kind {
             let target = landing(index, distance);
             if !target.is_some_and(|to| function.contains(&to) && !inner.contains(&to)) {
                 return Err(Damage::JumpTarget { instruction: index });

@@ -63,6 +63,8 @@ pub use request::check_load;
 pub use shared::Change;
 pub use shared::LostPin;
 pub use shared::Member;
+pub use shared::MemberFacts;
+pub use shared::MemberName;
 pub use shared::PointFacts;
 pub use shared::PointRefusal;
 pub use shared::Standing;

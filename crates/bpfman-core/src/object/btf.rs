@@ -5,7 +5,10 @@
 //! maps there are and whether they are pinned, and what the value of a struct_ops map looks like; the
 //! rest is for libbpf to check.
 
+use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
+use alloc::collections::BTreeSet;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::MAX_OBJECT_ITEMS;
@@ -24,6 +27,10 @@ const TYPE_BYTES: usize = 12;
 const MEMBER_BYTES: usize = 12;
 /// `struct btf_var_secinfo`: type, offset, size.
 const SECTION_VARIABLE_BYTES: usize = 12;
+/// `BTF_MAX_TYPE` of `linux/btf.h`.
+pub(super) const MAX_KERNEL_TYPES: usize = 0x000f_ffff;
+/// `BTF_KIND_FUNC`.
+const FUNCTION: u32 = 12;
 /// `BTF_VAR_GLOBAL_ALLOCATED`.
 const LINKAGE_GLOBAL: u32 = 1;
 /// `LIBBPF_PIN_NONE` and `LIBBPF_PIN_BY_NAME` of `bpf/bpf_helpers.h`.
@@ -65,6 +72,22 @@ pub(super) fn map_declarations(bytes: &[u8]) -> Result<Vec<MapDeclaration<'_>>, 
     variables
         .map(|variable| btf.map_declaration(word(variable, 0)?, &mut known))
         .collect()
+}
+
+/// The names of functions by their types, out of the kernel's BTF. What is no function there has none.
+///
+/// # Errors
+/// [`ObjectError`] when the BTF cannot be read.
+pub fn function_names(
+    kernel_types: &[u8],
+    ids: &BTreeSet<u32>,
+) -> Result<BTreeMap<u32, String>, ObjectError> {
+    let btf = Btf::parse(kernel_types, MAX_KERNEL_TYPES)?;
+    let name = |id: &u32| {
+        let function = btf.get(*id).ok().filter(|found| found.number == FUNCTION)?;
+        Some((*id, btf.name(function).ok()?.to_owned()))
+    };
+    Ok(ids.iter().filter_map(name).collect())
 }
 
 /// All types and their names.

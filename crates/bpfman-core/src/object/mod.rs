@@ -20,6 +20,7 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 use serde::Serialize;
 
+pub use btf::function_names;
 pub use elf::inspect;
 pub use error::ObjectError;
 pub use struct_ops_value::MAX_STRUCT_OPS_BYTES;

@@ -16,6 +16,7 @@ use super::MAX_OBJECT_ITEMS;
 use super::ObjectError;
 use super::btf::Btf;
 use super::btf::Kind;
+use super::btf::MAX_KERNEL_TYPES;
 use super::btf::Member;
 use super::btf::POINTER_BYTES;
 use super::btf::Type;
@@ -29,8 +30,6 @@ use super::struct_ops::tables;
 
 /// The most bytes of one struct that we look at. The largest of Linux 6.18, that of sched_ext, has under a thousand.
 pub const MAX_STRUCT_OPS_BYTES: u32 = 1 << 20;
-/// `BTF_MAX_TYPE` of `linux/btf.h`.
-const MAX_KERNEL_TYPES: usize = 0x000f_ffff;
 /// What the kernel puts before a struct's name to name that of the map's value.
 const VALUE_PREFIX: &str = "bpf_struct_ops_";
 

@@ -61,6 +61,14 @@ pub enum Family {
 }
 
 impl Family {
+    /// The structure that the kernel gives its programs.
+    pub(crate) fn context(self) -> &'static str {
+        match self {
+            Self::Xdp => "xdp_md",
+            Self::Tc => "__sk_buff",
+        }
+    }
+
     /// The name of the dispatcher's program, by which libxdp knows one.
     #[must_use]
     pub fn dispatcher(self) -> &'static str {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use bpfman_core::managed::AttachRequest;
 use bpfman_core::managed::AttachSpec;
 use bpfman_core::managed::InterfaceRequest;
+use bpfman_core::managed::Link;
 use bpfman_core::managed::ProbedFile;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::LinkId;
@@ -56,8 +57,25 @@ pub(crate) fn attach(global: &Global, args: &AttachArgs) -> Result<(), Failure> 
             return output::plan(format, &manager.plan_attach(&spec)?);
         }
         let link = manager.attach(&spec)?;
+        warn_of_shared_tail_calls(manager, &link)?;
         show(manager, format, link.id)
     })
+}
+
+/// What a chain cannot keep apart is said when it begins.
+fn warn_of_shared_tail_calls(manager: &mut Manager<'_>, link: &Link) -> Result<(), Failure> {
+    let shares = link.details.membership().is_some();
+    let Some(point) = link.details.attach_point().filter(|_| shares) else {
+        return Ok(());
+    };
+    let status = manager.dispatcher(point)?;
+    if status.share_tail_calls.contains(&link.id) {
+        eprintln!(
+            "bpfman: warning: {}: what one uses up the next ones lack",
+            output::dispatchers::shared_tail_calls(&status)
+        );
+    }
+    Ok(())
 }
 
 fn show(manager: &mut Manager<'_>, format: crate::args::Format, id: LinkId) -> Result<(), Failure> {

@@ -1,5 +1,6 @@
 //! Prints what runs at attach points that several programs share.
 
+use bpfman_core::chain::MAX_TAIL_CALLS;
 use bpfman_core::compute::Standing;
 use bpfman_manager::DispatcherStatus;
 use serde::Serialize;
@@ -88,8 +89,20 @@ fn heading(status: &DispatcherStatus) -> Result<String, Failure> {
             &format!("preference {preference}, handle {handle:#x}"),
         );
     }
+    if !status.share_tail_calls.is_empty() {
+        row("Tail calls", &shared_tail_calls(status));
+    }
     rows.push('\n');
     table(&rows)
+}
+
+/// Says which members share the tail calls of a packet.
+pub(crate) fn shared_tail_calls(status: &DispatcherStatus) -> String {
+    let links = status.share_tail_calls.iter().map(ToString::to_string);
+    format!(
+        "the programs of links {} share the {MAX_TAIL_CALLS} tail calls of a packet",
+        links.collect::<Vec<_>>().join(", ")
+    )
 }
 
 fn members(status: &DispatcherStatus) -> Result<String, Failure> {

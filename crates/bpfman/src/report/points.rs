@@ -2,10 +2,10 @@
 
 use bpfman_core::chain::ChainError;
 use bpfman_core::chain::Refusal;
+use bpfman_core::compute::MemberName;
 use bpfman_core::compute::PointRefusal;
 use bpfman_core::compute::ReplaceRefusal;
 use bpfman_core::kernel::KernelErrorKind;
-use bpfman_core::types::LinkId;
 use bpfman_interpreter::executor::ActionError;
 use bpfman_manager::ManagerError;
 
@@ -51,15 +51,19 @@ pub(super) fn refusal(message: String, refusal: &PointRefusal) -> Failure {
     Failure::new(kind, message).hint(hint)
 }
 
-fn chain_hint(error: &ChainError<LinkId>) -> String {
-    let again =
-        |link: &LinkId| format!("detach link {link}, then unload and load its program again");
+fn chain_hint(error: &ChainError<MemberName>) -> String {
+    let again = |member: &MemberName| {
+        format!(
+            "detach link {}, then unload and load its program again",
+            member.link
+        )
+    };
     match error {
         ChainError::Damaged { member, .. } => again(member),
         ChainError::Refused {
             member,
             refusal: Refusal::Verdicts { .. },
-        } => format!("name fewer verdicts in --proceed-on (link {member})"),
+        } => format!("name fewer verdicts in --proceed-on (link {})", member.link),
         ChainError::Refused { .. } | ChainError::TooLarge { .. } => {
             "attach it where it is alone, or attach fewer programs there".to_owned()
         }
@@ -102,6 +106,7 @@ pub(super) fn replace_refusal(message: String, refusal: &ReplaceRefusal) -> Fail
 mod tests {
     use bpfman_core::kernel::KernelError;
     use bpfman_core::kernel::PermissionFacts;
+    use bpfman_core::types::LinkId;
 
     use super::*;
 
@@ -110,7 +115,10 @@ mod tests {
             needed: 512,
             left: 480,
         };
-        let member = LinkId(3);
+        let member = MemberName {
+            link: LinkId(3),
+            program: "deep".to_owned(),
+        };
         PointRefusal::Chain(ChainError::Refused { member, refusal }).into()
     }
 
@@ -132,7 +140,7 @@ mod tests {
         });
         assert_eq!(
             failure.message,
-            "the program of link 3 needs 512 bytes of stack, of which a chain leaves 480; \
+            "link 3 (program deep) needs 512 bytes of stack, of which a chain leaves 480; \
              as extensions of a dispatcher: not permitted"
         );
         assert_eq!(failure.kind, Kind::Failed);

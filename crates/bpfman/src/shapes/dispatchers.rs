@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bpfman_core::chain::MAX_TAIL_CALLS;
 use bpfman_core::compute::Standing;
 use bpfman_core::dispatcher::mask;
 use bpfman_core::managed::AttachPoint;
@@ -27,6 +28,14 @@ pub(crate) struct DispatcherShape<'a> {
     standing: &'static str,
     runtime: RuntimeShape<'a>,
     members: Vec<MemberShape<'a>>,
+    shared_tail_calls: Option<SharedTailCallsShape<'a>>,
+}
+
+/// The members whose tail calls count together, and how many they may make for one packet.
+#[derive(Serialize)]
+struct SharedTailCallsShape<'a> {
+    limit: u32,
+    link_ids: &'a [LinkId],
 }
 
 /// One row of a listing.
@@ -83,6 +92,13 @@ pub(crate) fn dispatcher(status: &DispatcherStatus) -> DispatcherShape<'_> {
         members: members
             .map(|(link, program)| member(found, link, program))
             .collect(),
+        shared_tail_calls: match status.share_tail_calls.as_slice() {
+            [] => None,
+            link_ids => Some(SharedTailCallsShape {
+                limit: MAX_TAIL_CALLS,
+                link_ids,
+            }),
+        },
     }
 }
 

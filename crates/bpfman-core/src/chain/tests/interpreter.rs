@@ -114,7 +114,6 @@ impl Machine {
                     r[1..6].fill(SPOILED);
                 }
                 0x95 => return r[0],
-                0xaf => r[to] ^= r[from],
                 0xb7 => r[to] = immediate,
                 0xbf => r[to] = r[from],
                 other => panic!("{other:#x} at {next}"),
@@ -148,7 +147,6 @@ impl Machine {
                 self.clock += TICK;
                 self.clock
             }
-            (0, 7) => SPOILED,
             (0, BPF_LOOP) => {
                 let start = usize::try_from(second).unwrap();
                 for index in 0..first {

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use proptest::prelude::*;
 
 use super::super::*;
+use super::NO_NAMES;
 use super::instructions;
 use super::interpreter::Machine;
 use super::to_bytes;
@@ -227,6 +228,7 @@ fn compile_all(members: &[RandomMember]) -> Result<Chain<u32>, ChainError<usize>
         id,
         instructions,
         references: &[],
+        kernel_functions: &NO_NAMES,
         stack_depths: if member.depths_known { depths } else { &[] },
         proceed_on: &member.proceed_on,
         counter: member.counted.then(|| Counter {
@@ -292,6 +294,7 @@ fn take_or_refuse(bytes: &[u8], references: &[u32], depths: &[u32]) {
         instructions: bytes,
         references: &references,
         stack_depths: depths,
+        kernel_functions: &NO_NAMES,
         proceed_on: &[0, 2],
         counter: None,
     };

@@ -66,12 +66,18 @@ pub(super) fn after(facts: &PointFacts, change: &Change) -> Result<Vec<Member>, 
             members.retain(|member| !leaves(member));
             None
         }
-        Change::Exchange { from, to, kept } => {
+        Change::Exchange {
+            from,
+            to,
+            kept,
+            facts: others,
+        } => {
             let old = members.iter_mut();
             for member in old.filter(|member| member.link.program == *from) {
                 member.link.program = to.id();
                 member.program = (**to).clone();
                 member.kept.clone_from(kept);
+                member.facts.clone_from(others);
                 member.at_pin = true;
             }
             None

@@ -10,6 +10,7 @@ mod refusal;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
+use alloc::string::String;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::fmt;
@@ -17,6 +18,7 @@ use core::fmt;
 pub use libxdp::shown_pin;
 pub use membership::runs_alone;
 pub use program::without_fragments;
+pub use refusal::MemberName;
 pub use refusal::PointRefusal;
 
 pub(super) use libxdp::directory_end as dispatcher_directory;
@@ -136,8 +138,17 @@ pub struct Member {
     pub at_pin: bool,
     /// Its instructions; `None` when they were not looked at, or are lost.
     pub kept: Option<Box<KeptInstructions>>,
+    /// What a chain wants to know besides them.
+    pub facts: MemberFacts,
     /// The map at the pin of its counter.
     pub counter: Option<MapId>,
+}
+
+/// What the kernel says of the things that a member's instructions refer to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberFacts {
+    /// The names of the kernel's functions that they call, by their types in the kernel's BTF.
+    pub kernel_functions: BTreeMap<u32, String>,
 }
 
 /// What is to become of an attach point.
@@ -155,6 +166,8 @@ pub enum Change {
         to: Box<Program>,
         /// Its instructions.
         kept: Option<Box<KeptInstructions>>,
+        /// What a chain wants to know besides them.
+        facts: MemberFacts,
     },
     /// Nobody comes or goes: what runs is made anew of the members that have records.
     Refresh,

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use super::Change;
 use super::Member;
+use super::MemberName;
 use super::PointFacts;
 use super::PointRefusal;
 use super::Standing;
@@ -54,7 +55,6 @@ use crate::types::Engine;
 use crate::types::F_XDP_HAS_FRAGS;
 use crate::types::Family;
 use crate::types::KernelProgramType;
-use crate::types::LinkId;
 use crate::types::ProgramId;
 use crate::types::RuntimeLayout;
 
@@ -162,10 +162,11 @@ fn compile(family: Family, members: &[Member]) -> Result<Chain<MapPlace>, PointR
             let kept = kept(member)?;
             let membership = membership(member);
             Ok(chain::Member {
-                id: member.link.id,
+                id: MemberName::of(member),
                 instructions: &kept.instructions.0,
                 references,
                 stack_depths: &kept.stack_depths,
+                kernel_functions: &member.facts.kernel_functions,
                 proceed_on: verdicts,
                 counter: membership.counter.map(|path| chain::Counter {
                     map: MapPlace::Pinned(path.clone()),
@@ -173,7 +174,7 @@ fn compile(family: Family, members: &[Member]) -> Result<Chain<MapPlace>, PointR
                 }),
             })
         });
-    let parts: Result<Vec<chain::Member<'_, LinkId, MapPlace>>, PointRefusal> = parts.collect();
+    let parts: Result<Vec<chain::Member<'_, MemberName, MapPlace>>, PointRefusal> = parts.collect();
     chain::compile(family, &parts?).map_err(PointRefusal::Chain)
 }
 

@@ -2,7 +2,9 @@
 
 use alloc::format;
 use alloc::string::String;
+use core::fmt;
 
+use super::Member;
 use crate::chain::ChainError;
 use crate::types::AbsolutePath;
 use crate::types::LinkId;
@@ -57,7 +59,7 @@ pub enum PointRefusal {
     },
     /// A member that a chain cannot take.
     #[error("{0}")]
-    Chain(ChainError<LinkId>),
+    Chain(ChainError<MemberName>),
     /// A member that is no extension and has no types, so that none can be made of it.
     #[error(
         "program {program} (link {link}) has no type information, so no extension can be made of it"
@@ -96,6 +98,30 @@ pub enum PointRefusal {
         /// As it was asked for.
         asked: String,
     },
+}
+
+/// How a member is called in messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberName {
+    /// The link.
+    pub link: LinkId,
+    /// The name of its program.
+    pub program: String,
+}
+
+impl MemberName {
+    pub(super) fn of(member: &Member) -> Self {
+        Self {
+            link: member.link.id,
+            program: member.program.load.program_name.clone(),
+        }
+    }
+}
+
+impl fmt::Display for MemberName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "link {} (program {})", self.link, self.program)
+    }
 }
 
 impl PointRefusal {

@@ -20,6 +20,7 @@ use crate::action::Plan;
 use crate::action::ProgramSource;
 use crate::action::StoreAction;
 use crate::action::Undo;
+use crate::compute::MemberFacts;
 use crate::managed::SharedHook;
 
 const XDP: SharedHook = SharedHook::Xdp {
@@ -136,6 +137,7 @@ fn an_exchange() -> (PointFacts, Change) {
         from: ProgramId(101),
         to: Box::new(managed(201, None, &[])),
         kept: Some(Box::new(kept("p"))),
+        facts: MemberFacts::default(),
     };
     (running(XDP, members), exchange)
 }

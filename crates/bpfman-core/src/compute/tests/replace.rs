@@ -5,6 +5,7 @@ use super::shared::kept;
 use super::shared::member_of;
 use super::shared::running;
 use super::*;
+use crate::compute::MemberFacts;
 use crate::kernel::KernelLinkType;
 use crate::kernel::LinkPlace;
 use crate::managed::Link;
@@ -102,6 +103,7 @@ fn every_link_gets_the_new_version_before_the_old_one_goes() {
         from: ProgramId(101),
         to: Box::new(snapshot.new.clone()),
         kept: Some(Box::new(kept("p"))),
+        facts: MemberFacts::default(),
     };
     let members = vec![member_of(XDP, 1, 5, "p"), member_of(XDP, 2, 6, "q")];
     snapshot.points = vec![(running(XDP, members), change)];
@@ -162,6 +164,7 @@ fn a_link_that_lost_its_pin_and_an_attach_point_that_does_not_run_are_refused() 
         from: ProgramId(101),
         to: Box::new(snapshot.new.clone()),
         kept: None,
+        facts: MemberFacts::default(),
     };
     snapshot.points = vec![(facts, change)];
     let refusal = plan_replace(&snapshot, Engine::Auto, &layout())

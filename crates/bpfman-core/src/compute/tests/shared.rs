@@ -102,6 +102,7 @@ pub(super) fn member_of(hook: SharedHook, id: u32, number: i64, name: &str) -> M
         kept: Some(Box::new(kept(name))),
         program,
         at_pin: true,
+        facts: MemberFacts::default(),
         counter: None,
     }
 }

@@ -1,0 +1,242 @@
+//! Members of chains do not change each other, whatever they do: each answers what it answers alone.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use common::Via;
+use common::World;
+use common::bpftool;
+use common::kernel::Loaded;
+use common::net::Net;
+use common::stderr;
+use serde_json::Value;
+
+/// `Err` is what the kernel lacks.
+type Possible = Result<(), String>;
+
+const DROP: i32 = 1;
+const PASS: i32 = 2;
+const TX: i32 = 3;
+const SHOT: i32 = 2;
+const TC_OK: i32 = 0;
+
+/// An attach point of a private network.
+struct Point<'a> {
+    world: &'a World,
+    net: Net,
+    kind: &'static str,
+}
+
+impl<'a> Point<'a> {
+    fn new(world: &'a World, kind: &'static str) -> Self {
+        let net = Net::new();
+        Self { world, net, kind }
+    }
+
+    fn load(&self, name: &str) -> Result<Loaded, String> {
+        let program = format!("{}:{name}", self.kind);
+        // The verifier does not say what it lacks: a function of the kernel, or may_goto.
+        let output = self.world.bpfman(&[
+            "program",
+            "load",
+            &common::object("isolation.bpf.o"),
+            "--programs",
+            &program,
+            "-o",
+            "json",
+        ]);
+        match output.status.success() {
+            true => Ok(Loaded::from(
+                &serde_json::from_slice::<Value>(&output.stdout).unwrap()["programs"][0],
+            )),
+            false => Err(format!(
+                "{name}: {}",
+                stderr(&output).lines().next().unwrap()
+            )),
+        }
+    }
+
+    fn attach(&self, program: &Loaded, priority: u32, more: &[&str]) -> std::process::Output {
+        let priority = priority.to_string();
+        let mut words = vec!["link", "attach", self.kind, &program.id, "veth0"];
+        words.extend((self.kind == "tc").then_some("ingress"));
+        words.extend(["-p", &priority, "-n", &self.net.near]);
+        self.world.bpfman(&[&words, more].concat())
+    }
+
+    /// Attaches programs one behind the other.
+    fn chain(&self, programs: &[&Loaded], more: &[&str]) {
+        for (priority, program) in (10..).zip(programs) {
+            let output = self.attach(program, priority, more);
+            assert!(output.status.success(), "{}", stderr(&output));
+        }
+    }
+
+    fn shown(&self) -> Value {
+        let list = self.world.json(&["dispatcher", "list"]);
+        let key = &list["dispatchers"][0]["key"];
+        let [nsid, ifindex] = ["nsid", "ifindex"].map(|name| key[name].to_string());
+        let kind = key["type"].as_str().unwrap();
+        self.world
+            .json(&["dispatcher", "get", kind, &nsid, &ifindex])
+    }
+
+    /// What the attach point answers for a packet of 64 bytes of zero.
+    fn verdict(&self) -> i32 {
+        run(
+            self.world,
+            &self.shown()["runtime"]["program_id"].to_string(),
+        )
+    }
+}
+
+fn run(world: &World, program: &str) -> i32 {
+    let packet = world.root().join("packet");
+    std::fs::write(&packet, [0; 64]).unwrap();
+    let words = [
+        "prog",
+        "run",
+        "id",
+        program,
+        "data_in",
+        packet.to_str().unwrap(),
+    ];
+    let answer = bpftool(&words).unwrap();
+    answer["retval"].as_u64().unwrap() as u32 as i32
+}
+
+/// A throw would end the chain: the second would never drop.
+fn a_member_that_throws_is_named(world: &World) -> Possible {
+    let point = Point::new(world, "xdp");
+    let (throws, drops) = (point.load("xdp_throws")?, point.load("xdp_drops")?);
+    assert_eq!(run(world, &throws.id), PASS);
+    point.chain(&[&throws], &[]);
+    let before = point.shown();
+    let output = point.attach(&drops, 20, &[]);
+    if output.status.success() {
+        // As extensions each is its own boundary.
+        assert_eq!(point.shown()["engine"], "extension");
+        assert_eq!(point.verdict(), DROP);
+        return Ok(());
+    }
+    let message = stderr(&output);
+    let expected = "link 1 (program xdp_throws) calls bpf_throw (instruction 1)";
+    assert!(
+        message.starts_with(&format!("bpfman: error: {expected}")),
+        "{message}"
+    );
+    assert_eq!(point.shown(), before);
+    Ok(())
+}
+
+/// The budget of `may_goto` is one frame's.
+fn a_member_that_spends_may_goto_leaves_the_next_its_own(world: &World) -> Possible {
+    let point = Point::new(world, "xdp");
+    let (spends, counts) = (point.load("xdp_spends")?, point.load("xdp_counts_to_ten")?);
+    assert_eq!(
+        [run(world, &spends.id), run(world, &counts.id)],
+        [PASS, DROP]
+    );
+    point.chain(&[&spends, &counts], &[]);
+    assert_eq!(point.verdict(), DROP);
+    Ok(())
+}
+
+/// A dynptr that one leaves in its stack must not be where the next one has its bytes.
+fn a_dynptr_stays_in_the_frame_of_its_member(world: &World) -> Possible {
+    let point = Point::new(world, "xdp");
+    let (leaves, reads) = (
+        point.load("xdp_leaves_dynptr")?,
+        point.load("xdp_reads_bytes")?,
+    );
+    assert_eq!([run(world, &leaves.id), run(world, &reads.id)], [PASS, TX]);
+    point.chain(&[&leaves, &reads], &[]);
+    assert_eq!(point.verdict(), TX);
+    Ok(())
+}
+
+/// A tail that answers what its caller never does is judged all the same.
+fn a_tail_answers_in_place_of_its_member(world: &World) -> Possible {
+    let point = Point::new(world, "xdp");
+    for caller in ["xdp_calls_tail_1", "xdp_calls_tail_deep"] {
+        let (calls, reads) = (point.load(caller)?, point.load("xdp_reads_bytes")?);
+        let drops = point.load("xdp_drops")?;
+        point.chain(&[&calls, &reads], &[]);
+        assert_eq!(point.verdict(), TX, "{caller}");
+        let array = calls.map_pin("tails");
+        let key = ["map", "update", "pinned", &array, "key", "0", "0", "0", "0"];
+        bpftool(&[&key[..], &["value", "id", &drops.id]].concat());
+        let alone = run(world, &calls.id);
+        assert_eq!((alone, point.verdict()), (DROP, DROP), "{caller}");
+        world.ok(&["program", "delete", "--all"]);
+    }
+    Ok(())
+}
+
+/// What cannot be kept apart is said: at the attach, and by whoever looks.
+fn members_that_share_their_tail_calls_are_named(world: &World) -> Possible {
+    let point = Point::new(world, "xdp");
+    let programs = ["xdp_calls_tail_1", "xdp_drops", "xdp_calls_tail_2"];
+    let [first, quiet, second] = programs.map(|name| point.load(name));
+    let (first, quiet, second) = (first?, quiet?, second?);
+    for (program, priority) in [(&first, 10), (&quiet, 20)] {
+        assert_eq!(stderr(&point.attach(program, priority, &[])), "");
+    }
+    assert_eq!(point.shown()["shared_tail_calls"], Value::Null);
+    let said = "the programs of links 1, 3 share the 33 tail calls of a packet";
+    let output = point.attach(&second, 15, &[]);
+    assert_eq!(
+        stderr(&output),
+        format!("bpfman: warning: {said}: what one uses up the next ones lack\n")
+    );
+    let shown = point.shown();
+    assert_eq!(
+        shown["shared_tail_calls"]["link_ids"],
+        serde_json::json!([1, 3])
+    );
+    assert_eq!(shown["shared_tail_calls"]["limit"], 33);
+    let key = &shown["key"];
+    let words = ["dispatcher", "get", "xdp"].map(str::to_owned);
+    let words = [
+        &words[..],
+        &[key["nsid"].to_string(), key["ifindex"].to_string()],
+    ]
+    .concat();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    assert!(world.ok(&words).contains(said));
+    Ok(())
+}
+
+/// Packets that are too short end such a member with 0, and the chain goes on after that.
+fn a_member_that_reads_packets_the_legacy_way_ends_alone(world: &World) -> Possible {
+    let point = Point::new(world, "tc");
+    let names = ["tc_loads_packet", "tc_loads_packet_deep", "tc_shoots"];
+    let [short, deep, shoots] = names.map(|name| point.load(name));
+    let (short, deep, shoots) = (short?, deep?, shoots?);
+    assert_eq!(run(world, &short.id), TC_OK);
+    point.chain(
+        &[&short, &deep, &shoots],
+        &["--proceed-on", "ok,pipe", "--stats"],
+    );
+    assert_eq!(point.verdict(), SHOT);
+    Ok(())
+}
+
+macro_rules! where_it_can {
+    ($($name:ident),* $(,)?) => {
+        mod of_chains {
+            $(#[test] fn $name() {
+                bpfman_testing::requires!(super::$name(&super::World::new(super::Via::InProcess)));
+            })*
+        }
+    };
+}
+
+where_it_can!(
+    a_member_that_throws_is_named,
+    a_member_that_spends_may_goto_leaves_the_next_its_own,
+    a_dynptr_stays_in_the_frame_of_its_member,
+    a_tail_answers_in_place_of_its_member,
+    members_that_share_their_tail_calls_are_named,
+    a_member_that_reads_packets_the_legacy_way_ends_alone,
+);
