@@ -271,9 +271,11 @@ pub(super) fn types_refused(name: &str, errno: i32, log: &str) -> KernelError {
     refusal
 }
 
-/// The line of a log that says why: the last one before its statistics.
+/// The line of a log that says why: the last one that is no statistics and no global function that was found safe.
 fn last_reason(log: &str) -> Option<&str> {
-    const STATISTICS: [&str; 6] = [
+    const STATISTICS: [&str; 8] = [
+        "Validating ",
+        "Func#",
         "processed ",
         "verification time ",
         "stack depth ",

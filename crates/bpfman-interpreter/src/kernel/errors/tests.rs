@@ -37,7 +37,10 @@ fn a_refused_load_has_the_kind_that_its_log_and_errno_say() {
     let unreachable = format!("unreachable insn 2\n{STATISTICS}");
     let cut = BAD_ACCESS.split("processed").next().unwrap();
     let too_many = "BPF program is too large. Processed 1000001 insn\nprocessed 1000001 insns (limit 1000000)\n";
-    let table: [(i32, &str, &str, Kind); 19] = [
+    let satisfied = "Validating f() func#1...\nFunc#1 ('f') is safe for any args that match its prototype\n\
+        processed 20 insns (limit 1000000)\n";
+    let table: [(i32, &str, &str, Kind); 20] = [
+        (EINVAL, satisfied, "", Kind::Unsupported),
         (EINVAL, "", FAILED, Kind::Unsupported),
         (EINVAL, &sleepable, FAILED, Kind::Unsupported),
         (EINVAL, &hook, FAILED, Kind::Unsupported),
