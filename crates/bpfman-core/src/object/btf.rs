@@ -106,9 +106,12 @@ pub(super) struct Type<'a> {
     pub(super) number: u32,
     /// The type it refers to, or its size.
     pub(super) target: u32,
+    /// The kind, a count and a flag, as they are written.
+    pub(super) info: u32,
     /// Whether the offsets of its members hold the widths of bit fields too.
     has_bit_fields: bool,
-    rest: &'a [u8],
+    /// What follows it.
+    pub(super) rest: &'a [u8],
 }
 
 /// One member of a structure.
@@ -218,12 +221,25 @@ impl<'a> Btf<'a> {
         Ok(None)
     }
 
+    /// All types with their ids.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u32, Type<'a>)> {
+        (1..).zip(self.types.iter().copied())
+    }
+
     /// The name of a type.
     ///
     /// # Errors
     /// [`ObjectError::DamagedBtf`] when it cannot be read.
     pub(super) fn name(&self, of: Type<'_>) -> Result<&'a str, ObjectError> {
-        name_at(self.strings, of.name).map_err(|_| damaged("the name of a type cannot be read"))
+        self.name_at(of.name)
+    }
+
+    /// The name at an offset.
+    ///
+    /// # Errors
+    /// [`ObjectError::DamagedBtf`] when it cannot be read.
+    pub(super) fn name_at(&self, offset: u32) -> Result<&'a str, ObjectError> {
+        name_at(self.strings, offset).map_err(|_| damaged("the name of a type cannot be read"))
     }
 
     /// The members of a structure, in their order.
@@ -347,6 +363,7 @@ fn types(mut bytes: &[u8], limit: usize) -> Result<Vec<Type<'_>>, ObjectError> {
             name: word(head, 0)?,
             kind,
             number: number(info),
+            info,
             target: word(head, 8)?,
             has_bit_fields: info >> 31 == 1,
             rest,
@@ -393,7 +410,7 @@ fn kind(info: u32) -> Result<(Kind, usize), ObjectError> {
 
 const CUT: ObjectError = damaged("it ends too early");
 
-const fn damaged(text: &'static str) -> ObjectError {
+pub(super) const fn damaged(text: &'static str) -> ObjectError {
     ObjectError::DamagedBtf(text)
 }
 
@@ -401,7 +418,7 @@ fn size(bytes: &[u8], offset: usize) -> Result<usize, ObjectError> {
     usize::try_from(word(bytes, offset)?).map_err(|_| CUT)
 }
 
-fn word(bytes: &[u8], offset: usize) -> Result<u32, ObjectError> {
+pub(super) fn word(bytes: &[u8], offset: usize) -> Result<u32, ObjectError> {
     let word = bytes
         .get(offset..)
         .and_then(<[u8]>::first_chunk)

@@ -5,6 +5,7 @@
 //! dry run, also where the kernel is reached through the helper.
 
 mod btf;
+mod btf_copy;
 mod elf;
 mod error;
 mod image;
@@ -19,6 +20,9 @@ use alloc::vec::Vec;
 
 use serde::Deserialize;
 use serde::Serialize;
+
+pub(crate) use btf_copy::BtfWriter;
+pub(crate) use btf_copy::FunctionSource;
 
 pub use btf::function_names;
 pub use elf::inspect;
