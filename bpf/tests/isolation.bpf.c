@@ -141,4 +141,83 @@ int tc_shoots(struct __sk_buff *skb)
 	return TC_ACT_SHOT;
 }
 
+/* Judged once, it is a thousand instructions; for each call, too many. */
+__noinline int looks_at(struct xdp_md *ctx, __u32 from)
+{
+	void *data = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+	int found = 0;
+
+	if (from > 1000)
+		return 1;
+	data += from;
+	for (int i = 0; i < 64; i++) {
+		if (data + i + 1 > end)
+			return i;
+		__u8 byte = *(__u8 *)(data + i);
+		if (byte & 1)
+			found += 3;
+		else if (byte & 2)
+			found ^= 5;
+	}
+	return found & 7;
+}
+
+SEC("xdp")
+int xdp_calls_global(struct xdp_md *ctx)
+{
+	return looks_at(ctx, 0) == 12345 ? XDP_DROP : XDP_PASS;
+}
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} frag_tails SEC(".maps");
+
+SEC("xdp.frags")
+int xdp_frags_calls_tail(struct xdp_md *ctx)
+{
+	bpf_tail_call(ctx, &frag_tails, 0);
+	return XDP_PASS;
+}
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} tc_tails SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} tcx_tails SEC(".maps");
+
+SEC("tc")
+int tc_calls_tail(struct __sk_buff *skb)
+{
+	bpf_tail_call(skb, &tc_tails, 0);
+	return TC_ACT_PIPE;
+}
+
+/* Loaded for another attach type. */
+SEC("tcx/ingress")
+int tcx_calls_tail(struct __sk_buff *skb)
+{
+	bpf_tail_call(skb, &tcx_tails, 0);
+	return TC_ACT_PIPE;
+}
+
+/* The kernel lets only programs for the GPL do so. */
+SEC("xdp")
+int xdp_prints(struct xdp_md *ctx)
+{
+	bpf_printk("a packet");
+	return XDP_PASS;
+}
+
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

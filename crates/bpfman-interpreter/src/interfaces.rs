@@ -274,6 +274,12 @@ pub trait KernelReader {
     /// When the kernel does not let us look.
     fn map(&mut self, id: MapId) -> Result<Option<kernel::Map>, KernelError>;
 
+    /// The BTF of this id; `None` when the kernel has none.
+    ///
+    /// # Errors
+    /// When the kernel does not let us look.
+    fn types(&mut self, btf_id: u32) -> Result<Option<Vec<u8>>, KernelError>;
+
     /// A link by id; `None` when the kernel has none.
     ///
     /// # Errors

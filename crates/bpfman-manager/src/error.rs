@@ -3,6 +3,7 @@
 use bpfman_core::compute::AttachRefusal;
 use bpfman_core::compute::DetachRefusal;
 use bpfman_core::compute::LoadRefusal;
+use bpfman_core::compute::MemberName;
 use bpfman_core::compute::PointRefusal;
 use bpfman_core::compute::ReplaceRefusal;
 use bpfman_core::compute::UnloadRefusal;
@@ -63,6 +64,9 @@ pub enum ManagerError {
     /// The change of an attach point was refused before its first effect.
     #[error(transparent)]
     PointRefused(#[from] PointRefusal),
+    /// The kernel refused a chain.
+    #[error("{0} cannot be joined with the others: {1}")]
+    ChainRefused(MemberName, ExecutionError),
     /// Programs can neither be joined into a chain nor run as extensions.
     #[error("{chain}; as extensions of a dispatcher: {extension}")]
     NotJoined {

@@ -17,10 +17,12 @@ use bpfman_core::compute::ReplaceRefusal;
 use bpfman_core::compute::Standing;
 use bpfman_core::compute::TC_FILTER;
 use bpfman_core::compute::UnloadRefusal;
+use bpfman_core::compute::at_fault;
 use bpfman_core::compute::plan_change;
 use bpfman_core::compute::running_pin;
 use bpfman_core::compute::runs_alone;
 use bpfman_core::compute::shown_pin;
+use bpfman_core::compute::why_invalid;
 use bpfman_core::compute::without_fragments;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
@@ -153,6 +155,7 @@ impl Manager<'_> {
                 .as_ref()
                 .filter(|_| standing == Standing::Runs)
                 .map_or(at, |record| record.at.clone()),
+            frames: self.targets.frames(),
             bpffs_mounted: self.kernel.is_bpffs_root(&self.layout.bpffs())?,
             dispatcher,
             standing,
@@ -245,10 +248,13 @@ impl Manager<'_> {
                 .ok(),
             false => None,
         };
-        let facts = kept.as_ref().map(|kept| self.member_facts(kept));
+        let facts = match &kept {
+            Some(kept) => self.member_facts(&program, kept)?,
+            None => MemberFacts::default(),
+        };
         Ok(Member {
             at_pin,
-            facts: facts.unwrap_or_default(),
+            facts,
             kept: kept.map(Box::new),
             counter,
             link,
@@ -258,15 +264,35 @@ impl Manager<'_> {
 
     /// What the kernel says of the things that a program refers to. A name that it does not tell is missing: the chain
     /// that needs it says so.
-    pub(crate) fn member_facts(&self, kept: &KeptInstructions) -> MemberFacts {
+    pub(crate) fn member_facts(
+        &mut self,
+        program: &Program,
+        kept: &KeptInstructions,
+    ) -> Result<MemberFacts, ManagerError> {
+        let mut facts = MemberFacts::default();
         let ids = kernel_functions(&kept.instructions.0);
-        if ids.is_empty() {
-            return MemberFacts::default();
+        if !ids.is_empty() {
+            let types = self.targets.kernel_types().unwrap_or_default();
+            facts.kernel_functions = function_names(&types, &ids).unwrap_or_default();
         }
-        let types = self.targets.kernel_types().unwrap_or_default();
-        MemberFacts {
-            kernel_functions: function_names(&types, &ids).unwrap_or_default(),
+        // The first is its main function, which needs no type.
+        if kept.functions.len() > 1
+            && let Some(found) = self.kernel.program(program.id(), Detail::Info)?
+            && found.btf_id != 0
+        {
+            facts.types = self.kernel.types(found.btf_id)?.unwrap_or_default();
         }
+        let loads = |name: &str| {
+            kept.references
+                .iter()
+                .any(|reference| reference.map == name)
+        };
+        for map in program.maps.iter().filter(|map| loads(&map.name)) {
+            if let Some(found) = self.kernel.map(map.id)? {
+                facts.maps.insert(map.id, found.map_type);
+            }
+        }
+        Ok(facts)
     }
 
     /// What the kernel has of a recorded attach point.
@@ -346,10 +372,28 @@ pub(crate) fn libxdp_bpffs() -> Option<AbsolutePath> {
     AbsolutePath::parse(LIBXDP_BPFFS).ok()
 }
 
-/// Drivers do not say why they refuse a program: mostly for packets that come in fragments.
-fn explain(facts: &PointFacts, change: &Change, error: ManagerError) -> ManagerError {
-    let ManagerError::Execution(error) = error else {
-        return error;
+/// Says who is at fault when the kernel refuses a chain. Drivers do not say why they refuse a program: mostly for packets
+/// that come in fragments.
+pub(crate) fn explain(facts: &PointFacts, change: &Change, error: ManagerError) -> ManagerError {
+    let error = match error {
+        ManagerError::NotJoined { chain, extension } => {
+            return ManagerError::NotJoined {
+                chain: Box::new(explain(facts, change, *chain)),
+                extension,
+            };
+        }
+        ManagerError::Execution(error) if error.loads_chain => {
+            let invalid = matches!(&error.cause, ActionError::Kernel(cause) if cause.kind == KernelErrorKind::Unsupported);
+            if let Some(why) = why_invalid(facts, change).filter(|_| invalid) {
+                return why.into();
+            }
+            return match at_fault(facts, change, &error.to_string()) {
+                Some(member) => ManagerError::ChainRefused(member, error),
+                None => error.into(),
+            };
+        }
+        ManagerError::Execution(error) => error,
+        error => return error,
     };
     let driver =
         matches!(&error.cause, ActionError::Kernel(cause) if cause.kind == KernelErrorKind::Other);
@@ -359,15 +403,16 @@ fn explain(facts: &PointFacts, change: &Change, error: ManagerError) -> ManagerE
     }
 }
 
-/// Whether programs could not be joined into a chain, by our own rules or the verifier's.
+/// Whether programs could not be joined into a chain, by our own rules or the kernel's.
 fn is_not_joined(error: &ManagerError) -> bool {
     match error {
         ManagerError::PointRefused(PointRefusal::Chain(_))
         | ManagerError::UnloadRefused(UnloadRefusal::Point(PointRefusal::Chain(_)))
         | ManagerError::ReplaceRefused(ReplaceRefusal::Point(PointRefusal::Chain(_))) => true,
+        // Not only the verifier refuses chains: maps have owners, and BTF has rules.
         ManagerError::Execution(error) => {
-            let verifier = matches!(&error.cause, ActionError::Kernel(cause) if cause.kind == KernelErrorKind::Verifier);
-            verifier && error.is_undone()
+            let other = matches!(&error.cause, ActionError::Kernel(cause) if matches!(cause.kind, KernelErrorKind::Permission | KernelErrorKind::Helper));
+            error.loads_chain && !other && error.is_undone()
         }
         _ => false,
     }

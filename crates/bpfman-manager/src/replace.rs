@@ -6,6 +6,7 @@
 use bpfman_core::action::Action;
 use bpfman_core::compute::AttachRefusal;
 use bpfman_core::compute::Change;
+use bpfman_core::compute::MemberFacts;
 use bpfman_core::compute::PointRefusal;
 use bpfman_core::compute::ReplaceRefusal;
 use bpfman_core::compute::ReplaceSnapshot;
@@ -26,6 +27,7 @@ use bpfman_interpreter::runtime::WriterStore;
 
 use crate::Manager;
 use crate::ManagerError;
+use crate::points::explain;
 use crate::unload::by_point;
 
 impl Manager<'_> {
@@ -103,7 +105,11 @@ impl Manager<'_> {
     ) -> Result<(), ManagerError> {
         let snapshot = self.replace_snapshot(old, new, store)?;
         let plan = |engine, layout: &RuntimeLayout| Ok(plan_replace(&snapshot, engine, layout)?);
-        self.run_by_any_engine(plan, load, store)?;
+        let done = self.run_by_any_engine(plan, load, store);
+        done.map_err(|error| match snapshot.points.first() {
+            Some((facts, change)) => explain(facts, change, error),
+            None => error,
+        })?;
         Ok(())
     }
 
@@ -118,11 +124,14 @@ impl Manager<'_> {
             links.partition(|link| link.details.membership().is_some());
         let kept = self.targets.kept_instructions(&new.instructions_path());
         let kept = kept.ok();
-        let facts = kept.as_ref().map(|kept| self.member_facts(kept));
+        let facts = match &kept {
+            Some(kept) => self.member_facts(new, kept)?,
+            None => MemberFacts::default(),
+        };
         let change = Change::Exchange {
             from: old.id(),
             to: Box::new(new.clone()),
-            facts: facts.unwrap_or_default(),
+            facts,
             kept: kept.map(Box::new),
         };
         let mut points = Vec::new();

@@ -299,6 +299,11 @@ impl KernelReader for SimulatedKernel {
         Ok(self.state.borrow().objects.maps.get(&id).cloned())
     }
 
+    /// Programs have no types here.
+    fn types(&mut self, _btf_id: u32) -> Result<Option<Vec<u8>>, KernelError> {
+        Ok(None)
+    }
+
     fn link(&mut self, id: KernelLinkId) -> Result<Option<kernel::Link>, KernelError> {
         Ok(self.state.borrow().objects.links.get(&id).cloned())
     }

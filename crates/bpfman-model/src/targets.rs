@@ -4,6 +4,7 @@ use std::io;
 
 use bpfman_core::action::KeptInstructions;
 use bpfman_core::action::ProbeSite;
+use bpfman_core::chain::Frames;
 use bpfman_core::managed::LinkInterface;
 use bpfman_core::managed::ProbedFile;
 use bpfman_core::managed::Program;
@@ -246,6 +247,10 @@ impl Targets for SimulatedTargets {
             }),
             _ => Err(missing_file(path.as_str())),
         }
+    }
+
+    fn frames(&self) -> Frames {
+        Frames::Of16
     }
 
     /// This kernel does not publish its types.

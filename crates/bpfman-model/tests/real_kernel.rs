@@ -6,6 +6,7 @@
     reason = "a test whose case cannot be set up has failed"
 )]
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::path::Path;
@@ -1347,6 +1348,7 @@ fn chain_of(family: Family, parts: &[&Part]) -> LoadProgram {
             reference.collect()
         })
         .collect();
+    let none = BTreeMap::new();
     let members = parts.iter().zip(&references).enumerate();
     let members: Vec<chain::Member<'_, usize, MapId>> = members
         .map(|(id, (part, references))| chain::Member {
@@ -1354,12 +1356,13 @@ fn chain_of(family: Family, parts: &[&Part]) -> LoadProgram {
             instructions: &part.kept.instructions.0,
             references,
             stack_depths: &part.kept.stack_depths,
-            kernel_functions: &BTreeMap::new(),
+            kernel_functions: &none,
+            types: chain::MemberTypes::default(),
             proceed_on: &[0, 2],
             counter: None,
         })
         .collect();
-    let chain = chain::compile(family, &members).unwrap();
+    let chain = chain::compile(family, chain::Frames::Of32, &members).unwrap();
     let (kernel_type, attach_type) = match family {
         Family::Xdp => (KernelProgramType::XDP, parts[0].kept.attach_type),
         Family::Tc => (KernelProgramType::SCHED_CLS, 0),

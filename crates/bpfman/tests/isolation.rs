@@ -33,27 +33,14 @@ impl<'a> Point<'a> {
         Self { world, net, kind }
     }
 
-    fn load(&self, name: &str) -> Result<Loaded, String> {
+    fn load(&self, name: &str) -> Loaded {
+        self.load_of("isolation.bpf.o", name)
+    }
+
+    fn load_of(&self, object: &str, name: &str) -> Loaded {
         let program = format!("{}:{name}", self.kind);
-        // The verifier does not say what it lacks: a function of the kernel, or may_goto.
-        let output = self.world.bpfman(&[
-            "program",
-            "load",
-            &common::object("isolation.bpf.o"),
-            "--programs",
-            &program,
-            "-o",
-            "json",
-        ]);
-        match output.status.success() {
-            true => Ok(Loaded::from(
-                &serde_json::from_slice::<Value>(&output.stdout).unwrap()["programs"][0],
-            )),
-            false => Err(format!(
-                "{name}: {}",
-                stderr(&output).lines().next().unwrap()
-            )),
-        }
+        let loaded = self.world.load(object, &program, &[]);
+        Loaded::from(&loaded[0])
     }
 
     fn attach(&self, program: &Loaded, priority: u32, more: &[&str]) -> std::process::Output {
@@ -107,8 +94,9 @@ fn run(world: &World, program: &str) -> i32 {
 
 /// A throw would end the chain: the second would never drop.
 fn a_member_that_throws_is_named(world: &World) -> Possible {
+    bpfman_testing::kernel_knows("bpf_throw")?;
     let point = Point::new(world, "xdp");
-    let (throws, drops) = (point.load("xdp_throws")?, point.load("xdp_drops")?);
+    let (throws, drops) = (point.load("xdp_throws"), point.load("xdp_drops"));
     assert_eq!(run(world, &throws.id), PASS);
     point.chain(&[&throws], &[]);
     let before = point.shown();
@@ -131,8 +119,9 @@ fn a_member_that_throws_is_named(world: &World) -> Possible {
 
 /// The budget of `may_goto` is one frame's.
 fn a_member_that_spends_may_goto_leaves_the_next_its_own(world: &World) -> Possible {
+    bpfman_testing::kernel(6, 9)?;
     let point = Point::new(world, "xdp");
-    let (spends, counts) = (point.load("xdp_spends")?, point.load("xdp_counts_to_ten")?);
+    let (spends, counts) = (point.load("xdp_spends"), point.load("xdp_counts_to_ten"));
     assert_eq!(
         [run(world, &spends.id), run(world, &counts.id)],
         [PASS, DROP]
@@ -144,10 +133,11 @@ fn a_member_that_spends_may_goto_leaves_the_next_its_own(world: &World) -> Possi
 
 /// A dynptr that one leaves in its stack must not be where the next one has its bytes.
 fn a_dynptr_stays_in_the_frame_of_its_member(world: &World) -> Possible {
+    bpfman_testing::kernel_knows("bpf_dynptr_from_xdp")?;
     let point = Point::new(world, "xdp");
     let (leaves, reads) = (
-        point.load("xdp_leaves_dynptr")?,
-        point.load("xdp_reads_bytes")?,
+        point.load("xdp_leaves_dynptr"),
+        point.load("xdp_reads_bytes"),
     );
     assert_eq!([run(world, &leaves.id), run(world, &reads.id)], [PASS, TX]);
     point.chain(&[&leaves, &reads], &[]);
@@ -159,8 +149,8 @@ fn a_dynptr_stays_in_the_frame_of_its_member(world: &World) -> Possible {
 fn a_tail_answers_in_place_of_its_member(world: &World) -> Possible {
     let point = Point::new(world, "xdp");
     for caller in ["xdp_calls_tail_1", "xdp_calls_tail_deep"] {
-        let (calls, reads) = (point.load(caller)?, point.load("xdp_reads_bytes")?);
-        let drops = point.load("xdp_drops")?;
+        let (calls, reads) = (point.load(caller), point.load("xdp_reads_bytes"));
+        let drops = point.load("xdp_drops");
         point.chain(&[&calls, &reads], &[]);
         assert_eq!(point.verdict(), TX, "{caller}");
         let array = calls.map_pin("tails");
@@ -178,7 +168,6 @@ fn members_that_share_their_tail_calls_are_named(world: &World) -> Possible {
     let point = Point::new(world, "xdp");
     let programs = ["xdp_calls_tail_1", "xdp_drops", "xdp_calls_tail_2"];
     let [first, quiet, second] = programs.map(|name| point.load(name));
-    let (first, quiet, second) = (first?, quiet?, second?);
     for (program, priority) in [(&first, 10), (&quiet, 20)] {
         assert_eq!(stderr(&point.attach(program, priority, &[])), "");
     }
@@ -212,13 +201,93 @@ fn a_member_that_reads_packets_the_legacy_way_ends_alone(world: &World) -> Possi
     let point = Point::new(world, "tc");
     let names = ["tc_loads_packet", "tc_loads_packet_deep", "tc_shoots"];
     let [short, deep, shoots] = names.map(|name| point.load(name));
-    let (short, deep, shoots) = (short?, deep?, shoots?);
     assert_eq!(run(world, &short.id), TC_OK);
     point.chain(
         &[&short, &deep, &shoots],
         &["--proceed-on", "ok,pipe", "--stats"],
     );
     assert_eq!(point.verdict(), SHOT);
+    Ok(())
+}
+
+/// A second member is refused by this message, or both run as extensions, where the kernel has these.
+fn refused_or_extended(point: &Point<'_>, joining: &Loaded, expected: &str) {
+    let before = point.shown();
+    let output = point.attach(joining, 20, &[]);
+    if output.status.success() {
+        assert_eq!(point.shown()["engine"], "extension");
+        return;
+    }
+    let message = stderr(&output);
+    assert!(
+        message.starts_with(&format!("bpfman: error: {expected}")),
+        "{message}"
+    );
+    assert_eq!(point.shown(), before);
+}
+
+/// What was judged once alone is judged once in a chain.
+fn a_global_function_stays_global(world: &World) -> Possible {
+    let point = Point::new(world, "xdp");
+    let (calls, reads) = (
+        point.load("xdp_calls_global"),
+        point.load("xdp_reads_bytes"),
+    );
+    point.chain(&[&calls, &reads], &[]);
+    assert_eq!(point.shown()["engine"], "chain");
+    assert_eq!(point.verdict(), TX);
+    Ok(())
+}
+
+fn a_map_of_programs_for_frags_is_named(world: &World) -> Possible {
+    bpfman_testing::kernel_knows("xdp_has_frags")?;
+    let point = Point::new(world, "xdp");
+    let (frags, drops) = (point.load("xdp_frags_calls_tail"), point.load("xdp_drops"));
+    point.chain(&[&frags], &[]);
+    let expected = "link 1 (program xdp_frags_calls_tail) calls the programs in map `frag_tails`, \
+                    which takes multi-buffer packets (xdp.frags)";
+    refused_or_extended(&point, &drops, expected);
+    Ok(())
+}
+
+/// Older kernels take both, and then both run.
+fn a_map_of_programs_of_another_attach_type_is_named(world: &World) -> Possible {
+    bpfman_testing::kernel_knows("BPF_TCX_INGRESS")?;
+    let point = Point::new(world, "tc");
+    let (tc, tcx) = (point.load("tc_calls_tail"), point.load("tcx_calls_tail"));
+    point.chain(&[&tc], &[]);
+    let before = point.shown();
+    let output = point.attach(&tcx, 20, &[]);
+    if output.status.success() {
+        assert_eq!(point.verdict(), TC_OK);
+        return Ok(());
+    }
+    let message = stderr(&output);
+    let expected =
+        "bpfman: error: link 2 (program tcx_calls_tail) calls the programs in map `tcx_tails`";
+    assert!(message.starts_with(expected), "{message}");
+    assert_eq!(point.shown(), before);
+    Ok(())
+}
+
+fn two_arenas_are_named(world: &World) -> Possible {
+    bpfman_testing::kernel(6, 9)?;
+    let point = Point::new(world, "xdp");
+    let [one, two] = [(); 2].map(|()| point.load_of("arena.bpf.o", "xdp_arena"));
+    point.chain(&[&one], &[]);
+    let expected = "link 2 (program xdp_arena) uses the arena `pages`, and a chain has one at most: \
+                    `pages` of link 1 (program xdp_arena)";
+    refused_or_extended(&point, &two, expected);
+    Ok(())
+}
+
+fn a_member_that_is_not_for_the_gpl_is_named(world: &World) -> Possible {
+    let point = Point::new(world, "xdp");
+    let closed = point.load_of("closed.bpf.o", "xdp_closed");
+    let prints = point.load("xdp_prints");
+    point.chain(&[&closed], &[]);
+    let expected = "link 1 (program xdp_closed) cannot be joined with the others: ";
+    refused_or_extended(&point, &prints, expected);
     Ok(())
 }
 
@@ -239,4 +308,9 @@ where_it_can!(
     a_tail_answers_in_place_of_its_member,
     members_that_share_their_tail_calls_are_named,
     a_member_that_reads_packets_the_legacy_way_ends_alone,
+    a_global_function_stays_global,
+    a_map_of_programs_for_frags_is_named,
+    a_map_of_programs_of_another_attach_type_is_named,
+    two_arenas_are_named,
+    a_member_that_is_not_for_the_gpl_is_named,
 );

@@ -3,12 +3,16 @@
 //! The kernel wants to know them for functions that are called back, read packets the legacy way, call tails or are
 //! global; then it wants all. Of static ones it looks at names and at what they answer, not at arguments: one
 //! prototype serves them all. Members that are called are global functions of the context, which it knows by the name
-//! of its structure. Format: `Documentation/bpf/btf.rst` of the kernel.
+//! of its structure. What was global in its object stays so, with its own type, so that it is judged once and on its
+//! own here, too. Format: `Documentation/bpf/btf.rst` of the kernel.
 
 use alloc::format;
 use alloc::vec::Vec;
 
+use super::Part;
 use crate::action::FunctionInfo;
+use crate::object::BtfWriter;
+use crate::object::FunctionSource;
 use crate::types::Family;
 
 /// The types of a chain's functions, to be loaded with it.
@@ -18,6 +22,15 @@ pub struct FunctionTypes {
     pub btf: Vec<u8>,
     /// Where each function starts, and its type.
     pub functions: Vec<FunctionInfo>,
+}
+
+/// What is known of the types of a member's functions.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MemberTypes<'a> {
+    /// The BTF that its program was loaded with, as the kernel has it; empty when it has none.
+    pub btf: &'a [u8],
+    /// Where each of its functions starts, and its type there.
+    pub functions: &'a [FunctionInfo],
 }
 
 /// Who a function comes from: the member and its function, by their numbers.
@@ -39,86 +52,79 @@ const PROTOTYPE_OF_ONE: u32 = PROTOTYPE | 1;
 /// Signed, and 32 bits.
 const INTEGER_ENCODING: u32 = 1 << 24 | 32;
 const INTEGER_BYTES: u32 = 4;
-/// Types are numbered in their order.
-const INTEGER_ID: u32 = 1;
-const PROTOTYPE_ID: u32 = 2;
-const CONTEXT_ID: u32 = 3;
-const CONTEXT_POINTER_ID: u32 = 4;
-const MEMBER_PROTOTYPE_ID: u32 = 5;
-const FIRST_FUNCTION_ID: u32 = 6;
-const HEADER_BYTES: u32 = 24;
 
-impl FunctionTypes {
-    /// Describes the chain's main function, which starts at 0, and those behind it.
-    pub(super) fn describe(family: Family, functions: &[(u32, Origin)]) -> Self {
-        let mut names = Vec::from(*b"\0");
-        let mut types = Vec::new();
-        let mut infos = Vec::new();
-        let integer = add_name(&mut names, "int");
-        let fixed = [integer, INTEGER, INTEGER_BYTES, INTEGER_ENCODING];
-        add_words(&mut types, &fixed);
-        add_words(&mut types, &[0, PROTOTYPE, INTEGER_ID]);
-        // The kernel looks at the name only.
-        let context = add_name(&mut names, family.context());
-        add_words(&mut types, &[context, STRUCTURE, 0]);
-        add_words(&mut types, &[0, POINTER, CONTEXT_ID]);
-        let argument = add_name(&mut names, "context");
-        add_words(&mut types, &[0, PROTOTYPE_OF_ONE, INTEGER_ID]);
-        add_words(&mut types, &[argument, CONTEXT_POINTER_ID]);
-        let others = functions.iter().map(|(start, origin)| {
-            let Origin { member, function } = origin;
-            let name = format!("member{member}_function{function}");
-            match function {
-                0 => (*start, name, [GLOBAL_FUNCTION, MEMBER_PROTOTYPE_ID]),
-                _ => (*start, name, [FUNCTION, PROTOTYPE_ID]),
-            }
-        });
-        let chain = (0, "chain".into(), [FUNCTION, PROTOTYPE_ID]);
-        let all = core::iter::once(chain).chain(others);
-        for ((start, name, [kind, prototype]), id) in all.zip(FIRST_FUNCTION_ID..) {
-            let name = add_name(&mut names, &name);
-            add_words(&mut types, &[name, kind, prototype]);
-            infos.push(FunctionInfo {
-                instruction: start,
-                type_id: id,
-            });
-        }
-        Self {
-            btf: assemble(&types, &names),
-            functions: infos,
-        }
+/// The types of the members' global functions.
+pub(super) struct Sources<'a>(Vec<Option<FunctionSource<'a>>>);
+
+impl<'a> Sources<'a> {
+    /// Reads the types of all members. One whose types cannot be read has none.
+    pub(super) fn read<M>(parts: &[Part<'a, M>]) -> Self {
+        let read = |part: &Part<'a, M>| FunctionSource::parse(part.types.btf).ok();
+        Self(parts.iter().map(read).collect())
+    }
+
+    /// The type of a function that was global in its object.
+    pub(super) fn global<M>(&self, parts: &[Part<'a, M>], origin: Origin) -> Option<u32> {
+        let part = parts.get(origin.member)?;
+        let start = part.program.functions().get(origin.function)?.start;
+        let mut known = part.types.functions.iter();
+        let info = known.find(|info| usize::try_from(info.instruction).ok() == Some(start))?;
+        let source = self.0.get(origin.member)?.as_ref()?;
+        source
+            .is_global_function(info.type_id)
+            .then_some(info.type_id)
+    }
+
+    fn get(&mut self, member: usize) -> Option<&mut FunctionSource<'a>> {
+        self.0.get_mut(member)?.as_mut()
     }
 }
 
-fn assemble(types: &[u8], names: &[u8]) -> Vec<u8> {
-    const MAGIC: u16 = 0xeb9f;
-    const VERSION: u8 = 1;
-    const FLAGS: u8 = 0;
-    let mut btf = Vec::from(MAGIC.to_ne_bytes());
-    btf.extend([VERSION, FLAGS]);
-    let (types_end, names_len) = (length(types), length(names));
-    add_words(
-        &mut btf,
-        &[HEADER_BYTES, 0, types_end, types_end, names_len],
-    );
-    btf.extend_from_slice(types);
-    btf.extend_from_slice(names);
-    btf
-}
-
-/// Where the name starts.
-fn add_name(names: &mut Vec<u8>, name: &str) -> u32 {
-    let start = length(names);
-    names.extend_from_slice(name.as_bytes());
-    names.push(0);
-    start
-}
-
-fn add_words(bytes: &mut Vec<u8>, words: &[u32]) {
-    bytes.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
-}
-
-/// The number of functions is limited, and so is this.
-fn length(bytes: &[u8]) -> u32 {
-    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+impl FunctionTypes {
+    /// Describes the chain's main function, which starts at 0, and those behind it.
+    pub(super) fn describe<'a, M>(
+        family: Family,
+        functions: &[(u32, Origin)],
+        parts: &[Part<'a, M>],
+        sources: &mut Sources<'a>,
+    ) -> Self {
+        let mut writer = BtfWriter::new();
+        let name = writer.add_name("int");
+        let integer = writer.add(&[name, INTEGER, INTEGER_BYTES, INTEGER_ENCODING]);
+        let prototype = writer.add(&[0, PROTOTYPE, integer]);
+        // The kernel looks at the name only.
+        let name = writer.add_name(family.context());
+        let context = writer.add(&[name, STRUCTURE, 0]);
+        let context = writer.add(&[0, POINTER, context]);
+        let name = writer.add_name("context");
+        let of_context = writer.add(&[0, PROTOTYPE_OF_ONE, integer, name, context]);
+        let name = writer.add_name("chain");
+        let chain = writer.add(&[name, FUNCTION, prototype]);
+        let mut infos = Vec::from([FunctionInfo {
+            instruction: 0,
+            type_id: chain,
+        }]);
+        for (start, origin) in functions {
+            let Origin { member, function } = origin;
+            let global = sources.global(parts, *origin).filter(|_| *function > 0);
+            let copied = global.zip(sources.get(*member));
+            let copied = copied.and_then(|(id, source)| writer.copy(source, id).ok());
+            let name = format!("member{member}_function{function}");
+            let type_id = copied.unwrap_or_else(|| {
+                let name = writer.add_name(&name);
+                match function {
+                    0 => writer.add(&[name, GLOBAL_FUNCTION, of_context]),
+                    _ => writer.add(&[name, FUNCTION, prototype]),
+                }
+            });
+            infos.push(FunctionInfo {
+                instruction: *start,
+                type_id,
+            });
+        }
+        Self {
+            btf: writer.finish(),
+            functions: infos,
+        }
+    }
 }

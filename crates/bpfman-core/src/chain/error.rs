@@ -1,5 +1,7 @@
 //! Why programs cannot be joined.
 
+use alloc::string::String;
+
 /// Why there is no chain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError<I> {
@@ -77,6 +79,44 @@ pub enum Refusal {
         function: &'static str,
         /// Where.
         instruction: usize,
+    },
+    /// Types of its own have numbers, in its instructions, of the BTF that it was loaded with.
+    #[error(
+        "calls {function} (instruction {instruction}), whose type is known in its own object only"
+    )]
+    OwnTypes {
+        /// The kernel's function.
+        function: &'static str,
+        /// Where.
+        instruction: usize,
+    },
+    /// The kernel knows one arena a program.
+    #[error("uses the arena `{map}`, and a chain has one at most: {other}")]
+    Arenas {
+        /// Its arena.
+        map: String,
+        /// The other one, and whose it is.
+        other: String,
+    },
+    /// A map of programs takes packets in fragments, or it does not: its users must agree.
+    #[error(
+        "calls the programs in map `{map}`, which takes multi-buffer packets (xdp.frags), and the chain cannot, because not all of its programs do"
+    )]
+    ProgramArrayOfFrags {
+        /// The map.
+        map: String,
+    },
+    /// Since Linux 6.18 its users agree on the attach type, too.
+    #[error(
+        "calls the programs in map `{map}`, which are of attach type {own}; those of the chain are of {chain}"
+    )]
+    ProgramArrayOfType {
+        /// The map.
+        map: String,
+        /// The expected attach type of its owner.
+        own: u32,
+        /// That of the chain.
+        chain: u32,
     },
     /// It may be one that throws.
     #[error(

@@ -20,8 +20,8 @@
 //! function with the context for its argument, which the verifier judges once and on its own, as it judged the member.
 //! It expects any answer of one, so that it takes nothing for unreachable that a tail call can lead to.
 //!
-//! The verifier looks at the whole again. A member's own function that was global in its object is static here and
-//! judged for each call. Line information is lost. What the caller has to see to: a license that suits all members,
+//! The verifier looks at the whole again. A member's own function that was global in its object stays global, so that
+//! it is judged once. Line information is lost. What the caller has to see to: a license that suits all members,
 //! and that all agree on what is asked at load, like XDP fragments. Tail calls of all members count together
 //! ([`MAX_TAIL_CALLS`]).
 
@@ -42,6 +42,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use btf::Origin;
+use btf::Sources;
 use instruction::Instruction;
 use join::Code;
 use program::Program;
@@ -52,11 +53,13 @@ use stack::Use;
 use crate::types::Family;
 
 pub use btf::FunctionTypes;
+pub use btf::MemberTypes;
 pub use error::ChainError;
 pub use error::Damage;
 pub use error::Refusal;
 pub use reach::kernel_functions;
 pub use reach::makes_tail_calls;
+pub use stack::Frames;
 
 /// `BPF_COMPLEXITY_LIMIT_INSNS`: the most instructions of one program.
 pub const MAX_INSTRUCTIONS: usize = 1_000_000;
@@ -83,6 +86,8 @@ pub struct Member<'a, I, M> {
     pub stack_depths: &'a [u32],
     /// The names of the functions of the kernel that it calls ([`kernel_functions`]).
     pub kernel_functions: &'a BTreeMap<u32, String>,
+    /// The types of its functions.
+    pub types: MemberTypes<'a>,
     /// After which verdicts the next one runs.
     pub proceed_on: &'a [i32],
     /// Where its runs are counted, if they are.
@@ -125,10 +130,11 @@ pub struct Chain<M> {
 /// [`ChainError`].
 pub fn compile<I: Clone, M: Clone + Ord>(
     family: Family,
+    frames: Frames,
     members: &[Member<'_, I, M>],
 ) -> Result<Chain<M>, ChainError<I>> {
     let parts = members.iter().map(|member| {
-        let part = Part::read(member);
+        let part = Part::read(member, frames);
         part.map_err(|problem| problem.of(member.id.clone()))
     });
     let mut parts = parts.collect::<Result<Vec<_>, _>>()?;
@@ -140,10 +146,11 @@ pub fn compile<I: Clone, M: Clone + Ord>(
         scratch: counts(&parts),
     };
     let uses: Vec<Use> = parts.iter().map(|part| part.stack).collect();
-    let frame = stack::lay_out(&uses, slots).map_err(|(number, refusal)| ChainError::Refused {
-        member: members[number].id.clone(),
-        refusal,
-    })?;
+    let frame =
+        stack::lay_out(&uses, slots, frames).map_err(|(number, refusal)| ChainError::Refused {
+            member: members[number].id.clone(),
+            refusal,
+        })?;
     let mut code = Code::new();
     if slots.context {
         code.save_context(&frame);
@@ -156,8 +163,12 @@ pub fn compile<I: Clone, M: Clone + Ord>(
     if last.is_none() {
         code.answer(family.end());
     }
-    let types_wanted = add_functions(&mut code, &parts, &frame);
-    finish(code, types_wanted.then_some(family))
+    let mut sources = Sources::read(&parts);
+    let types_wanted = add_functions(&mut code, &parts, &frame, &sources);
+    let functions = code.functions();
+    let types =
+        types_wanted.then(|| FunctionTypes::describe(family, functions, &parts, &mut sources));
+    finish(code, types)
 }
 
 /// One member, ready to be joined.
@@ -167,10 +178,11 @@ struct Part<'a, M> {
     verdicts: BTreeSet<i32>,
     stack: Use,
     counter: Option<&'a Counter<M>>,
+    types: MemberTypes<'a>,
 }
 
 impl<'a, M> Part<'a, M> {
-    fn read<I>(member: &'a Member<'_, I, M>) -> Result<Self, program::Problem> {
+    fn read<I>(member: &'a Member<'_, I, M>, frames: Frames) -> Result<Self, program::Problem> {
         let program = Program::read(member)?;
         let verdicts: BTreeSet<i32> = member.proceed_on.iter().copied().collect();
         if verdicts.len() > MAX_VERDICTS {
@@ -179,13 +191,14 @@ impl<'a, M> Part<'a, M> {
         }
         reach::check(&program, member.kernel_functions)?;
         let main = program.inlined().filter(|_| reach::is_contained(&program));
-        let stack = Use::measure(&program, member.stack_depths, main.is_some())?;
+        let stack = Use::measure(&program, member.stack_depths, main.is_some(), frames)?;
         Ok(Self {
             program,
             main: main.unwrap_or_default(),
             verdicts,
             stack,
             counter: member.counter.as_ref(),
+            types: member.types,
         })
     }
 }
@@ -229,25 +242,30 @@ fn add_member<M: Clone>(
 
 /// Adds the functions behind the main one, and says whether the kernel wants to know their types: for callbacks, and
 /// for the global ones, which members that are called are.
-fn add_functions<M: Clone>(code: &mut Code<M>, parts: &[Part<'_, M>], frame: &Frame) -> bool {
+fn add_functions<'a, M: Clone>(
+    code: &mut Code<M>,
+    parts: &[Part<'a, M>],
+    frame: &Frame,
+    sources: &Sources<'a>,
+) -> bool {
     let mut types_wanted = false;
     for (member, (part, inlined)) in parts.iter().zip(&frame.inlined).enumerate() {
         types_wanted |= part.program.has_callbacks() || !inlined;
         for (function, range) in part.functions(*inlined) {
-            code.append(Origin { member, function }, &part.program, range);
+            let origin = Origin { member, function };
+            types_wanted |= sources.global(parts, origin).is_some();
+            code.append(origin, &part.program, range);
         }
     }
     types_wanted
 }
 
-/// `described` says the types of whose functions the kernel wants to know.
 fn finish<I, M: Clone + Ord>(
     code: Code<M>,
-    described: Option<Family>,
+    types: Option<FunctionTypes>,
 ) -> Result<Chain<M>, ChainError<I>> {
     check_limit("instructions", code.len(), MAX_INSTRUCTIONS)?;
     check_limit("functions", code.functions().len() + 1, MAX_FUNCTIONS)?;
-    let types = described.map(|family| FunctionTypes::describe(family, code.functions()));
     let (instructions, references) = code.finish();
     let maps: BTreeSet<&M> = references.iter().map(|one| &one.map).collect();
     check_limit("maps", maps.len(), MAX_MAPS)?;

@@ -23,6 +23,14 @@ use super::program::Program;
 /// `bpf_tail_call` (12) and those of dynptrs (197 to 203), which are objects in stack slots.
 const CONTAINED_HELPERS: [RangeInclusive<i32>; 3] = [1..=11, 13..=196, 204..=211];
 
+/// The functions of the kernel that are told the number of a type of the program's own.
+const OF_OWN_TYPES: [&str; 4] = [
+    "bpf_obj_new_impl",
+    "bpf_percpu_obj_new_impl",
+    "bpf_obj_new",
+    "bpf_percpu_obj_new",
+];
+
 /// The functions of the kernel that throw.
 const THROWING: [&str; 1] = ["bpf_throw"];
 
@@ -69,6 +77,13 @@ pub(super) fn check<M>(
         };
         let name = names.get(&id);
         let name = name.ok_or(Refusal::UnnamedFunction { id, instruction })?;
+        let own_types = OF_OWN_TYPES.iter().find(|known| **known == name.as_str());
+        if let Some(function) = own_types {
+            return Err(Refusal::OwnTypes {
+                function,
+                instruction,
+            });
+        }
         if let Some(function) = THROWING.iter().find(|throwing| **throwing == name.as_str()) {
             return Err(Refusal::Throws {
                 function,

@@ -14,11 +14,28 @@ use super::program::Program;
 const MAX_STACK_BYTES: u32 = 512;
 /// `MAX_CALL_FRAMES`, with the main function's.
 const MAX_FRAMES: usize = 8;
-/// What the kernel rounds each frame to; since 6.8 it can be 16, which we do not count on.
-const FRAME_BYTES: u32 = 32;
 const SLOT_BYTES: u32 = 8;
 /// The frames above a function that calls tails have less than this.
 const MAX_BYTES_ABOVE_TAIL: u32 = 256;
+
+/// How the kernel rounds each frame when it adds them up (`round_up_stack_depth` of its `verifier.c`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Frames {
+    /// To 16 bytes: since Linux 6.9, where programs are compiled.
+    Of16,
+    /// To 32 bytes, and none is empty: before, and where programs are interpreted.
+    #[default]
+    Of32,
+}
+
+impl Frames {
+    fn round(self, depth: u32) -> u32 {
+        match self {
+            Self::Of16 => rounded(depth, 16),
+            Self::Of32 => rounded(depth.max(1), 32),
+        }
+    }
+}
 
 /// What a member takes of the stack.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +90,7 @@ impl Use {
         program: &Program<'_, M>,
         depths: &[u32],
         may_inline: bool,
+        rounding: Frames,
     ) -> Result<Self, Refusal> {
         let deepest = depths.iter().copied().max();
         let matching = depths.len() == program.functions().len();
@@ -80,7 +98,7 @@ impl Use {
             let depth = depths.get(number).filter(|_| matching || number == 0);
             // Where nothing is known, only the verifier can tell.
             let depth = depth.copied().or(deepest);
-            depth.map_or(0, |depth| rounded(depth.max(1), FRAME_BYTES))
+            depth.map_or(0, |depth| rounding.round(depth))
         });
         let frames: Vec<u32> = frames.collect();
         let mut chains = Chains {
@@ -120,7 +138,11 @@ impl Use {
 ///
 /// # Errors
 /// The number of the member that does not fit even so, and why.
-pub(super) fn lay_out(uses: &[Use], slots: Slots) -> Result<Frame, (usize, Refusal)> {
+pub(super) fn lay_out(
+    uses: &[Use],
+    slots: Slots,
+    rounding: Frames,
+) -> Result<Frame, (usize, Refusal)> {
     let own = SLOT_BYTES * (u32::from(slots.context) + u32::from(slots.scratch));
     let mut inlined: Vec<bool> = uses.iter().map(|one| one.inlined.is_some()).collect();
     loop {
@@ -131,7 +153,7 @@ pub(super) fn lay_out(uses: &[Use], slots: Slots) -> Result<Frame, (usize, Refus
         });
         let deepest = shared.max();
         let base = rounded(deepest.map_or(0, |(bytes, _)| bytes), SLOT_BYTES);
-        let frame = rounded(base.saturating_add(own).max(1), FRAME_BYTES);
+        let frame = rounding.round(base.saturating_add(own));
         let mut all = uses.iter().zip(&inlined).enumerate();
         let problem =
             all.find_map(|(number, (one, inlined))| Some((number, one.problem(frame, *inlined)?)));

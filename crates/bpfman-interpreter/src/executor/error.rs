@@ -74,6 +74,8 @@ pub struct ExecutionError {
     pub action: String,
     /// Why.
     pub cause: ActionError,
+    /// Whether it was to load a chain.
+    pub loads_chain: bool,
     /// The undos that failed too; empty when the world is as it was.
     pub failed_undos: Vec<FailedUndo>,
     /// Whether the operation stands all the same, for what was done of it cannot be undone: the next one finishes it.

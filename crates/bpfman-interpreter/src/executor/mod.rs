@@ -13,6 +13,7 @@ use bpfman_core::action::Step;
 use bpfman_core::action::StoreAction;
 use bpfman_core::action::Undo;
 use bpfman_core::action::Way;
+use bpfman_core::compute::loads_chain;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
 use bpfman_core::managed::Recovery;
@@ -120,6 +121,7 @@ impl<'a> Executor<'a> {
                     self.kernel.finish();
                     return Err(ExecutionError {
                         action: step.action.to_string(),
+                        loads_chain: loads_chain(&step.action),
                         cause,
                         failed_undos,
                         unfinished,

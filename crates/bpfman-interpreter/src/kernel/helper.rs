@@ -24,6 +24,7 @@ use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::PinState;
 use bpfman_core::managed::Hook;
 use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::Base64Bytes;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
@@ -193,6 +194,11 @@ struct Map {
 }
 
 #[derive(Deserialize)]
+struct Types {
+    types: Option<Base64Bytes>,
+}
+
+#[derive(Deserialize)]
 struct Link {
     link: Option<kernel::Link>,
 }
@@ -258,6 +264,11 @@ impl KernelReader for HelperKernel {
     fn map(&mut self, id: MapId) -> Result<Option<kernel::Map>, KernelError> {
         let answer: Map = self.ask(&Query::Map { id })?;
         Ok(answer.map)
+    }
+
+    fn types(&mut self, btf_id: u32) -> Result<Option<Vec<u8>>, KernelError> {
+        let answer: Types = self.ask(&Query::Types { btf_id })?;
+        Ok(answer.types.map(|types| types.0))
     }
 
     fn link(&mut self, id: KernelLinkId) -> Result<Option<kernel::Link>, KernelError> {

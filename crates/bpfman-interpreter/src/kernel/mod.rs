@@ -639,6 +639,14 @@ impl KernelReader for LibbpfKernel {
         }
     }
 
+    fn types(&mut self, btf_id: u32) -> Result<Option<Vec<u8>>, KernelError> {
+        match sys::types_bytes(btf_id) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if vanished(&error) => Ok(None),
+            Err(error) => Err(refused(&format!("BTF {btf_id}"), &error)),
+        }
+    }
+
     fn link(&mut self, id: KernelLinkId) -> Result<Option<kernel::Link>, KernelError> {
         match sys::link_by_id(id.0).and_then(|fd| link::info(fd.as_fd())) {
             Ok(link) => Ok(Some(link)),

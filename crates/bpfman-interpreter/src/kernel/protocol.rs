@@ -26,6 +26,7 @@ use bpfman_core::managed::LoadSpec;
 use bpfman_core::managed::ProgramRequest;
 use bpfman_core::object::inspect;
 use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::Base64Bytes;
 use bpfman_core::types::Engine;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::MapId;
@@ -81,6 +82,11 @@ pub enum Query {
     Map {
         /// The id.
         id: MapId,
+    },
+    /// A BTF by id.
+    Types {
+        /// The id.
+        btf_id: u32,
     },
     /// A link by id.
     Link {
@@ -154,12 +160,13 @@ pub enum Request {
 }
 
 /// The ops of [`Query`].
-const QUERIES: [&str; 13] = [
+const QUERIES: [&str; 14] = [
     "load",
     "programs",
     "pin_state",
     "program",
     "map",
+    "types",
     "link",
     "attached",
     "tc_filter",
@@ -279,6 +286,9 @@ fn query_answer(kernel: &mut LibbpfKernel, query: Query) -> Result<Value, Kernel
         Query::PinState { path, detail } => json!({"state": kernel.pin_state(&path, detail)?}),
         Query::Program { id, detail } => json!({"program": kernel.program(id, detail)?}),
         Query::Map { id } => json!({"map": kernel.map(id)?}),
+        Query::Types { btf_id } => {
+            json!({"types": kernel.types(btf_id)?.map(Base64Bytes)})
+        }
         Query::Link { id } => json!({"link": kernel.link(id)?}),
         Query::Attached { interface, hook } => {
             json!({"attached": kernel.attached(&interface, hook)?})

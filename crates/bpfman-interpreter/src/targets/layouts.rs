@@ -1,10 +1,12 @@
 //! The files that were kept of a load, and the types of the kernel.
 
+use std::fs;
 use std::fs::File;
 use std::io;
 use std::io::Read;
 
 use bpfman_core::action::KeptInstructions;
+use bpfman_core::chain::Frames;
 use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
 use serde::Deserialize;
@@ -59,6 +61,27 @@ pub(super) fn kept_object(path: &AbsolutePath) -> Result<Vec<u8>, TargetError> {
 
 pub(super) fn kernel_types() -> Result<Vec<u8>, TargetError> {
     read(KERNEL_TYPES, MAX_KERNEL_BYTES)
+}
+
+/// Linux 6.9 began to round the frames of compiled programs to 16 bytes.
+const ROUNDS_TO_16: (u32, u32) = (6, 9);
+
+pub(super) fn frames() -> Frames {
+    let text = |path| fs::read_to_string(path).unwrap_or_default();
+    let compiled = text("/proc/sys/net/core/bpf_jit_enable");
+    match release(&text("/proc/sys/kernel/osrelease")) {
+        Some(release) if release >= ROUNDS_TO_16 && !matches!(compiled.trim(), "" | "0") => {
+            Frames::Of16
+        }
+        _ => Frames::Of32,
+    }
+}
+
+/// The first two numbers of a release.
+fn release(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split(|other: char| !other.is_ascii_digit());
+    let mut next = || numbers.next()?.parse().ok();
+    Some((next()?, next()?))
 }
 
 fn read(path: &str, limit: u64) -> Result<Vec<u8>, TargetError> {

@@ -15,6 +15,7 @@ mod tracefs;
 
 use bpfman_core::action::KeptInstructions;
 use bpfman_core::action::ProbeSite;
+use bpfman_core::chain::Frames;
 use bpfman_core::managed::LinkInterface;
 use bpfman_core::managed::ProbedFile;
 use bpfman_core::managed::Program;
@@ -146,6 +147,9 @@ pub trait Targets {
     /// # Errors
     /// [`TargetError::System`] when the kernel does not publish them.
     fn kernel_types(&self) -> Result<Vec<u8>, TargetError>;
+
+    /// How the kernel rounds stack frames. Where it does not say what it is, as older ones do.
+    fn frames(&self) -> Frames;
 }
 
 /// The targets of this machine.
@@ -233,5 +237,9 @@ impl Targets for SystemTargets {
 
     fn kernel_types(&self) -> Result<Vec<u8>, TargetError> {
         layouts::kernel_types()
+    }
+
+    fn frames(&self) -> Frames {
+        layouts::frames()
     }
 }

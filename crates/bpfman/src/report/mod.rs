@@ -144,6 +144,10 @@ impl From<ManagerError> for Failure {
             }
             ManagerError::Recovery { cause, .. } => action(message, cause)
                 .hint("it is tried again by the next command that changes anything"),
+            ManagerError::ChainRefused(_, error) => Self {
+                message,
+                ..execution(error)
+            },
             ManagerError::Execution(error) => execution(error),
         }
     }

@@ -36,6 +36,7 @@ fn member<'a>(instructions: &'a [u8], stack_depths: &'a [u32]) -> Member<'a, &'s
         references: &[],
         stack_depths,
         kernel_functions: &NO_NAMES,
+        types: MemberTypes::default(),
         proceed_on: &[XDP_PASS],
         counter: None,
     }
@@ -44,7 +45,9 @@ fn member<'a>(instructions: &'a [u8], stack_depths: &'a [u32]) -> Member<'a, &'s
 static NO_NAMES: BTreeMap<u32, String> = BTreeMap::new();
 
 fn refusal(members: &[Member<'_, &'static str, u32>]) -> String {
-    compile(Family::Xdp, members).unwrap_err().to_string()
+    compile(Family::Xdp, Frames::Of32, members)
+        .unwrap_err()
+        .to_string()
 }
 
 /// An instruction of any kind.
@@ -67,7 +70,7 @@ fn two_members_become_one_program() {
     let pass = answers(XDP_PASS);
     let mut second = member(&pass, &[16]);
     second.proceed_on = &[XDP_DROP, XDP_PASS];
-    let chain = compile(Family::Xdp, &[member(&pass, &[5]), second]).unwrap();
+    let chain = compile(Family::Xdp, Frames::Of32, &[member(&pass, &[5]), second]).unwrap();
     let expected = [
         Instruction::store(R10, -24, R1),
         Instruction::set(R0, XDP_PASS),
@@ -92,7 +95,7 @@ fn a_member_costs_its_context_and_its_verdict_and_nothing_else() {
     let pass = answers(XDP_PASS);
     for count in [1, 2, 5, 64] {
         let members = vec![member(&pass, &[0]); count];
-        let chain = compile(Family::Xdp, &members).unwrap();
+        let chain = compile(Family::Xdp, Frames::Of32, &members).unwrap();
         // Saved once if someone else needs it; loaded for all but the first; compare and exit; the answer.
         let written = usize::from(count > 1) + 2 * count + (count - 1) + 2 * count + 2;
         assert_eq!(instructions(&chain).len(), written, "{count}");
@@ -106,7 +109,7 @@ fn a_member_costs_its_context_and_its_verdict_and_nothing_else() {
 #[test]
 fn a_chain_of_none_answers_what_a_chain_answers_at_its_end() {
     for (family, verdict) in [(Family::Xdp, 2), (Family::Tc, 0)] {
-        let chain = compile::<u8, u8>(family, &[]).unwrap();
+        let chain = compile::<u8, u8>(family, Frames::Of32, &[]).unwrap();
         assert_eq!(chain.instructions, answers(verdict));
     }
 }
@@ -116,7 +119,12 @@ fn what_cannot_be_reached_is_left_out_but_checked() {
     let pass = answers(XDP_PASS);
     let mut last = member(&pass, &[0]);
     last.proceed_on = &[];
-    let chain = compile(Family::Xdp, &[last.clone(), member(&pass, &[0])]).unwrap();
+    let chain = compile(
+        Family::Xdp,
+        Frames::Of32,
+        &[last.clone(), member(&pass, &[0])],
+    )
+    .unwrap();
     assert_eq!(instructions(&chain).len(), 3);
     assert!(refusal(&[last, member(&[], &[])]).contains("damaged"));
 }
@@ -137,7 +145,7 @@ fn maps_and_functions_are_found_where_they_went() {
     let references = references.map(|(instruction, map)| MapReference { instruction, map });
     let mut part = member(&bytes, &[0, 0]);
     part.references = &references;
-    let chain = compile(Family::Xdp, &[part.clone(), part]).unwrap();
+    let chain = compile(Family::Xdp, Frames::Of32, &[part.clone(), part]).unwrap();
     let found: Vec<(u32, u32)> = chain
         .references
         .iter()
@@ -162,7 +170,7 @@ fn callbacks_have_the_types_of_all_functions() {
         Instruction::exit(),
     ]);
     let bytes = to_bytes(&code);
-    let chain = compile(Family::Xdp, &[member(&bytes, &[0, 0])]).unwrap();
+    let chain = compile(Family::Xdp, Frames::Of32, &[member(&bytes, &[0, 0])]).unwrap();
     assert_eq!(instructions(&chain)[0].immediate, 8 - 1);
     let types = chain.types.unwrap();
     let words = |bytes: &[u8]| -> Vec<u32> {
@@ -199,7 +207,7 @@ fn a_member_that_is_too_long_to_be_left_is_called() {
     code.insert(1, Instruction::exit());
     code.push(Instruction::exit());
     let bytes = to_bytes(&code);
-    let chain = compile(Family::Xdp, &[member(&bytes, &[0])]).unwrap();
+    let chain = compile(Family::Xdp, Frames::Of32, &[member(&bytes, &[0])]).unwrap();
     let found = instructions(&chain);
     assert_eq!(found[0], raw(0x85, 1, 0, 4));
     assert_eq!(found[5..], code);
@@ -209,7 +217,7 @@ fn a_member_that_is_too_long_to_be_left_is_called() {
     let start = [raw(0x15, 0, 1, 7), Instruction::exit()];
     let code = [&start, body.as_slice(), &[Instruction::jump(-1)]].concat();
     let bytes = to_bytes(&code);
-    let chain = compile(Family::Xdp, &[member(&bytes, &[0])]).unwrap();
+    let chain = compile(Family::Xdp, Frames::Of32, &[member(&bytes, &[0])]).unwrap();
     assert_eq!(instructions(&chain)[1], Instruction::jump(i16::MAX));
 }
 
@@ -223,7 +231,7 @@ fn a_member_is_called_where_it_cannot_share_the_stack() {
         Instruction::exit(),
     ]);
     let calls = |members: &[Member<'_, &'static str, u32>]| {
-        let chain = compile(Family::Xdp, members).unwrap();
+        let chain = compile(Family::Xdp, Frames::Of32, members).unwrap();
         let code = instructions(&chain);
         let calls = code
             .iter()
@@ -251,6 +259,45 @@ fn a_member_is_called_where_it_cannot_share_the_stack() {
 }
 
 #[test]
+fn frames_are_rounded_as_the_kernel_rounds_them() {
+    let pass = answers(XDP_PASS);
+    let deep = [member(&pass, &[488]), member(&pass, &[496])];
+    let joined = |frames| compile(Family::Xdp, frames, &deep);
+    assert!(joined(Frames::Of16).is_ok());
+    // Both fit in one frame; beside one that must be called, neither does.
+    let mut tail = Vec::from([raw(0x85, 0, 0, 12)]);
+    tail.extend([Instruction::set(R0, XDP_PASS), Instruction::exit()]);
+    let tail = to_bytes(&tail);
+    let beside = |frames| {
+        let members = [member(&tail, &[0]), member(&pass, &[240])];
+        let code = instructions(&compile(Family::Xdp, frames, &members).unwrap());
+        code.iter()
+            .filter(|one| one.code == 0x85 && one.source == 1)
+            .count()
+    };
+    // 240 bytes and a slot are 248: 256 in both, and 256 above a tail call is too much.
+    assert_eq!([beside(Frames::Of16), beside(Frames::Of32)], [2, 2]);
+    let calls = to_bytes(&[
+        raw(0x85, 1, 0, 1),
+        Instruction::exit(),
+        Instruction::set(R0, XDP_PASS),
+        Instruction::exit(),
+    ]);
+    let called = |frames| {
+        let members = [member(&pass, &[8]), member(&calls, &[8, 470])];
+        compile(Family::Xdp, frames, &members).map(|_| ())
+    };
+    assert!(called(Frames::Of16).is_ok());
+    assert!(called(Frames::Of32).is_ok());
+    let deeper = [member(&pass, &[8]), member(&calls, &[8, 490])];
+    assert!(compile(Family::Xdp, Frames::Of16, &deeper).is_ok());
+    let error = compile(Family::Xdp, Frames::Of32, &deeper)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("bytes of stack"), "{error}");
+}
+
+#[test]
 fn dead_functions_count_as_the_deepest() {
     let code = to_bytes(&[
         raw(0x85, 1, 0, 2),
@@ -261,7 +308,7 @@ fn dead_functions_count_as_the_deepest() {
         Instruction::set(R0, XDP_PASS),
         Instruction::exit(),
     ]);
-    assert!(compile(Family::Xdp, &[member(&code, &[8, 480])]).is_ok());
+    assert!(compile(Family::Xdp, Frames::Of32, &[member(&code, &[8, 480])]).is_ok());
     let error = refusal(&[member(&code, &[8, 481])]);
     assert!(error.contains("needs 544 bytes of stack"), "{error}");
 }
@@ -272,7 +319,7 @@ fn is_called(code: &[Instruction]) -> bool {
     let names = [(5, String::from("bpf_xdp_metadata_rx_hash"))].into();
     let mut part = member(&bytes, &[0, 0]);
     part.kernel_functions = &names;
-    let chain = compile(Family::Xdp, &[part]).unwrap();
+    let chain = compile(Family::Xdp, Frames::Of32, &[part]).unwrap();
     // The linkage of the function behind the main one, in the lowest bits of its info.
     const LINKAGE: usize = 24 + 16 + 3 * 12 + 20 + 12 + 4;
     let is_global =
@@ -335,12 +382,13 @@ fn what_could_reach_the_next_member_gets_a_frame_of_its_own() {
 }
 
 #[test]
-fn a_member_that_throws_is_refused_wherever_it_does() {
+fn what_reaches_beyond_a_frame_is_refused_wherever_it_does() {
     let exit = Instruction::exit();
     let throws = raw(0x85, 2, 0, 7);
     let names = [
         (5, "bpf_rdonly_cast".to_owned()),
         (7, "bpf_throw".to_owned()),
+        (8, "bpf_obj_new_impl".to_owned()),
     ]
     .into();
     let throwing: [&[Instruction]; 2] = [
@@ -356,6 +404,12 @@ fn a_member_that_throws_is_refused_wherever_it_does() {
         );
         assert_eq!(refusal(&[part]), expected);
     }
+    let own = to_bytes(&[raw(0x85, 2, 0, 8), exit]);
+    let mut part = member(&own, &[0]);
+    part.kernel_functions = &names;
+    let error = refusal(&[part]);
+    let expected = "calls bpf_obj_new_impl (instruction 0), whose type";
+    assert!(error.contains(expected), "{error}");
     // One that nobody can name may throw.
     let unnamed = to_bytes(&[raw(0x85, 2, 0, 9), exit]);
     let mut part = member(&unnamed, &[0]);
@@ -373,13 +427,13 @@ fn a_tail_call_does_not_leave_the_chain_and_has_little_stack_above_it() {
         Instruction::exit(),
     ]);
     assert!(makes_tail_calls(&tail));
-    let chain = compile(Family::Xdp, &[member(&tail, &[0])]).unwrap();
+    let chain = compile(Family::Xdp, Frames::Of32, &[member(&tail, &[0])]).unwrap();
     assert_eq!(instructions(&chain)[0], raw(0x85, 1, 0, 4));
     let pass = answers(XDP_PASS);
     let below = |bytes: u32| {
         let depths = [bytes];
         let members = [member(&tail, &[0]), member(&pass, &depths)];
-        instructions(&compile(Family::Xdp, &members).unwrap())
+        instructions(&compile(Family::Xdp, Frames::Of32, &members).unwrap())
     };
     let calls = |code: &[Instruction]| {
         code.iter()
@@ -394,7 +448,7 @@ fn a_tail_call_does_not_leave_the_chain_and_has_little_stack_above_it() {
         raw(0x85, 0, 0, 12),
         Instruction::exit(),
     ]);
-    assert!(compile(Family::Xdp, &[member(&caller, &[192, 0])]).is_ok());
+    assert!(compile(Family::Xdp, Frames::Of32, &[member(&caller, &[192, 0])]).is_ok());
     let error = refusal(&[member(&caller, &[224, 0]), member(&pass, &[0])]);
     assert!(
         error.ends_with("calls a tail below 256 bytes of stack; the kernel takes less than 256"),
@@ -439,7 +493,7 @@ fn what_cannot_be_moved_is_refused_by_name() {
         [raw(0xe5, 0, 1, 0), raw(0x06, 0, 0, -2), exit],
     ];
     for code in soundly {
-        assert!(compile(Family::Xdp, &[member(&to_bytes(&code), &[0])]).is_ok());
+        assert!(compile(Family::Xdp, Frames::Of32, &[member(&to_bytes(&code), &[0])]).is_ok());
     }
 }
 
@@ -520,7 +574,7 @@ fn functions_that_call_each_other_in_circles_are_refused() {
         to_bytes(&code)
     };
     let (fits, too_deep) = (nested(7), nested(8));
-    assert!(compile(Family::Xdp, &[member(&fits, &[0; 8])]).is_ok());
+    assert!(compile(Family::Xdp, Frames::Of32, &[member(&fits, &[0; 8])]).is_ok());
     assert!(refusal(&[member(&too_deep, &[0; 9])]).contains("more than 7 deep"));
     assert!(refusal(&[member(&fits, &[])]).contains("more than 6 deep"));
 }

@@ -229,6 +229,7 @@ fn compile_all(members: &[RandomMember]) -> Result<Chain<u32>, ChainError<usize>
         instructions,
         references: &[],
         kernel_functions: &NO_NAMES,
+        types: MemberTypes::default(),
         stack_depths: if member.depths_known { depths } else { &[] },
         proceed_on: &member.proceed_on,
         counter: member.counted.then(|| Counter {
@@ -236,7 +237,7 @@ fn compile_all(members: &[RandomMember]) -> Result<Chain<u32>, ChainError<usize>
             key: u32::try_from(id).unwrap(),
         }),
     });
-    compile(Family::Xdp, &parts.collect::<Vec<_>>())
+    compile(Family::Xdp, Frames::Of32, &parts.collect::<Vec<_>>())
 }
 
 proptest! {
@@ -295,10 +296,11 @@ fn take_or_refuse(bytes: &[u8], references: &[u32], depths: &[u32]) {
         references: &references,
         stack_depths: depths,
         kernel_functions: &NO_NAMES,
+        types: MemberTypes::default(),
         proceed_on: &[0, 2],
         counter: None,
     };
-    if let Ok(chain) = compile(Family::Tc, &[member.clone(), member]) {
+    if let Ok(chain) = compile(Family::Tc, Frames::Of32, &[member.clone(), member]) {
         assert!(chain.instructions.len() > 2 * bytes.len());
     }
 }

@@ -6,6 +6,7 @@ mod membership;
 mod program;
 mod rebuild;
 mod refusal;
+mod together;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -17,9 +18,12 @@ use core::fmt;
 
 pub use libxdp::shown_pin;
 pub use membership::runs_alone;
+pub use program::loads_chain;
 pub use program::without_fragments;
 pub use refusal::MemberName;
 pub use refusal::PointRefusal;
+pub use refusal::at_fault;
+pub use refusal::why_invalid;
 
 pub(super) use libxdp::directory_end as dispatcher_directory;
 pub(super) use rebuild::dispatcher_pin;
@@ -33,7 +37,9 @@ use super::ending::Ending;
 use crate::action::KeptInstructions;
 use crate::action::Plan;
 use crate::action::StoreAction;
+use crate::chain::Frames;
 use crate::kernel;
+use crate::kernel::MapType;
 use crate::kernel::PinState;
 use crate::kernel::ProgramIdentity;
 use crate::managed::AttachRequest;
@@ -62,6 +68,8 @@ pub struct PointFacts {
     pub at: LinkInterface,
     /// Whether our bpffs is mounted.
     pub bpffs_mounted: bool,
+    /// How the kernel rounds the stack frames of a chain.
+    pub frames: Frames,
     /// Our record of it.
     pub dispatcher: Option<Dispatcher>,
     /// What the kernel has of that record.
@@ -149,6 +157,10 @@ pub struct Member {
 pub struct MemberFacts {
     /// The names of the kernel's functions that they call, by their types in the kernel's BTF.
     pub kernel_functions: BTreeMap<u32, String>,
+    /// The BTF of the program in the kernel; empty when it has none, or needs none because it has no functions.
+    pub types: Vec<u8>,
+    /// The maps that they load, by their ids.
+    pub maps: BTreeMap<MapId, MapType>,
 }
 
 /// What is to become of an attach point.

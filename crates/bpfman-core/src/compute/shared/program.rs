@@ -17,6 +17,7 @@ use super::membership::place_name;
 use super::membership::runs_alone;
 use super::rebuild::Made;
 use super::rebuild::dispatcher_pin;
+use super::together;
 use crate::action::Action;
 use crate::action::AttachTarget;
 use crate::action::FunctionInfo;
@@ -36,6 +37,7 @@ use crate::action::ProgramTypes;
 use crate::action::ReplacedFunction;
 use crate::chain;
 use crate::chain::Chain;
+use crate::chain::makes_tail_calls;
 use crate::compute::attach::create_link;
 use crate::compute::pins::make_pin_directory;
 use crate::compute::pins::pin_link;
@@ -60,6 +62,8 @@ use crate::types::RuntimeLayout;
 
 /// How a compiled chain is named in the kernel.
 const CHAIN_NAME: &str = "bpfman_chain";
+/// How steps call one begins so.
+const CHAIN_PREFIX: &str = "the chain of ";
 /// The license of a chain of programs that the kernel takes for GPL compatible.
 const GPL: &str = "GPL";
 
@@ -71,6 +75,15 @@ pub(super) enum Next {
     Chain(Chain<MapPlace>),
     /// A dispatcher.
     Extension(DispatcherConfig),
+}
+
+/// Whether an action loads a chain.
+#[must_use]
+pub fn loads_chain(action: &Action) -> bool {
+    let Action::Kernel(KernelAction::LoadProgram(load)) = action else {
+        return false;
+    };
+    load.name.starts_with(CHAIN_PREFIX)
 }
 
 /// Decides what is to run; `None` when nobody is left.
@@ -106,7 +119,7 @@ pub(super) fn next(
     if engine == Engine::Extension || extended || members.iter().any(extension) {
         return Ok(Some(Next::Extension(config(facts, members)?)));
     }
-    compile(facts.hook.family(), members).map(|chain| Some(Next::Chain(chain)))
+    compile(facts, members).map(|chain| Some(Next::Chain(chain)))
 }
 
 /// A member is a link of a kind that shares its attach point.
@@ -142,7 +155,9 @@ fn maps(member: &Member) -> Result<Vec<chain::MapReference<MapPlace>>, PointRefu
     })
 }
 
-fn compile(family: Family, members: &[Member]) -> Result<Chain<MapPlace>, PointRefusal> {
+fn compile(facts: &PointFacts, members: &[Member]) -> Result<Chain<MapPlace>, PointRefusal> {
+    let family = facts.hook.family();
+    together::check(members, flags(members)).map_err(PointRefusal::Chain)?;
     let references: Result<Vec<_>, _> = members.iter().map(maps).collect();
     let references = references?;
     let verdicts = |member: &Member| {
@@ -167,6 +182,10 @@ fn compile(family: Family, members: &[Member]) -> Result<Chain<MapPlace>, PointR
                 references,
                 stack_depths: &kept.stack_depths,
                 kernel_functions: &member.facts.kernel_functions,
+                types: chain::MemberTypes {
+                    btf: &member.facts.types,
+                    functions: &kept.functions,
+                },
                 proceed_on: verdicts,
                 counter: membership.counter.map(|path| chain::Counter {
                     map: MapPlace::Pinned(path.clone()),
@@ -175,7 +194,7 @@ fn compile(family: Family, members: &[Member]) -> Result<Chain<MapPlace>, PointR
             })
         });
     let parts: Result<Vec<chain::Member<'_, MemberName, MapPlace>>, PointRefusal> = parts.collect();
-    chain::compile(family, &parts?).map_err(PointRefusal::Chain)
+    chain::compile(family, facts.frames, &parts?).map_err(PointRefusal::Chain)
 }
 
 /// The configuration of a dispatcher of these members.
@@ -228,6 +247,17 @@ pub fn without_fragments(facts: &PointFacts, change: &Change) -> Option<ProgramI
 
 fn flags(members: &[Member]) -> u32 {
     if frags(members) { F_XDP_HAS_FRAGS } else { 0 }
+}
+
+/// What a chain is loaded for: an XDP link takes only programs of the same expected attach type, and since Linux 6.18 so
+/// does a map of programs.
+pub(super) fn attach_type(hook: SharedHook, members: &[Member]) -> u32 {
+    let mut kept = members.iter().filter_map(|member| member.kept.as_deref());
+    let decides = match hook {
+        SharedHook::Xdp { .. } => kept.next(),
+        SharedHook::Tc { .. } => kept.find(|kept| makes_tail_calls(&kept.instructions.0)),
+    };
+    decides.map_or(0, |kept| kept.attach_type)
 }
 
 fn pinned(program: &Program) -> PinnedProgram {
@@ -296,19 +326,13 @@ fn make_chain(
         instruction: reference.instruction,
         map: reference.map.clone(),
     });
-    // An XDP link takes only programs of the same expected attach type.
-    let first = members.first().and_then(|member| member.kept.as_deref());
-    let attach_type = match facts.hook {
-        SharedHook::Xdp { .. } => first.map_or(0, |kept| kept.attach_type),
-        SharedHook::Tc { .. } => 0,
-    };
     let program = load(
         plan,
         LoadProgram {
-            name: format!("the chain of {}", place_name(facts)),
+            name: format!("{CHAIN_PREFIX}{}", place_name(facts)),
             kernel_name: CHAIN_NAME.to_owned(),
             kernel_type: kernel_type(facts),
-            attach_type,
+            attach_type: attach_type(facts.hook, members),
             flags: flags(members),
             license: strict.unwrap_or_else(|| GPL.to_owned()),
             instructions: Base64Bytes(chain.instructions.clone()),

@@ -4,7 +4,12 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
+use super::Change;
 use super::Member;
+use super::PointFacts;
+use super::membership;
+use super::program;
+use super::together;
 use crate::chain::ChainError;
 use crate::types::AbsolutePath;
 use crate::types::LinkId;
@@ -122,6 +127,33 @@ impl fmt::Display for MemberName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "link {} (program {})", self.link, self.program)
     }
+}
+
+/// The member that explains why the kernel called a chain invalid without any log, if one does.
+#[must_use]
+pub fn why_invalid(facts: &PointFacts, change: &Change) -> Option<PointRefusal> {
+    let members = membership::after(facts, change).ok()?;
+    let attach_type = program::attach_type(facts.hook, &members);
+    together::of_other_type(&members, attach_type).map(PointRefusal::Chain)
+}
+
+/// Whom to name when the kernel refuses a chain: one that is not for the GPL when the refusal is about licenses, else the
+/// member that a change brings or moves, or the first that is left.
+#[must_use]
+pub fn at_fault(facts: &PointFacts, change: &Change, reason: &str) -> Option<MemberName> {
+    let members = membership::after(facts, change).ok()?;
+    let restricts = members.iter().find(|member| !member.program.gpl_compatible);
+    if let Some(member) = restricts.filter(|_| reason.contains("GPL")) {
+        return Some(MemberName::of(member));
+    }
+    let mut all = members.iter();
+    let changed = match change {
+        Change::Join(joining) => all.find(|member| member.link.id == joining.link.id),
+        Change::Alter { link, .. } => all.find(|member| member.link.id == *link),
+        Change::Exchange { to, .. } => all.find(|member| member.link.program == to.id()),
+        Change::Leave(_) | Change::Refresh => all.next(),
+    };
+    changed.map(MemberName::of)
 }
 
 impl PointRefusal {

@@ -146,6 +146,7 @@ pub(super) fn free(hook: SharedHook) -> PointFacts {
         lost_pin: None,
         hook,
         at: at(),
+        frames: crate::chain::Frames::Of16,
         bpffs_mounted: true,
         dispatcher: None,
         standing: Standing::Gone,

@@ -61,6 +61,7 @@ pub(super) use program::load_program;
 pub(super) use program::load_types;
 pub(super) use program::make_map;
 pub(super) use program::types_by_id;
+pub(super) use program::types_bytes;
 pub(super) use tc::Filter;
 pub(super) use tc::add_filter;
 pub(super) use tc::filter_program;

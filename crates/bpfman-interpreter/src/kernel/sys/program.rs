@@ -103,6 +103,28 @@ pub(in crate::kernel) fn types_by_id(id: u32) -> io::Result<OwnedFd> {
     owned(unsafe { libbpf_sys::bpf_btf_get_fd_by_id(id) })
 }
 
+/// The bytes of the BTF of this id, as it was loaded.
+pub(in crate::kernel) fn types_bytes(id: u32) -> io::Result<Vec<u8>> {
+    // SAFETY: the call takes a number only.
+    let types = unsafe { libbpf_sys::btf__load_from_kernel_by_id(id) };
+    if types.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    let mut size = 0;
+    // SAFETY: libbpf just made these types, and `size` outlives the call.
+    let data = unsafe { libbpf_sys::btf__raw_data(types, &raw mut size) };
+    let size = usize::try_from(size).unwrap_or(0);
+    let bytes = if data.is_null() {
+        Vec::new()
+    } else {
+        // SAFETY: libbpf says that so many bytes are there, which live as long as the types.
+        unsafe { std::slice::from_raw_parts(data.cast::<u8>(), size) }.to_vec()
+    };
+    // SAFETY: they are ours, and nobody uses them after this.
+    unsafe { libbpf_sys::btf__free(types) };
+    Ok(bytes)
+}
+
 /// The type of a function in the BTF of this id.
 pub(in crate::kernel) fn function_type(btf: u32, function: &str) -> io::Result<u32> {
     let function = c_string(function)?;
