@@ -5,6 +5,7 @@ use bpfman_core::action::Plan;
 use bpfman_core::compute::CheckedLoad;
 use bpfman_core::compute::LoadSnapshot;
 use bpfman_core::compute::check_load;
+use bpfman_core::compute::missing_symbol;
 use bpfman_core::compute::plan_load;
 use bpfman_core::managed::LoadSpec;
 use bpfman_core::managed::Program;
@@ -83,6 +84,12 @@ impl Manager<'_> {
         object: &Object<'_>,
         map_owner: Option<Program>,
     ) -> Result<Plan, ManagerError> {
+        let missing = self.targets.missing_symbols(&object.checked.needed_symbols);
+        if let Some(symbol) = missing.first() {
+            let names = spec.programs.iter().map(|program| program.name.as_str());
+            let names: Vec<&str> = names.collect();
+            return Err(missing_symbol(&names, &object.facts, symbol).into());
+        }
         let pin = match &spec.pin_path {
             Some(path) => Some(self.kernel.pin_state(path, Detail::Info)?),
             None => None,

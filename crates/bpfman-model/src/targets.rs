@@ -8,6 +8,7 @@ use bpfman_core::chain::Frames;
 use bpfman_core::managed::LinkInterface;
 use bpfman_core::managed::ProbedFile;
 use bpfman_core::managed::Program;
+use bpfman_core::object::Extern;
 use bpfman_core::target::FunctionError;
 use bpfman_core::target::UsdtError;
 use bpfman_core::target::UsdtProbe;
@@ -259,5 +260,10 @@ impl Targets for SimulatedTargets {
             what: "the kernel's types".to_owned(),
             source: io::ErrorKind::NotFound.into(),
         })
+    }
+
+    /// This kernel has whatever is asked for.
+    fn missing_symbols(&self, _: &[Extern]) -> Vec<Extern> {
+        Vec::new()
     }
 }

@@ -421,6 +421,8 @@ impl Session<'_> {
             globals: Vec::new(),
             reuse_maps: Vec::new(),
             skip_maps: Vec::new(),
+            unneeded_symbols: Vec::new(),
+            held_programs: Vec::new(),
         };
         change(&mut load);
         self.execute(&KernelAction::LoadObject(load))

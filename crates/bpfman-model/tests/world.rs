@@ -41,6 +41,8 @@ fn load(process: &mut Process) -> Result<ProgramId, KernelError> {
         globals: Vec::new(),
         reuse_maps: Vec::new(),
         skip_maps: Vec::new(),
+        unneeded_symbols: Vec::new(),
+        held_programs: Vec::new(),
     };
     match process.kernel.execute(&KernelAction::LoadObject(request))? {
         Outcome::Loaded(loaded) => Ok(loaded.programs[0].identity.id),

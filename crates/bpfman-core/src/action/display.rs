@@ -109,6 +109,9 @@ impl fmt::Display for LoadObject {
         let programs: Vec<String> = self.programs.iter().map(named).collect();
         let programs = programs.join(", ");
         write!(f, "kernel  load {programs} from {}", self.object)?;
+        for program in &self.held_programs {
+            write!(f, ", with {} in a program array", program.name)?;
+        }
         for map in &self.reuse_maps {
             write!(f, ", map {} from {}", map.name, map.path)?;
         }

@@ -218,9 +218,15 @@ pub struct LoadObject {
     /// Maps to take instead of making them.
     #[serde(default)]
     pub reuse_maps: Vec<MapSource>,
-    /// The struct_ops maps that are not made, because no program of theirs is loaded.
+    /// The maps that are not made, because no program that is loaded uses them.
     #[serde(default)]
     pub skip_maps: Vec<String>,
+    /// The symbols that no program uses which is loaded: they may be missing.
+    #[serde(default)]
+    pub unneeded_symbols: Vec<String>,
+    /// The programs that nobody asked for: program arrays of the others hold them, and nothing else will.
+    #[serde(default)]
+    pub held_programs: Vec<ProgramToLoad>,
 }
 
 /// A program to load out of instructions.

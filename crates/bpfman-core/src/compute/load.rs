@@ -252,6 +252,13 @@ impl Builder<'_> {
                 globals: self.checked.globals.clone(),
                 reuse_maps: self.maps.iter().filter_map(reused).collect(),
                 skip_maps: self.checked.skip_maps.clone(),
+                unneeded_symbols: self.checked.unneeded_symbols.clone(),
+                held_programs: self
+                    .checked
+                    .held
+                    .iter()
+                    .map(|program| self.to_load(program))
+                    .collect(),
             })),
             Action::Kernel(KernelAction::Release),
         );
@@ -268,9 +275,9 @@ impl Builder<'_> {
 
     fn extended(&self) -> impl Iterator<Item = Family> {
         let some = |family: &Family| {
-            let programs = &self.checked.programs;
+            let programs = self.checked.programs.iter();
             programs
-                .iter()
+                .chain(&self.checked.held)
                 .any(|program| self.extension(program) == Some(*family))
         };
         [Family::Xdp, Family::Tc].into_iter().filter(some)

@@ -1,8 +1,12 @@
 //! Why a load is refused before its first effect.
 
+use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::object::Extern;
+use crate::object::ExternKind;
 use crate::types::AbsolutePath;
 use crate::types::NameError;
 use crate::types::ProgramId;
@@ -33,6 +37,9 @@ pub enum LoadRefusal {
     /// A program was named twice.
     #[error("program `{0}` is named twice")]
     NamedTwice(String),
+    /// The object has no program at all.
+    #[error("the object has no programs")]
+    NoProgram,
     /// The object has no such program.
     #[error("the object has no program `{name}`")]
     NoSuchProgram {
@@ -110,6 +117,28 @@ pub enum LoadRefusal {
         /// The size of the value in bytes.
         given: u64,
     },
+    /// A program array of a named program holds one that cannot be loaded along.
+    #[error("program array `{array}` of program `{holder}` holds program `{program}`: {why}")]
+    HeldProgram {
+        /// The array.
+        array: String,
+        /// The named program.
+        holder: String,
+        /// The one that is held.
+        program: String,
+        /// Why it cannot.
+        why: Box<LoadRefusal>,
+        /// The named programs, as `--programs` takes them.
+        named: Vec<String>,
+    },
+    /// A program needs a symbol that nobody defines.
+    #[error("program `{program}` needs {}", missing_symbol(symbol))]
+    MissingSymbol {
+        /// The program.
+        program: String,
+        /// The symbol.
+        symbol: Extern,
+    },
     /// A struct_ops map has members that were not named.
     #[error("struct_ops map `{map}` also needs program {}", missing.join(", "))]
     IncompleteStructOps {
@@ -117,6 +146,8 @@ pub enum LoadRefusal {
         map: String,
         /// Its programs that were not named.
         missing: Vec<String>,
+        /// Those that were, as `--programs` takes them.
+        named: Vec<String>,
     },
     /// A pin path for more than one program.
     #[error("one pin path was given for {0} programs")]
@@ -141,4 +172,23 @@ pub enum LoadRefusal {
     /// The map owner is not managed.
     #[error("map_owner_id {0} does not exist")]
     NoSuchMapOwner(ProgramId),
+}
+
+fn missing_symbol(symbol: &Extern) -> String {
+    let name = &symbol.name;
+    match symbol.kind {
+        ExternKind::Function => {
+            format!("the kernel function `{name}`, which neither this kernel nor its modules have")
+        }
+        ExternKind::Variable => {
+            format!("the kernel variable `{name}`, which neither this kernel nor its modules have")
+        }
+        ExternKind::Address => {
+            format!("the kernel symbol `{name}`, which this kernel does not have")
+        }
+        ExternKind::Configuration(_) => {
+            format!("`{name}`, which the configuration of this kernel does not set")
+        }
+        ExternKind::Undefined => format!("`{name}`, which the object declares and nobody defines"),
+    }
 }

@@ -6,6 +6,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::LoadRefusal;
+use super::reached::as_asked;
+use super::reached::reached;
 use crate::action::GlobalValue;
 use crate::action::ProgramReference;
 use crate::action::ProgramToLoad;
@@ -13,6 +15,7 @@ use crate::managed::LoadSpec;
 use crate::managed::MAX_METADATA_ENTRIES;
 use crate::managed::MAX_PROGRAMS_PER_LOAD;
 use crate::managed::ProgramRequest;
+use crate::object::Extern;
 use crate::object::ObjectFacts;
 use crate::object::ObjectMapKind;
 use crate::object::ObjectProgram;
@@ -29,8 +32,14 @@ pub struct CheckedLoad {
     pub programs: Vec<CheckedProgram>,
     /// The globals to set.
     pub globals: Vec<GlobalValue>,
-    /// The struct_ops maps not to make.
+    /// The maps not to make.
     pub skip_maps: Vec<String>,
+    /// Programs that nobody named and that program arrays of the named ones hold.
+    pub held: Vec<CheckedProgram>,
+    /// The symbols that no program needs.
+    pub unneeded_symbols: Vec<String>,
+    /// The symbols of the kernel that must be there.
+    pub needed_symbols: Vec<Extern>,
 }
 
 /// One program of a [`CheckedLoad`].
@@ -55,6 +64,9 @@ pub fn check_load(spec: &LoadSpec, object: &ObjectFacts) -> Result<CheckedLoad, 
         .iter()
         .map(|p| (p.name.as_str(), p))
         .collect();
+    if sections.is_empty() {
+        return Err(LoadRefusal::NoProgram);
+    }
     let mut programs: Vec<CheckedProgram> = Vec::new();
     for request in &spec.programs {
         if programs.iter().any(|p| p.load.name == request.name) {
@@ -69,9 +81,13 @@ pub fn check_load(spec: &LoadSpec, object: &ObjectFacts) -> Result<CheckedLoad, 
                 })?;
         programs.push(check_program(request, found)?);
     }
+    let reached = reached(&programs, object)?;
     Ok(CheckedLoad {
         globals: check_globals(spec, object)?,
-        skip_maps: unneeded_struct_ops(&programs, object)?,
+        skip_maps: [unneeded_struct_ops(&programs, object)?, reached.skip_maps].concat(),
+        held: reached.held,
+        unneeded_symbols: reached.unneeded_symbols,
+        needed_symbols: reached.needed_symbols,
         programs,
     })
 }
@@ -97,7 +113,7 @@ fn check_counts(spec: &LoadSpec) -> Result<(), LoadRefusal> {
     }
 }
 
-fn check_program(
+pub(super) fn check_program(
     request: &ProgramRequest,
     found: &ObjectProgram,
 ) -> Result<CheckedProgram, LoadRefusal> {
@@ -234,8 +250,11 @@ fn unneeded_struct_ops(
         if missing.len() == members.len() {
             skip.push(map.name.clone());
         } else if !missing.is_empty() {
-            let map = map.name.clone();
-            return Err(LoadRefusal::IncompleteStructOps { map, missing });
+            return Err(LoadRefusal::IncompleteStructOps {
+                map: map.name.clone(),
+                missing,
+                named: programs.iter().map(as_asked).collect(),
+            });
         }
     }
     Ok(skip)

@@ -11,6 +11,8 @@ use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::ConfigurationKind;
+use super::ExternKind;
 use super::MAX_OBJECT_ITEMS;
 use super::ObjectError;
 use super::names::is_name;
@@ -88,6 +90,61 @@ pub fn function_names(
         Some((*id, btf.name(function).ok()?.to_owned()))
     };
     Ok(ids.iter().filter_map(name).collect())
+}
+
+/// The sections of symbols that the kernel, and its configuration, define (`bpf/bpf_helpers.h`).
+const KERNEL_SYMBOLS: &str = ".ksyms";
+const CONFIGURATION: &str = ".kconfig";
+/// `BTF_KIND_*` of a number, and of enumerations.
+const NUMBER: u32 = 1;
+const ENUMERATION: [u32; 2] = [6, 19];
+/// `BTF_INT_BOOL`, in the word that follows a number.
+const IS_BOOL: u32 = 4 << 24;
+
+/// Reads which symbols the object leaves to the kernel, by their names.
+///
+/// # Errors
+/// [`ObjectError::DamagedBtf`] when what leads to them cannot be read; [`ObjectError::TooMany`] for too many types.
+pub(super) fn extern_declarations(bytes: &[u8]) -> Result<BTreeMap<&str, ExternKind>, ObjectError> {
+    let btf = Btf::parse(bytes, MAX_OBJECT_ITEMS)?;
+    let mut found = BTreeMap::new();
+    for section in btf.types.iter().filter(|t| t.kind == Kind::DataSection) {
+        let symbols = is_name(btf.strings, section.name, KERNEL_SYMBOLS);
+        if !symbols && !is_name(btf.strings, section.name, CONFIGURATION) {
+            continue;
+        }
+        for entry in section.rest.chunks_exact(SECTION_VARIABLE_BYTES) {
+            let declared = btf.get(word(entry, 0)?)?;
+            let kind = match symbols {
+                true if declared.number == FUNCTION => ExternKind::Function,
+                true if btf.resolve(declared.target).is_err() => ExternKind::Address,
+                true => ExternKind::Variable,
+                false => ExternKind::Configuration(btf.configuration(declared.target)?),
+            };
+            found.insert(btf.name(declared)?, kind);
+        }
+    }
+    Ok(found)
+}
+
+/// Where in the bytes of a `.BTF` section the `info` of functions of these names is.
+///
+/// # Errors
+/// As [`extern_declarations`].
+pub(super) fn function_infos(
+    bytes: &[u8],
+    names: &BTreeSet<&str>,
+) -> Result<Vec<usize>, ObjectError> {
+    let btf = Btf::parse(bytes, MAX_OBJECT_ITEMS)?;
+    let mut found = Vec::new();
+    for function in btf.types.iter().filter(|t| t.number == FUNCTION) {
+        if names.contains(btf.name(*function)?) {
+            // What follows a type is a part of the same bytes, right behind it.
+            let end = function.rest.as_ptr().addr() - bytes.as_ptr().addr();
+            found.push(end - TYPE_BYTES + 4);
+        }
+    }
+    Ok(found)
 }
 
 /// All types and their names.
@@ -289,10 +346,21 @@ impl<'a> Btf<'a> {
         Err(damaged("a type goes round in circles"))
     }
 
+    /// As `find_kcfg_type` of libbpf.
+    fn configuration(&self, id: u32) -> Result<ConfigurationKind, ObjectError> {
+        let (_, found) = self.resolve(id)?;
+        let is_bool = found.number == NUMBER && word(found.rest, 0)? & IS_BOOL != 0;
+        Ok(match found.kind {
+            Kind::Array => ConfigurationKind::Text,
+            _ if is_bool || ENUMERATION.contains(&found.number) => ConfigurationKind::Choice,
+            _ => ConfigurationKind::Number,
+        })
+    }
+
     fn map_declaration(
         &self,
         id: u32,
-        known: &mut BTreeMap<u32, bool>,
+        known: &mut BTreeMap<u32, u32>,
     ) -> Result<MapDeclaration<'a>, ObjectError> {
         let variable = self.get(id)?;
         if variable.kind != Kind::Variable || word(variable.rest, 0)? != LINKAGE_GLOBAL {
@@ -307,29 +375,32 @@ impl<'a> Btf<'a> {
         if definition.kind != Kind::Structure {
             return Err(damaged("a map is not a structure"));
         }
-        let pinned_by_name = match known.get(&id) {
-            Some(pinned) => *pinned,
-            None => self.pinned_by_name(definition)?,
+        let pinning = match known.get(&id) {
+            Some(pinning) => *pinning,
+            None => self.pinning(definition)?,
         };
-        known.insert(id, pinned_by_name);
+        known.insert(id, pinning);
         Ok(MapDeclaration {
             name,
-            pinned_by_name,
+            pinned_by_name: match pinning {
+                PIN_NONE => false,
+                PIN_BY_NAME => true,
+                value => {
+                    let map = name.to_owned();
+                    return Err(ObjectError::UnknownPinning { map, value });
+                }
+            },
         })
     }
 
-    fn pinned_by_name(&self, definition: Type<'_>) -> Result<bool, ObjectError> {
-        let mut pinned = false;
+    fn pinning(&self, definition: Type<'_>) -> Result<u32, ObjectError> {
+        let mut pinning = PIN_NONE;
         for member in definition.rest.chunks_exact(MEMBER_BYTES) {
             if is_name(self.strings, word(member, 0)?, "pinning") {
-                pinned = match self.number(word(member, 4)?)? {
-                    PIN_NONE => false,
-                    PIN_BY_NAME => true,
-                    _ => return Err(damaged("a map is pinned in a way we do not know")),
-                };
+                pinning = self.number(word(member, 4)?)?;
             }
         }
-        Ok(pinned)
+        Ok(pinning)
     }
 
     /// The value of a member that `__uint` of `bpf/bpf_helpers.h` declares: a pointer to an array, whose
@@ -513,7 +584,7 @@ mod tests {
 
     #[test]
     fn a_declaration_that_libbpf_refuses_is_refused() {
-        let table: [(usize, Words<'_>, &str); 11] = [
+        let table: [(usize, Words<'_>, &str); 10] = [
             (0, (ONE, 14, 0, 2, &[0]), "a map is not a global variable"),
             (0, (ONE, 2, 0, 2, &[]), "a map is not a global variable"),
             (0, (0, 14, 0, 2, &[1]), "a map has no name"),
@@ -536,11 +607,6 @@ mod tests {
             (1, (0, 10, 0, 2, &[]), "a type goes round in circles"),
             (2, (0, 6, 0, 4, &[]), "the pinning of a map is not a number"),
             (
-                3,
-                (0, 3, 0, 0, &[0, 0, 2]),
-                "a map is pinned in a way we do not know",
-            ),
-            (
                 4,
                 (DATA_NAME, 15, 0, 0, &[]),
                 "it does not describe the section of maps",
@@ -551,6 +617,17 @@ mod tests {
             types[place] = replacement;
             assert_eq!(refusal(&types), expected);
         }
+    }
+
+    #[test]
+    fn a_pinning_that_nobody_knows_names_its_map() {
+        let mut types = declaration();
+        types[3].4 = &[0, 0, 16];
+        let error = ObjectError::UnknownPinning {
+            map: "one".to_owned(),
+            value: 16,
+        };
+        assert_eq!(map_declarations(&build(&types)), Err(error));
     }
 
     #[test]

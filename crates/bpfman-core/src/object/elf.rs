@@ -4,6 +4,7 @@
 //! found here is what will be loaded. What only the load can tell is left to libbpf.
 
 use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -24,6 +25,7 @@ use super::image::Section;
 use super::image::Symbol;
 use super::image::damaged;
 use super::image::too_many;
+use super::references::references;
 use super::struct_ops;
 
 /// The size of one instruction: `struct bpf_insn` of `linux/bpf.h`.
@@ -51,6 +53,11 @@ pub(super) enum Role {
 /// Where something is: the index of its section and the offset in it.
 pub(super) type Place = (usize, u64);
 
+/// What starts at a place, or is the last to start before it in the same section.
+pub(super) fn at_or_before<T>(map: &BTreeMap<Place, T>, place: Place) -> Option<(&Place, &T)> {
+    map.range((place.0, 0)..=place).next_back()
+}
+
 /// A function in a section of instructions.
 pub(super) struct Function<'a> {
     pub(super) name: &'a str,
@@ -65,17 +72,20 @@ pub(super) struct Function<'a> {
 /// # Errors
 /// [`ObjectError`] when libbpf would not open it on this machine, or when it is too large to be looked at.
 pub fn inspect(bytes: &[u8]) -> Result<ObjectFacts, ObjectError> {
+    let parts = parts(bytes)?;
+    let references = references(&parts)?;
     let Parts {
         image,
         roles,
         functions,
-    } = parts(bytes)?;
+    } = parts;
     Ok(ObjectFacts {
         license: license(&image, &roles)?,
         programs: programs(&image, &functions),
         maps: maps(&image, &roles, &functions)?,
         globals: globals(&image, &roles)?,
         data_sections: data_sections(&image, &roles),
+        references,
     })
 }
 
@@ -341,7 +351,9 @@ mod tests {
     #[test]
     #[cfg(target_endian = "little")]
     fn an_object_tells_its_license_programs_maps_and_globals() {
+        let facts = inspect(PROGRAMS).unwrap();
         let expected = ObjectFacts {
+            references: facts.references.clone(),
             license: Some("Dual BSD/GPL".to_owned()),
             programs: vec![
                 program("pass", "xdp"),
@@ -362,7 +374,7 @@ mod tests {
                 .map(str::to_owned)
                 .to_vec(),
         };
-        assert_eq!(inspect(PROGRAMS), Ok(expected));
+        assert_eq!(facts, expected);
     }
 
     #[test]

@@ -30,6 +30,16 @@ pub enum ObjectError {
         /// The name of the section.
         section: String,
     },
+    /// A map is pinned in a way that libbpf does not know either.
+    #[error(
+        "map `{map}` has the pinning {value}: there are LIBBPF_PIN_NONE (0) and LIBBPF_PIN_BY_NAME (1)"
+    )]
+    UnknownPinning {
+        /// The map.
+        map: String,
+        /// The value.
+        value: u32,
+    },
     /// More symbols, sections, programs or maps than [`super::MAX_OBJECT_ITEMS`].
     #[error("more {what} than the {limit} we look at")]
     TooMany {

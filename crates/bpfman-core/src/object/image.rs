@@ -37,10 +37,18 @@ const MACHINES: [(elf::Machine, &str); 9] = [
 /// SHT_LLVM_ADDRSIG of `llvm/BinaryFormat/ELF.h`.
 const SHT_LLVM_ADDRSIG: elf::SectionType = elf::SectionType(0x6fff_4c03);
 
+/// How long an entry of these tables is.
+pub(super) const SYMBOL_BYTES: usize = size_of::<RawSymbol>();
+pub(super) const RELOCATION_BYTES: usize = size_of::<RawRelocation>();
+/// Where `sh_size` is in a section header (`elf.h`).
+const SIZE_IN_HEADER: usize = 32;
+
 /// A BPF object of this machine's byte order.
 pub(super) struct Image<'a> {
     /// In the order of the section headers, the empty first one included.
     pub(super) sections: Vec<Section<'a>>,
+    /// Where in the file the symbols are.
+    pub(super) symbols_at: usize,
     symbols: &'a [RawSymbol],
     strings: &'a [u8],
 }
@@ -54,6 +62,10 @@ pub(super) struct Section<'a> {
     pub(super) size: u64,
     /// The bytes in the file; not read where [`Section::ignored`].
     pub(super) data: &'a [u8],
+    /// Where in the file they are.
+    pub(super) at: usize,
+    /// Where in the file its size is.
+    pub(super) size_at: usize,
     /// The section that relocations apply to (`sh_info`).
     pub(super) target: usize,
     entry_size: u64,
@@ -63,6 +75,7 @@ pub(super) struct Section<'a> {
 pub(super) struct Symbol {
     pub(super) kind: elf::SymbolType,
     pub(super) local: bool,
+    pub(super) weak: bool,
     /// The index of its section, or one of `SHN_*`.
     pub(super) section: usize,
     /// Where in the section it starts.
@@ -100,11 +113,17 @@ impl<'a> Image<'a> {
             .section_strings_index(NativeEndian, bytes)
             .map_err(|_| damaged("no section holds the names of the sections"))?;
         let names = string_table(bytes, headers, names.0)?;
-        let sections = headers.iter().map(|header| section(bytes, header, names));
-        let sections = sections.collect::<Result<Vec<_>, _>>()?;
-        let (symbols, strings) = symbol_table(bytes, headers)?;
+        let start = usize::try_from(header.e_shoff.get(NativeEndian)).unwrap_or(usize::MAX);
+        let mut sections = Vec::with_capacity(headers.len());
+        for (number, header) in headers.iter().enumerate() {
+            let in_file = number.saturating_mul(size_of::<SectionHeader>());
+            let size_at = start.saturating_add(in_file).saturating_add(SIZE_IN_HEADER);
+            sections.push(section(bytes, header, names, size_at)?);
+        }
+        let (symbols_at, symbols, strings) = symbol_table(bytes, headers)?;
         Ok(Self {
             sections,
+            symbols_at,
             symbols,
             strings,
         })
@@ -240,6 +259,7 @@ fn section<'a>(
     bytes: &'a [u8],
     header: &'a SectionHeader,
     names: &'a [u8],
+    size_at: usize,
 ) -> Result<Section<'a>, ObjectError> {
     let name = name_at(names, header.sh_name.get(NativeEndian))
         .map_err(|problem| damaged(format!("the name of a section {problem}")))?;
@@ -250,6 +270,8 @@ fn section<'a>(
         executable: flags.contains(elf::SHF_EXECINSTR),
         size: header.sh_size.get(NativeEndian),
         data: &[],
+        at: offset(header),
+        size_at,
         target: index(header.sh_info.get(NativeEndian)),
         entry_size: header.sh_entsize.get(NativeEndian),
     };
@@ -263,13 +285,18 @@ fn section<'a>(
     Ok(section)
 }
 
+/// Where the bytes of a section start, which may be beyond the end of the file.
+fn offset(header: &SectionHeader) -> usize {
+    usize::try_from(header.sh_offset.get(NativeEndian)).unwrap_or(usize::MAX)
+}
+
 /// The bytes of a section; `None` when the file ends before.
 fn data<'a>(bytes: &'a [u8], header: &SectionHeader) -> Option<&'a [u8]> {
     let kind = header.sh_type.get(NativeEndian);
     if kind == elf::SHT_NOBITS || kind == elf::SHT_NULL {
         return Some(&[]);
     }
-    let start = usize::try_from(header.sh_offset.get(NativeEndian)).ok()?;
+    let start = offset(header);
     let size = usize::try_from(header.sh_size.get(NativeEndian)).ok()?;
     if size == 0 {
         return Some(&[]);
@@ -293,7 +320,7 @@ fn string_table<'a>(
 fn symbol_table<'a>(
     bytes: &'a [u8],
     headers: &[SectionHeader],
-) -> Result<(&'a [RawSymbol], &'a [u8]), ObjectError> {
+) -> Result<(usize, &'a [RawSymbol], &'a [u8]), ObjectError> {
     let mut tables = headers
         .iter()
         .filter(|header| header.sh_type.get(NativeEndian) == elf::SHT_SYMTAB);
@@ -309,7 +336,7 @@ fn symbol_table<'a>(
         return Err(too_many("symbols"));
     }
     let strings = string_table(bytes, headers, index(header.sh_link.get(NativeEndian)))?;
-    Ok((symbols, strings))
+    Ok((offset(header), symbols, strings))
 }
 
 /// As many whole entries as there are, like libbpf.
@@ -324,6 +351,7 @@ fn symbol(raw: &RawSymbol) -> Symbol {
     Symbol {
         kind: raw.st_type(),
         local: raw.st_bind() == elf::STB_LOCAL,
+        weak: raw.st_bind() == elf::STB_WEAK,
         section: usize::from(raw.st_shndx.get(NativeEndian).0),
         value: raw.st_value.get(NativeEndian),
         size: raw.st_size.get(NativeEndian),

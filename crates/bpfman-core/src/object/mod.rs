@@ -10,6 +10,8 @@ mod elf;
 mod error;
 mod image;
 mod names;
+mod prune;
+mod references;
 mod struct_ops;
 mod struct_ops_value;
 #[cfg(test)]
@@ -27,6 +29,15 @@ pub(crate) use btf_copy::FunctionSource;
 pub use btf::function_names;
 pub use elf::inspect;
 pub use error::ObjectError;
+pub use prune::PrunedObject;
+pub use prune::prune;
+pub use references::ConfigurationKind;
+pub use references::Extern;
+pub use references::ExternKind;
+pub use references::Function;
+pub use references::Map;
+pub use references::Reach;
+pub use references::References;
 pub use struct_ops_value::MAX_STRUCT_OPS_BYTES;
 pub use struct_ops_value::StructOpsError;
 pub use struct_ops_value::StructOpsMember;
@@ -50,6 +61,9 @@ pub struct ObjectFacts {
     /// The data sections that libbpf turns into maps (`.rodata`, `.data`, `.bss` and `.data.NAME` kinds)
     /// and that hold something, in the order of the object.
     pub data_sections: Vec<String>,
+    /// What its functions refer to.
+    #[serde(default)]
+    pub references: References,
 }
 
 /// One entry program.

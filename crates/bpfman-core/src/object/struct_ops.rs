@@ -17,6 +17,7 @@ use super::elf::Function;
 use super::elf::INSTRUCTION_BYTES;
 use super::elf::Place;
 use super::elf::Role;
+use super::elf::at_or_before;
 use super::elf::variables;
 use super::image::Image;
 use super::image::Relocation;
@@ -138,11 +139,6 @@ fn target<'f, 'a>(
     let offset = symbol.value - start.1;
     let inside = offset < function.size && offset.is_multiple_of(INSTRUCTION_BYTES);
     (inside && function.entry).then_some(function)
-}
-
-/// What starts at a place, or is the last to start before it in the same section.
-fn at_or_before<T>(map: &BTreeMap<Place, T>, place: Place) -> Option<(&Place, &T)> {
-    map.range((place.0, 0)..=place).next_back()
 }
 
 fn outside() -> ObjectError {

@@ -14,6 +14,9 @@ pub(super) const LEGACY: &[u8] = include_bytes!("fixtures/legacy.o");
 /// Compiled from `fixtures/struct_ops.c`.
 pub(super) const STRUCT_OPS: &[u8] = include_bytes!("fixtures/struct_ops.o");
 
+/// Compiled from `bpf/tests/references.bpf.c`.
+pub(super) const REFERENCES: &[u8] = include_bytes!("fixtures/references.o");
+
 /// A section to build: the offset of its name is filled in.
 pub(super) struct TestSection<'a> {
     pub(super) name: &'a str,

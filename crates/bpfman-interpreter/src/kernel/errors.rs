@@ -176,6 +176,9 @@ fn classify(
     warnings: &[String],
     facts: impl FnOnce() -> PermissionFacts,
 ) -> KernelError {
+    if let Some(refusal) = unresolved(warnings) {
+        return refusal;
+    }
     let program = refused_program(warnings);
     explain(program, errno, log, last_warning(warnings), facts)
 }
@@ -190,7 +193,10 @@ fn explain(
     let whose = program.map_or_else(String::new, |name| format!("program `{name}`: "));
     let reason = last_reason(log);
     if let Some(reason) = reason.filter(|reason| saw_instructions(log, reason)) {
-        let mut refusal = KernelError::new(KernelErrorKind::Verifier, format!("{whose}{reason}"));
+        let source = source_of(log, reason);
+        let source = source.map_or_else(String::new, |source| format!(" ({source})"));
+        let message = format!("{whose}{reason}{source}");
+        let mut refusal = KernelError::new(KernelErrorKind::Verifier, message);
         refusal.errno = Some(errno);
         refusal.verifier_log = Some(log.to_owned());
         return refusal;
@@ -222,6 +228,13 @@ fn explain(
                 .clone_into(&mut text);
         }
         _ => {}
+    }
+    // The kernel's own words need no guess of ours beside them.
+    if let (KernelErrorKind::Unsupported, Some(reason)) = (kind, reason) {
+        return KernelError {
+            errno: Some(errno),
+            ..KernelError::new(kind, format!("{whose}{reason}"))
+        };
     }
     let hint = reason.map(str::to_owned).or(advice);
     let hint = hint.map_or_else(String::new, |text| format!(" ({text})"));
@@ -271,22 +284,81 @@ pub(super) fn types_refused(name: &str, errno: i32, log: &str) -> KernelError {
     refusal
 }
 
-/// The line of a log that says why: the last one that is no statistics and no global function that was found safe.
+/// The line of a log that says why: the last one before its statistics and the states that it compares. That a global
+/// function was found safe is none either.
 fn last_reason(log: &str) -> Option<&str> {
-    const STATISTICS: [&str; 8] = [
+    const NO_REASON: [&str; 10] = [
         "Validating ",
         "Func#",
-        "processed ",
         "verification time ",
         "stack depth ",
         "max_states",
         "peak_states",
+        "processed ",
+        "cur state:",
+        "old state:",
         "-- ",
     ];
     log.lines()
         .rev()
-        .map(str::trim)
-        .find(|line| !line.is_empty() && !STATISTICS.iter().any(|start| line.starts_with(start)))
+        .map(|line| without_statistics(line).trim())
+        .find(|line| !line.is_empty() && !NO_REASON.iter().any(|start| line.starts_with(start)))
+}
+
+/// A line without the statistics. A few reasons of the kernel lack the newline in front of those.
+fn without_statistics(line: &str) -> &str {
+    let is_statistics = |at: &usize| {
+        let rest = line[*at..].trim_start_matches("processed ");
+        rest.starts_with(|c: char| c.is_ascii_digit()) && rest.contains(" insns (limit ")
+    };
+    let found = line.match_indices("processed ").map(|(at, _)| at);
+    let mut found = found.filter(is_statistics);
+    found.next().map_or(line, |at| &line[..at])
+}
+
+/// Where in the source the instruction is that a reason names: the last line of the source that the log shows before it
+/// (`; TEXT @ FILE:LINE`, since Linux 6.8).
+fn source_of<'log>(log: &'log str, reason: &str) -> Option<&'log str> {
+    let (_, number) = reason.rsplit_once(" at insn ")?;
+    let number = number.split(|c: char| !c.is_ascii_digit()).next()?;
+    let start = format!("{number}: (");
+    let mut source = None;
+    for line in log.lines() {
+        if line.starts_with("; ") {
+            source = line.rsplit_once(" @ ").map(|(_, place)| place.trim());
+        } else if line.starts_with(&start) {
+            return source;
+        }
+    }
+    None
+}
+
+/// A symbol that the object leaves to the kernel and libbpf could not resolve (`bpf_object__resolve_externs`).
+fn unresolved(warnings: &[String]) -> Option<KernelError> {
+    let lines = warnings.iter().flat_map(|text| text.lines());
+    let mut lines = lines.map(|line| line.trim().trim_start_matches("libbpf: "));
+    let line = lines.find(|line| {
+        line.starts_with("extern ") || line.contains("failed to open system Kconfig")
+    })?;
+    let symbol = line.split('\'').nth(1);
+    let name = symbol.unwrap_or_default();
+    let message = if line.contains("failed to open system Kconfig") {
+        "the object asks for the kernel's configuration, which is neither in /boot nor at /proc/config.gz".to_owned()
+    } else if line.contains("incompatible") {
+        format!("the kernel's `{name}` has other types than the object declares ({line})")
+    } else if line.contains("ambiguous") {
+        format!("the kernel has more than one symbol `{name}`")
+    } else if line.contains("not found") {
+        format!("neither this kernel nor its modules have `{name}`")
+    } else if line.contains("not resolved") {
+        format!("this kernel has no `{name}`, or its configuration does not set it")
+    } else {
+        line.to_owned()
+    };
+    Some(KernelError {
+        symbol: symbol.map(str::to_owned),
+        ..KernelError::new(KernelErrorKind::Unsupported, message)
+    })
 }
 
 /// The program that libbpf says could not be loaded.

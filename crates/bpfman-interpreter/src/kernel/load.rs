@@ -1,5 +1,6 @@
 //! Loading programs of one object.
 
+use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
@@ -18,6 +19,8 @@ use bpfman_core::kernel;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::MapType;
+use bpfman_core::object::inspect;
+use bpfman_core::object::prune;
 use bpfman_core::types::Base64Bytes;
 use bpfman_core::types::KernelProgramType;
 use bpfman_core::types::MapId;
@@ -64,9 +67,7 @@ fn load_once(
     statistics: bool,
 ) -> Result<Loaded, KernelError> {
     errors::take_warnings();
-    let path = request.object.as_str();
-    let mut loading = Loading::open(&request.object_name, path)
-        .map_err(|error| errors::open_refused(path, &error))?;
+    let mut loading = open(request)?;
     // Open until the load: libbpf keeps only their numbers.
     let targets = prepare_programs(loading.object_mut(), request, held)?;
     prepare_maps(loading.object_mut(), request)?;
@@ -75,10 +76,55 @@ fn load_once(
     for program in kept.filter(|_| statistics) {
         loading.want_statistics(program.name.clone());
     }
-    let loaded = load_open(loading)?;
+    let loaded = load_open(loading).map_err(|error| naming_user(error, request))?;
     drop(targets);
     check_loaded(&loaded.object, request)?;
     collect(loaded, request)
+}
+
+/// Opens the object; without what no program of the load uses, for libbpf resolves and fills everything.
+fn open(request: &LoadObject) -> Result<Loading, KernelError> {
+    let (name, path) = (&request.object_name, request.object.as_str());
+    let opened = match request.unneeded_symbols.is_empty() && request.skip_maps.is_empty() {
+        true => Loading::open(name, path),
+        false => {
+            let bytes = fs::read(path).map_err(|error| refused(path, &error))?;
+            let pruned = prune(&bytes, &request.unneeded_symbols, &request.skip_maps);
+            let pruned = pruned.map_err(|error| {
+                KernelError::new(KernelErrorKind::InvalidObject, format!("{path}: {error}"))
+            })?;
+            Loading::open_bytes(name, &pruned.bytes, &pruned.configuration)
+        }
+    };
+    opened.map_err(|error| errors::open_refused(path, &error))
+}
+
+/// A refusal over a symbol, with the program that uses it: libbpf does not say which.
+fn naming_user(mut refusal: KernelError, request: &LoadObject) -> KernelError {
+    let Some(symbol) = &refusal.symbol else {
+        return refusal;
+    };
+    let bytes = fs::read(request.object.as_str()).unwrap_or_default();
+    let Ok(facts) = inspect(&bytes) else {
+        return refusal;
+    };
+    let references = facts.references;
+    let uses = |program: &&ProgramToLoad| {
+        let externs = references.reach(&[&program.name]).externs.into_iter();
+        let mut names = externs.filter_map(|at| references.externs.get(at));
+        names.any(|found| found.name == *symbol)
+    };
+    // A program in an array first: who calls it reaches all that it uses.
+    let mut programs = request.held_programs.iter().chain(&request.programs);
+    if let Some(program) = programs.find(uses) {
+        refusal.message = format!("program `{}`: {}", program.name, refusal.message);
+    }
+    refusal
+}
+
+/// The programs of a load: those asked for, then those that their arrays hold.
+fn wanted(request: &LoadObject) -> impl Iterator<Item = &ProgramToLoad> {
+    request.programs.iter().chain(&request.held_programs)
 }
 
 /// Loads what is prepared.
@@ -102,7 +148,7 @@ fn prepare_programs(
     let mut found = 0;
     for mut program in object.progs_mut() {
         let name = program.name().to_string_lossy().into_owned();
-        let wanted = request.programs.iter().find(|wanted| wanted.name == name);
+        let wanted = wanted(request).find(|wanted| wanted.name == name);
         // libbpf decides on struct_ops programs by their maps, and refuses a load that disagrees.
         program.set_autoload(wanted.is_some());
         let Some(wanted) = wanted else { continue };
@@ -114,13 +160,11 @@ fn prepare_programs(
             .map_err(|error| attach_refused(&what, wanted, &error))?;
         targets.extend(target);
     }
-    if found == request.programs.len() {
+    if found == wanted(request).count() {
         return Ok(targets);
     }
     let has = |name: &str| object.progs().any(|program| program.name() == name);
-    let missing: Vec<&str> = request
-        .programs
-        .iter()
+    let missing: Vec<&str> = wanted(request)
         .map(|program| program.name.as_str())
         .filter(|name| !has(name))
         .collect();
@@ -348,7 +392,7 @@ fn set_globals(object: &mut OpenObject, request: &LoadObject) -> Result<(), Kern
 fn check_loaded(object: &Object, request: &LoadObject) -> Result<(), KernelError> {
     for program in object.progs() {
         let name = program.name().to_string_lossy();
-        let wanted = request.programs.iter().any(|wanted| wanted.name == name);
+        let wanted = wanted(request).any(|wanted| wanted.name == name);
         match (wanted, sys::loaded_program(&program).is_some()) {
             (true, false) => {
                 return Err(bad_request(format!(

@@ -65,6 +65,7 @@ pub(crate) use features::features;
 pub(crate) use features::kernel_types;
 pub use helper::HelperKernel;
 pub(crate) use sys::own_network_namespace;
+pub(crate) use sys::read_gzip;
 
 use crate::interfaces::Detail;
 use crate::interfaces::KernelExecutor;

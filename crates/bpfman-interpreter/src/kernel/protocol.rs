@@ -331,7 +331,7 @@ fn load_action(request: &LoadAndPin) -> Result<KernelAction, KernelError> {
     };
     let checked = check_load(&spec, &facts).map_err(|refusal| {
         let kind = match refusal {
-            LoadRefusal::NoSuchProgram { .. } => KernelErrorKind::NotFound,
+            LoadRefusal::NoProgram | LoadRefusal::NoSuchProgram { .. } => KernelErrorKind::NotFound,
             _ => KernelErrorKind::BadRequest,
         };
         KernelError::new(kind, format!("{path}: {refusal}"))
@@ -346,6 +346,12 @@ fn load_action(request: &LoadAndPin) -> Result<KernelAction, KernelError> {
         globals: Vec::new(),
         reuse_maps: Vec::new(),
         skip_maps: checked.skip_maps,
+        unneeded_symbols: checked.unneeded_symbols,
+        held_programs: checked
+            .held
+            .into_iter()
+            .map(|program| program.load)
+            .collect(),
     }))
 }
 

@@ -32,7 +32,7 @@ pub(super) fn load(request: &LoadDispatcher) -> Result<(LoadedProgram, OwnedFd),
         Family::Xdp => XDP_DISPATCHER,
         Family::Tc => TC_DISPATCHER,
     };
-    let mut loading = Loading::open_bytes(object_name, object)
+    let mut loading = Loading::open_bytes(object_name, object, "")
         .map_err(|error| errors::open_refused(object_name, &error))?;
     set_config(&mut loading, request)?;
     set_frags(&mut loading, request)?;

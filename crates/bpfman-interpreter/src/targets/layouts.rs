@@ -14,8 +14,8 @@ use serde::Deserialize;
 use super::TargetError;
 
 /// The types of the kernel; those of Linux 6.18 take 6 MB.
-const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
-const MAX_KERNEL_BYTES: u64 = 256 << 20;
+pub(super) const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
+pub(super) const MAX_KERNEL_BYTES: u64 = 256 << 20;
 /// Objects are bounded by a setting when they are loaded; sections are found by 32-bit offsets at most.
 const MAX_OBJECT_BYTES: u64 = u32::MAX as u64;
 
@@ -84,7 +84,8 @@ fn release(text: &str) -> Option<(u32, u32)> {
     Some((next()?, next()?))
 }
 
-fn read(path: &str, limit: u64) -> Result<Vec<u8>, TargetError> {
+/// The bytes of a file of at most `limit`.
+pub(super) fn read(path: &str, limit: u64) -> Result<Vec<u8>, TargetError> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
     let read = read.and_then(|_| match bytes.len() as u64 <= limit {

@@ -11,6 +11,7 @@ mod libraries;
 mod network;
 mod probes;
 mod roots;
+mod symbols;
 mod tracefs;
 
 use bpfman_core::action::KeptInstructions;
@@ -19,6 +20,7 @@ use bpfman_core::chain::Frames;
 use bpfman_core::managed::LinkInterface;
 use bpfman_core::managed::ProbedFile;
 use bpfman_core::managed::Program;
+use bpfman_core::object::Extern;
 use bpfman_core::target::UsdtProbe;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::IfIndex;
@@ -150,6 +152,9 @@ pub trait Targets {
 
     /// How the kernel rounds stack frames. Where it does not say what it is, as older ones do.
     fn frames(&self) -> Frames;
+
+    /// Of these symbols, those that the kernel is known not to have. One that cannot be looked up is not among them.
+    fn missing_symbols(&self, symbols: &[Extern]) -> Vec<Extern>;
 }
 
 /// The targets of this machine.
@@ -241,5 +246,9 @@ impl Targets for SystemTargets {
 
     fn frames(&self) -> Frames {
         layouts::frames()
+    }
+
+    fn missing_symbols(&self, symbols: &[Extern]) -> Vec<Extern> {
+        symbols::missing(symbols)
     }
 }

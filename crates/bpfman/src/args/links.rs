@@ -585,14 +585,18 @@ words! {
     #[value(rename_all = "snake_case")]
     FilterHook for NetfilterHook {
         /// Before routing
+        #[value(aliases = ["prerouting", "pre-routing"])]
         PreRouting,
         /// Into this host
+        #[value(aliases = ["localin", "local-in", "input"])]
         LocalIn,
         /// Through this host
         Forward,
         /// Out of this host
+        #[value(aliases = ["localout", "local-out", "output"])]
         LocalOut,
         /// After routing
+        #[value(aliases = ["postrouting", "post-routing"])]
         PostRouting,
     }
 }

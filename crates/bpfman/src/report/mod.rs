@@ -7,6 +7,8 @@ use bpfman_core::compute::DetachRefusal;
 use bpfman_core::compute::LoadRefusal;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
+use bpfman_core::object::Extern;
+use bpfman_core::object::ExternKind;
 use bpfman_core::object::ObjectError;
 use bpfman_core::target::FunctionError;
 use bpfman_core::types::LinkKind;
@@ -245,6 +247,9 @@ fn object(message: String, cause: &ObjectError) -> Failure {
         ObjectError::Damaged(_) | ObjectError::DamagedBtf(_) => {
             "the file is incomplete or damaged: build or copy it again"
         }
+        ObjectError::UnknownPinning { .. } => {
+            "declare one of the two, or none: __uint(pinning, LIBBPF_PIN_BY_NAME)"
+        }
         ObjectError::TooMany { .. } => "split the object",
     };
     Failure::input(message).hint(hint)
@@ -253,6 +258,9 @@ fn object(message: String, cause: &ObjectError) -> Failure {
 fn load_refusal(message: &str, refusal: &LoadRefusal) -> Failure {
     let failure = |kind| Failure::new(kind, message.to_owned());
     match refusal {
+        LoadRefusal::NoProgram => failure(Kind::NotFound).hint(
+            "a program is a function that is not static, in a section of its type: SEC(\"xdp\")",
+        ),
         LoadRefusal::NoSuchProgram { available, .. } => {
             failure(Kind::NotFound).hint(format!("its programs are: {}", available.join(", ")))
         }
@@ -295,11 +303,42 @@ fn load_refusal(message: &str, refusal: &LoadRefusal) -> Failure {
         LoadRefusal::PinTaken(_) => {
             failure(Kind::Failed).hint("choose another path, or unload what is pinned there")
         }
+        LoadRefusal::IncompleteStructOps { missing, named, .. } => {
+            let missing = missing.iter().map(|name| format!("struct_ops:{name}"));
+            let all: Vec<String> = named.iter().cloned().chain(missing).collect();
+            failure(Kind::Input).hint(format!(
+                "load them together: bpfman program load PATH --programs {}",
+                all.join(",")
+            ))
+        }
+        LoadRefusal::HeldProgram { program, named, .. } => failure(Kind::Input).hint(format!(
+            "name it too, with its type: bpfman program load PATH --programs {},TYPE:{program}",
+            named.join(",")
+        )),
+        LoadRefusal::MissingSymbol { symbol, .. } => missing_symbol(message, symbol),
         LoadRefusal::UnsafeMapName(_) => {
             failure(Kind::Input).hint("rename the map in the program's source")
         }
         _ => failure(Kind::Input).hint("see bpfman program load --help"),
     }
+}
+
+fn missing_symbol(message: &str, symbol: &Extern) -> Failure {
+    let (kind, hint) = match symbol.kind {
+        ExternKind::Undefined => (
+            Kind::Input,
+            "link the object that defines it (`bpftool gen object`), or declare it with __ksym or __kconfig",
+        ),
+        ExternKind::Configuration(_) => (
+            Kind::Failed,
+            "declare it __weak, and the program reads 0 where it is not set",
+        ),
+        _ => (
+            Kind::Failed,
+            "load the module that has it, or declare it __weak and ask `bpf_ksym_exists` before its use",
+        ),
+    };
+    Failure::new(kind, message.to_owned()).hint(hint)
 }
 
 fn target(message: String, error: &TargetError) -> Failure {

@@ -88,10 +88,7 @@ fn a_kernel_that_lacks_a_type_is_said_to_and_its_reason_kept() {
     let log = format!("{SLEEPABLE}{STATISTICS}");
     let warnings = [FAILED.to_owned()];
     let refusal = classify(EINVAL, &log, &warnings, PermissionFacts::default);
-    let expected = format!(
-        "program `x`: this kernel does not know this program type, hook or kind of map ({})",
-        SLEEPABLE.trim_end()
-    );
+    let expected = format!("program `x`: {}", SLEEPABLE.trim_end());
     assert_eq!(refusal.message, expected);
     let refusal = classify(EINVAL, "", &warnings, PermissionFacts::default);
     let expected = "program `x`: this kernel does not know this program type, hook or kind of map";
@@ -124,5 +121,66 @@ fn a_refused_permission_is_not_explained_by_guesses() {
     for state in ["[none] integrity", "none [integrity]"] {
         let unknown = refused(facts(&[], state));
         assert_eq!(unknown, "not permitted, though no capability is missing");
+    }
+}
+
+#[test]
+fn an_endless_loop_is_told_with_its_place() {
+    let log = "\
+0: R1=ctx() R10=fp0
+; while (i) i = bpf_get_prandom_u32(); @ loop.bpf.c:4
+0: (85) call bpf_get_prandom_u32#7    ; R0=scalar()
+1: (67) r0 <<= 32                     ; R0=scalar()
+; return XDP_PASS; @ loop.bpf.c:5
+2: (95) exit
+infinite loop detected at insn 1
+cur state: R0=scalar() R10=fp0
+old state: R0=scalar() R10=fp0
+processed 14 insns (limit 1000000) max_states_per_insn 0 total_states 1 peak_states 1 mark_read 0
+";
+    let warnings = [FAILED.to_owned()];
+    let refusal = classify(EINVAL, log, &warnings, PermissionFacts::default);
+    let expected = "program `x`: infinite loop detected at insn 1 (loop.bpf.c:4)";
+    assert_eq!(
+        (refusal.kind, refusal.message.as_str()),
+        (Kind::Verifier, expected)
+    );
+    let without = log.replace(" @ loop.bpf.c:4", "");
+    let refusal = classify(EINVAL, &without, &warnings, PermissionFacts::default);
+    let expected = "program `x`: infinite loop detected at insn 1";
+    assert_eq!(refusal.message, expected);
+}
+
+#[test]
+fn statistics_on_the_line_of_the_reason_are_cut_off() {
+    let log =
+        format!("0: (85) call bpf_tail_call#12\nexpected prog array map for tail call{STATISTICS}");
+    let refusal = classify(EINVAL, &log, &[FAILED.to_owned()], PermissionFacts::default);
+    let expected = "program `x`: expected prog array map for tail call";
+    assert_eq!(refusal.message, expected);
+}
+
+#[test]
+fn what_libbpf_does_not_resolve_is_named() {
+    let table = [
+        (
+            "libbpf: extern (func ksym) 'f': not found in kernel or module BTFs\n",
+            "neither this kernel nor its modules have `f`",
+        ),
+        (
+            "libbpf: extern 'f' (strong): not resolved\n",
+            "this kernel has no `f`, or its configuration does not set it",
+        ),
+        (
+            "libbpf: extern (ksym) 'f': resolution is ambiguous: 0x1 or 0x2\n",
+            "the kernel has more than one symbol `f`",
+        ),
+    ];
+    for (warning, expected) in table {
+        let warnings = [warning.to_owned(), FAILED.to_owned()];
+        let refusal = classify(EINVAL, "", &warnings, PermissionFacts::default);
+        assert_eq!(refusal.message, expected);
+        assert_eq!(refusal.symbol.as_deref(), Some("f"));
+        assert_eq!(refusal.kind, Kind::Unsupported);
     }
 }

@@ -1,6 +1,7 @@
 //! The calls into libbpf that `libbpf-rs` has no safe form of. The only unsafe code of the workspace: thin
 //! wrappers, each of which checks what it hands over and decides nothing.
 
+mod gzip;
 mod kind;
 mod link;
 mod namespace;
@@ -33,6 +34,7 @@ use libbpf_rs::libbpf_sys::bpf_prog_info;
 use libbpf_rs::libbpf_sys::bpf_program;
 use rustix::io::Errno;
 
+pub(crate) use gzip::read_gzip;
 pub(super) use kind::is_link;
 pub(super) use kind::is_map;
 pub(super) use kind::is_program;
@@ -274,12 +276,21 @@ impl Loading {
         })
     }
 
-    /// The same for an object in memory, which libbpf copies.
-    pub(super) fn open_bytes(name: &str, bytes: &[u8]) -> io::Result<Self> {
+    /// The same for an object in memory, which libbpf copies. What `configuration` says of the kernel goes before what
+    /// the system says.
+    pub(super) fn open_bytes(name: &str, bytes: &[u8], configuration: &str) -> io::Result<Self> {
+        let configuration = c_string(configuration)?;
         Self::opened(name, |options| {
             let length = bytes.len() as libbpf_sys::size_t;
-            // SAFETY: `bytes`, `length` of them, and the options outlive the call.
-            unsafe { libbpf_sys::bpf_object__open_mem(bytes.as_ptr().cast(), length, options) }
+            // SAFETY: the options are those of the builder, which outlives the call.
+            let mut options = unsafe { *options };
+            if !configuration.is_empty() {
+                options.kconfig = configuration.as_ptr();
+            }
+            // SAFETY: `bytes`, `length` of them, the text and the options outlive the call.
+            unsafe {
+                libbpf_sys::bpf_object__open_mem(bytes.as_ptr().cast(), length, &raw const options)
+            }
         })
     }
 
