@@ -10,6 +10,7 @@ use bpfman_core::action::TcFilter;
 use bpfman_core::compute::Room;
 use bpfman_core::kernel;
 use bpfman_core::kernel::AttachOrder;
+use bpfman_core::kernel::BpffsMount;
 use bpfman_core::kernel::Counter;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::PinState;
@@ -333,6 +334,12 @@ pub trait KernelReader {
     /// # Errors
     /// When the directory cannot be looked at.
     fn is_bpffs_root(&mut self, path: &AbsolutePath) -> Result<bool, KernelError>;
+
+    /// What there is of a bpffs at exactly this directory, and whether a mount would last.
+    ///
+    /// # Errors
+    /// When the directory cannot be looked at.
+    fn bpffs_mount(&mut self, path: &AbsolutePath) -> Result<BpffsMount, KernelError>;
 }
 
 /// Carries kernel actions out. It holds what a plan loaded or unpinned until [`Self::finish`], so that later

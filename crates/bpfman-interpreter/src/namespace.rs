@@ -25,8 +25,8 @@ pub(crate) fn own() -> io::Result<File> {
     }
 }
 
-/// Calls `call` inside a namespace. A thread of its own enters it, and ends there: a namespace belongs to a thread, and
-/// one that cannot be left again must not be the caller's.
+/// Calls `call` inside a network namespace. A thread of its own enters it, and ends there: a namespace belongs to a
+/// thread, and one that cannot be left again must not be the caller's.
 ///
 /// # Errors
 /// When the thread cannot start, or may not enter: `EINVAL` for a namespace of another type.
@@ -34,11 +34,19 @@ pub(crate) fn within<T: Send>(
     namespace: BorrowedFd<'_>,
     call: impl FnOnce() -> T + Send,
 ) -> io::Result<T> {
+    on_a_thread(|| {
+        move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))?;
+        Ok(call())
+    })
+}
+
+/// Calls `call` on a thread of its own, which ends with the call.
+///
+/// # Errors
+/// When the thread cannot start; those of `call`.
+pub(crate) fn on_a_thread<T: Send>(call: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     thread::scope(|scope| {
-        let inside = thread::Builder::new().spawn_scoped(scope, || {
-            move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))?;
-            Ok(call())
-        })?;
+        let inside = thread::Builder::new().spawn_scoped(scope, call)?;
         match inside.join() {
             Ok(done) => done,
             Err(panic) => std::panic::resume_unwind(panic),

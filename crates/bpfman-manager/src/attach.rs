@@ -81,7 +81,8 @@ impl Manager<'_> {
         let store = store.ok_or(ManagerError::NoSuchProgram(spec.program))?;
         if spec.request.shared().is_some() {
             let (facts, change) = self.join(spec, &*store)?;
-            return Ok(plan_change(&facts, &change, Engine::Auto, &self.layout)?);
+            let plan = plan_change(&facts, &change, Engine::Auto, &self.layout)?;
+            return self.lasting(plan);
         }
         self.attach_plan(spec, &*store)
     }
@@ -138,7 +139,8 @@ impl Manager<'_> {
             program,
             now: self.now,
         };
-        Ok(plan_attach(spec, &snapshot, &self.layout)?)
+        let plan = plan_attach(spec, &snapshot, &self.layout)?;
+        self.lasting(plan)
     }
 
     /// The id of the next link. A pin that has outlived its record keeps its number.

@@ -80,7 +80,10 @@ impl Manager<'_> {
         let store = self.runtime.reader()?.ok_or(ManagerError::NoSuchLink(id))?;
         let link = store.link(id)?;
         match self.leave(std::slice::from_ref(&link), &*store)? {
-            Some((facts, change)) => Ok(plan_change(&facts, &change, Engine::Auto, &self.layout)?),
+            Some((facts, change)) => {
+                let plan = plan_change(&facts, &change, Engine::Auto, &self.layout)?;
+                self.lasting(plan)
+            }
             None => self.detach_plan(link, &*store),
         }
     }

@@ -100,7 +100,8 @@ impl Manager<'_> {
         let missing = || ManagerError::NothingThere(point);
         let store = self.runtime.reader()?.ok_or_else(missing)?;
         let (facts, change) = self.clear(point, &*store)?;
-        Ok(plan_change(&facts, &change, Engine::Auto, &self.layout)?)
+        let plan = plan_change(&facts, &change, Engine::Auto, &self.layout)?;
+        self.lasting(plan)
     }
 
     /// Gives a link another place among those of its attach point; it stays the same link.
@@ -128,7 +129,8 @@ impl Manager<'_> {
         let missing = ManagerError::NoSuchLink(update.link);
         let store = self.runtime.reader()?.ok_or(missing)?;
         let (facts, change) = self.alter(update, &*store)?;
-        Ok(plan_change(&facts, &change, Engine::Auto, &self.layout)?)
+        let plan = plan_change(&facts, &change, Engine::Auto, &self.layout)?;
+        self.lasting(plan)
     }
 
     fn alter<S: ReaderStore + ?Sized>(

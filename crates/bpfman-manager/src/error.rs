@@ -4,6 +4,7 @@ use bpfman_core::compute::AttachRefusal;
 use bpfman_core::compute::DetachRefusal;
 use bpfman_core::compute::LoadRefusal;
 use bpfman_core::compute::MemberName;
+use bpfman_core::compute::MountRefusal;
 use bpfman_core::compute::PointRefusal;
 use bpfman_core::compute::ReplaceRefusal;
 use bpfman_core::compute::UnloadRefusal;
@@ -43,6 +44,9 @@ pub enum ManagerError {
     /// The unload was refused before its first effect.
     #[error(transparent)]
     UnloadRefused(#[from] UnloadRefusal),
+    /// Our bpffs is not mounted, and a mount would not last.
+    #[error(transparent)]
+    MountRefused(#[from] MountRefusal),
     /// There is no such managed program.
     #[error("program {0} does not exist")]
     NoSuchProgram(ProgramId),

@@ -113,7 +113,8 @@ impl Manager<'_> {
             shared_maps,
             now: self.now,
         };
-        Ok(plan_load(spec, &object.checked, &snapshot, &self.layout)?)
+        let plan = plan_load(spec, &object.checked, &snapshot, &self.layout)?;
+        self.lasting(plan)
     }
 }
 

@@ -75,14 +75,18 @@ impl Manager<'_> {
         store: &mut dyn WriterStore,
     ) -> Result<Recorded, ManagerError> {
         let joined = plan(Engine::Auto, &self.layout);
-        let mut run = |plan: &Plan| self.executor(&mut *store).run_after(earlier, plan);
-        let why = match joined.and_then(|plan| Ok(run(&plan)?)) {
+        let mut run = |plan| {
+            let plan = self.lasting(plan)?;
+            Ok(self.executor(&mut *store).run_after(earlier, &plan)?)
+        };
+        let why = match joined.and_then(&mut run) {
             Err(error) if is_not_joined(&error) => error,
             done => return done,
         };
         let Ok(plan) = plan(Engine::Extension, &self.layout) else {
             return Err(why);
         };
+        let plan = self.lasting(plan)?;
         let extended = self.executor(store).run_after(earlier, &plan);
         extended.map_err(|error| match error.is_undone() {
             // Why there is no chain says more than why there is nothing in its place.

@@ -86,8 +86,17 @@ impl Manager<'_> {
     /// When something cannot be read whole: nothing is taken for gone then. When a plan fails.
     pub fn reconcile(&mut self, prune: bool) -> Result<Reconciled, ManagerError> {
         // Nothing is made where nothing is.
-        if self.runtime.reader()?.is_none() && self.diagnose(prune)?.findings.is_empty() {
-            return Ok(Reconciled::default());
+        if self.runtime.reader()?.is_none() {
+            let left = self.diagnose(prune)?.findings;
+            if left
+                .iter()
+                .all(|finding| matches!(finding.mend, Mend::Nothing(_)))
+            {
+                return Ok(Reconciled {
+                    left,
+                    ..Reconciled::default()
+                });
+            }
         }
         let (mut store, _lock) = self.writer()?;
         self.mend_all(prune, &mut *store)
@@ -157,7 +166,7 @@ impl Manager<'_> {
         let lost = self.observe_lost(&files, &programs)?;
         Ok(Facts {
             room: self.observe_room()?,
-            bpffs_mounted: self.kernel.is_bpffs_root(&self.layout.bpffs())?,
+            bpffs: self.kernel.bpffs_mount(&self.layout.bpffs())?,
             programs,
             gone,
             lost,

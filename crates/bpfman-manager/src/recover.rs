@@ -1,6 +1,11 @@
 //! Recovery: what a killed operation has begun comes to its end before another one begins.
 
 use bpfman_core::action::Journal;
+use bpfman_core::action::KernelAction;
+use bpfman_core::action::Plan;
+use bpfman_core::compute::check_mount;
+use bpfman_core::compute::mounts;
+use bpfman_core::kernel::BpffsMount;
 use bpfman_interpreter::executor::Executor;
 use bpfman_interpreter::lock::WriterLock;
 use bpfman_interpreter::runtime::WriterStore;
@@ -26,6 +31,7 @@ impl Manager<'_> {
         &mut self,
     ) -> Result<(Box<dyn WriterStore>, Option<WriterLock>), ManagerError> {
         let (mut store, lock) = self.runtime.writer()?;
+        self.show_bpffs()?;
         if let Some(journal) = store.journal()? {
             self.end(&journal, &mut *store)?;
             // What somebody else changed meanwhile is another matter: the recovery stands without it.
@@ -34,6 +40,29 @@ impl Manager<'_> {
             }
         }
         Ok((store, lock))
+    }
+
+    /// Where process 1 has our bpffs mounted and this process does not see it, it is mounted here, too: what nobody sees
+    /// would be taken for gone.
+    fn show_bpffs(&mut self) -> Result<(), ManagerError> {
+        let path = self.layout.bpffs();
+        if self.kernel.is_bpffs_root(&path)? {
+            return Ok(());
+        }
+        let found = self.kernel.bpffs_mount(&path)?;
+        if let BpffsMount::Elsewhere { .. } = found {
+            check_mount(&path, &found)?;
+            self.kernel.execute(&KernelAction::MountBpffs { path })?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a plan that would mount our bpffs where the mount does not last.
+    pub(crate) fn lasting(&mut self, plan: Plan) -> Result<Plan, ManagerError> {
+        if let Some(path) = mounts(&plan) {
+            check_mount(path, &self.kernel.bpffs_mount(path)?)?;
+        }
+        Ok(plan)
     }
 
     fn end(&mut self, journal: &Journal, store: &mut dyn WriterStore) -> Result<(), ManagerError> {

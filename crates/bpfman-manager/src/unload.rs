@@ -65,7 +65,8 @@ impl Manager<'_> {
             .reader()?
             .ok_or(ManagerError::NoSuchProgram(id))?;
         let snapshot = self.unload_snapshot(store.get(id)?, &*store)?;
-        Ok(plan_unload(&snapshot, Engine::Auto, &self.layout)?)
+        let plan = plan_unload(&snapshot, Engine::Auto, &self.layout)?;
+        self.lasting(plan)
     }
 
     /// What there is of a program and its links.

@@ -11,6 +11,7 @@ use bpfman_core::action::Results;
 use bpfman_core::action::TcFilter;
 use bpfman_core::kernel;
 use bpfman_core::kernel::AttachOrder;
+use bpfman_core::kernel::BpffsMount;
 use bpfman_core::kernel::Counter;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
@@ -368,6 +369,14 @@ impl KernelReader for SimulatedKernel {
 
     fn is_bpffs_root(&mut self, path: &AbsolutePath) -> Result<bool, KernelError> {
         pins::is_root(&self.state.borrow().tree, path)
+    }
+
+    /// There is one mount namespace, and it lasts.
+    fn bpffs_mount(&mut self, path: &AbsolutePath) -> Result<BpffsMount, KernelError> {
+        Ok(match self.is_bpffs_root(path)? {
+            true => BpffsMount::Mounted { private: false },
+            false => BpffsMount::Absent,
+        })
     }
 }
 

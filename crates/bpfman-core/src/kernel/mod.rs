@@ -4,6 +4,7 @@ mod cause;
 mod error;
 mod feature;
 mod link;
+mod mount;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -22,6 +23,8 @@ pub use link::AttachedProgram;
 pub use link::KernelLinkType;
 pub use link::Link;
 pub use link::LinkPlace;
+pub use mount::BpffsMount;
+pub use mount::PrivateMount;
 
 use crate::types::AbsolutePath;
 use crate::types::KernelProgramType;

@@ -8,6 +8,7 @@ mod arguments;
 mod executable;
 pub mod library;
 pub mod loader_cache;
+pub mod mountinfo;
 mod pattern;
 pub mod process_maps;
 mod suggest;

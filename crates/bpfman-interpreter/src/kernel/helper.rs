@@ -18,6 +18,7 @@ use bpfman_core::action::Outcome;
 use bpfman_core::action::TcFilter;
 use bpfman_core::kernel;
 use bpfman_core::kernel::AttachOrder;
+use bpfman_core::kernel::BpffsMount;
 use bpfman_core::kernel::Counter;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
@@ -233,6 +234,11 @@ struct Root {
     is_bpffs_root: bool,
 }
 
+#[derive(Deserialize)]
+struct Mount {
+    mount: BpffsMount,
+}
+
 impl KernelSource for HelperKernel {
     fn programs(&mut self) -> Box<dyn Iterator<Item = Result<kernel::Program, KernelError>> + '_> {
         match self.ask::<Programs>(&Query::Programs) {
@@ -316,6 +322,15 @@ impl KernelReader for HelperKernel {
     fn is_bpffs_root(&mut self, path: &AbsolutePath) -> Result<bool, KernelError> {
         let answer: Root = self.ask(&Query::IsBpffsRoot { path: path.clone() })?;
         Ok(answer.is_bpffs_root)
+    }
+
+    fn bpffs_mount(&mut self, path: &AbsolutePath) -> Result<BpffsMount, KernelError> {
+        // It shares our mount namespace, and cannot know that we are its first process.
+        if rustix::process::getpid().is_init() {
+            return super::mount::state(path);
+        }
+        let path = path.clone();
+        Ok(self.ask::<Mount>(&Query::BpffsMount { path })?.mount)
     }
 }
 

@@ -11,6 +11,7 @@ mod instructions;
 mod link;
 mod load;
 mod map;
+mod mount;
 mod namespace;
 mod pins;
 mod probe;
@@ -48,6 +49,7 @@ use bpfman_core::action::ProgramSource;
 use bpfman_core::action::TcFilter;
 use bpfman_core::kernel;
 use bpfman_core::kernel::AttachOrder;
+use bpfman_core::kernel::BpffsMount;
 use bpfman_core::kernel::Counter;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
@@ -556,8 +558,8 @@ impl KernelExecutor for LibbpfKernel {
             KernelAction::RemoveEmptyPinDirectory { path } => {
                 pins::remove_empty_directory(literal(path)?)
             }
-            KernelAction::MountBpffs { path } => pins::mount(path),
-            KernelAction::UnmountBpffs { path } => pins::unmount(path),
+            KernelAction::MountBpffs { path } => mount::mount(path),
+            KernelAction::UnmountBpffs { path } => mount::unmount(path),
         }
     }
 
@@ -696,6 +698,10 @@ impl KernelReader for LibbpfKernel {
 
     fn is_bpffs_root(&mut self, path: &AbsolutePath) -> Result<bool, KernelError> {
         pins::is_root(path)
+    }
+
+    fn bpffs_mount(&mut self, path: &AbsolutePath) -> Result<BpffsMount, KernelError> {
+        mount::state(path)
     }
 }
 

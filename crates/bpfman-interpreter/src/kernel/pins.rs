@@ -1,4 +1,4 @@
-//! A bpffs: pins, their directories, and mounting it.
+//! A bpffs: pins and their directories.
 
 use std::fs;
 use std::fs::DirBuilder;
@@ -14,8 +14,6 @@ use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::PinName;
 use rustix::fs::Access;
 use rustix::io::Errno;
-use rustix::mount::MountFlags;
-use rustix::mount::UnmountFlags;
 
 use super::errors::refused;
 use super::sys;
@@ -180,25 +178,4 @@ pub(super) fn is_root(path: &AbsolutePath) -> Result<bool, KernelError> {
     };
     let above = fs::metadata(parent.as_str()).map_err(failed)?;
     Ok(above.dev() != here.dev())
-}
-
-/// Mounts a bpffs over a directory.
-pub(super) fn mount(path: &AbsolutePath) -> Result<Outcome, KernelError> {
-    if is_root(path)? {
-        return Ok(Outcome::Unchanged);
-    }
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    rustix::mount::mount("bpf", path.as_str(), "bpf", flags, Some(c"mode=0700"))
-        .map_err(|error| refused(&format!("mounting a bpffs at {path}"), &error.into()))?;
-    Ok(Outcome::Done)
-}
-
-/// Unmounts a bpffs; the directory under it stays.
-pub(super) fn unmount(path: &AbsolutePath) -> Result<Outcome, KernelError> {
-    if !is_root(path)? {
-        return Ok(Outcome::Unchanged);
-    }
-    rustix::mount::unmount(path.as_str(), UnmountFlags::empty())
-        .map_err(|error| refused(&format!("unmounting {path}"), &error.into()))?;
-    Ok(Outcome::Done)
 }

@@ -125,6 +125,11 @@ pub enum Query {
         /// The directory.
         path: AbsolutePath,
     },
+    /// What there is of a bpffs at exactly this directory, and whether a mount would last.
+    BpffsMount {
+        /// The directory.
+        path: AbsolutePath,
+    },
     /// Lets go of what is held.
     Finish,
 }
@@ -160,7 +165,7 @@ pub enum Request {
 }
 
 /// The ops of [`Query`].
-const QUERIES: [&str; 14] = [
+const QUERIES: [&str; 15] = [
     "load",
     "programs",
     "pin_state",
@@ -174,6 +179,7 @@ const QUERIES: [&str; 14] = [
     "await_links_gone",
     "pins_below",
     "is_bpffs_root",
+    "bpffs_mount",
     "finish",
 ];
 
@@ -298,6 +304,7 @@ fn query_answer(kernel: &mut LibbpfKernel, query: Query) -> Result<Value, Kernel
         Query::AwaitLinksGone { links } => json!({"left": kernel.await_links_gone(&links)?}),
         Query::PinsBelow { path } => json!({"pins": kernel.pins_below(&path)?}),
         Query::IsBpffsRoot { path } => json!({"is_bpffs_root": kernel.is_bpffs_root(&path)?}),
+        Query::BpffsMount { path } => json!({"mount": kernel.bpffs_mount(&path)?}),
         Query::Finish => {
             kernel.finish();
             json!({})

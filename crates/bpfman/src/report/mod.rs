@@ -5,8 +5,10 @@ mod points;
 use bpfman_core::compute::AttachRefusal;
 use bpfman_core::compute::DetachRefusal;
 use bpfman_core::compute::LoadRefusal;
+use bpfman_core::compute::MountRefusal;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
+use bpfman_core::kernel::PrivateMount;
 use bpfman_core::object::Extern;
 use bpfman_core::object::ExternKind;
 use bpfman_core::object::ObjectError;
@@ -102,6 +104,7 @@ impl From<ManagerError> for Failure {
             ManagerError::UnloadRefused(_) => {
                 Self::new(Kind::Failed, message).hint(FOREIGN_PROGRAM_PIN)
             }
+            ManagerError::MountRefused(refusal) => mount_refusal(message, &refusal),
             ManagerError::NoSuchProgram(_) => {
                 Self::new(Kind::NotFound, message).hint("`bpfman list` shows the managed programs")
             }
@@ -159,6 +162,27 @@ impl From<ManagerError> for Failure {
 const BPFFS: &str = "/sys/fs/bpf/";
 const FOREIGN_PROGRAM_PIN: &str = "move the foreign pin away, then unload again";
 const HELD_BY: &str = "`bpftool link -f` shows its other pins and the processes that hold it";
+
+fn mount_refusal(message: String, refusal: &MountRefusal) -> Failure {
+    let path = refusal.path();
+    let mount = format!("mkdir -p {path} && mount -t bpf bpf {path}");
+    let failure = Failure::new(Kind::Failed, message);
+    let bind = format!("bind {path} into this namespace, or run bpfman there (`nsenter -t 1 -m`)");
+    match refusal {
+        MountRefusal::OutOfReach { .. } => failure.hint(bind),
+        MountRefusal::WouldEnd { why, .. } => match why {
+            PrivateMount::FirstProcess => failure.hint(format!(
+                "on the host: `{mount}`, then run the container with {path} bound into it"
+            )),
+            PrivateMount::OtherDirectory | PrivateMount::CannotEnter { .. } => {
+                failure.hint(format!("where process 1 is: `{mount}`, then {bind}"))
+            }
+        }
+        .hint(format!(
+            "if the pins are to end with this namespace: `{mount}` here"
+        )),
+    }
+}
 
 fn attach_refusal(message: String, refusal: &AttachRefusal) -> Failure {
     match refusal {

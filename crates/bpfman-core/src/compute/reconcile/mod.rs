@@ -1,6 +1,7 @@
 //! What records, kernel, bpffs and files disagree about, and what makes them agree.
 
 mod links;
+mod mount;
 mod points;
 mod programs;
 mod room;
@@ -27,6 +28,7 @@ use crate::action::Plan;
 use crate::action::TcFilter;
 use crate::compute::load::mount_bpffs;
 use crate::compute::pins::on_fresh_bpffs;
+use crate::kernel::BpffsMount;
 use crate::kernel::PinState;
 use crate::managed::AttachPoint;
 use crate::managed::Dispatcher;
@@ -42,8 +44,8 @@ use crate::types::RuntimeLayout;
 pub struct Facts {
     /// The directories of records and objects that are there, and what room they have.
     pub room: Vec<(AbsolutePath, Room)>,
-    /// Whether our bpffs is mounted.
-    pub bpffs_mounted: bool,
+    /// Whether our bpffs is mounted, and where.
+    pub bpffs: BpffsMount,
     /// Every record of a program.
     pub programs: Vec<ObservedProgram>,
     /// What an unload would find of those that are gone.
@@ -126,11 +128,15 @@ impl Ground<'_> {
 /// most one of them changes an attach point. Whoever carries them out looks again, until there is nothing to do.
 #[must_use]
 pub fn reconcile(facts: &Facts, prune: bool, layout: &RuntimeLayout) -> Vec<Finding> {
+    if let BpffsMount::Elsewhere { .. } = facts.bpffs {
+        return mount::examine(&facts.bpffs, layout).into_iter().collect();
+    }
     let ground = Ground {
         layout,
-        bpffs_mounted: facts.bpffs_mounted,
+        bpffs_mounted: facts.bpffs.is_mounted(),
     };
     let mut findings = room::examine(&facts.room);
+    findings.extend(mount::examine(&facts.bpffs, layout));
     findings.extend(found_again(facts).map(programs::record_again));
     let mut changed: Vec<AttachPoint> = Vec::new();
     for program in &facts.programs {
@@ -156,6 +162,9 @@ pub fn reconcile(facts: &Facts, prune: bool, layout: &RuntimeLayout) -> Vec<Find
     findings.extend(strays::examine_pins(facts, prune, layout));
     findings.extend(strays::examine_files(facts, layout));
     findings
+        .into_iter()
+        .map(|finding| mount::lasting(finding, &facts.bpffs))
+        .collect()
 }
 
 /// The programs that have lost nothing but their records.

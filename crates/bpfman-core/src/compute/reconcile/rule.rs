@@ -77,6 +77,16 @@ rules! {
     DiskFull = "disk-full", Warning,
         "there is no room for records or objects: what is managed works, and what takes room is refused",
         "nothing: free space";
+    /// Our bpffs in a mount namespace that ends.
+    BpffsPrivate = "bpffs-private", Warning,
+        "our bpffs is mounted only in a mount namespace of its own (a container, a service with PrivateMounts=, `unshare \
+                 -m`), or could be mounted only there: the pins end with it, and so do programs and links",
+        "nothing: mount it where it lasts";
+    /// Our bpffs in the mount namespace of process 1 and not in this one.
+    BpffsElsewhere = "bpffs-elsewhere", Warning,
+        "our bpffs is mounted for process 1, and not in the mount namespace of this command, which sees no pin and can \
+                 tell nothing else",
+        "it is mounted here, too, as every command that changes something does; then the rest is looked at";
     /// A program of ours without its record.
     RecordLost = "record-lost", Error,
         "a program of ours is at its pin and its files are kept, but it has no record: the database was \

@@ -519,3 +519,9 @@ pub(super) fn read_each_processor(fd: BorrowedFd<'_>, key: &[u8]) -> io::Result<
     })?;
     Ok((values, length))
 }
+
+/// Gives the calling thread a root and a working directory of its own, the same as before.
+pub(super) fn unshare_root() -> io::Result<()> {
+    // SAFETY: the table of descriptors stays shared; nothing in memory changes.
+    Ok(unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::FS) }?)
+}
