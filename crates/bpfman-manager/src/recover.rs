@@ -36,7 +36,7 @@ impl Manager<'_> {
             self.end(&journal, &mut *store)?;
             // What somebody else changed meanwhile is another matter: the recovery stands without it.
             if let Err(error) = self.mend_all(false, &mut *store) {
-                tracing::warn!("reconciling after a recovery: {error}");
+                tracing::warn!(target: "manager", "reconciling after a recovery: {error}");
             }
         }
         Ok((store, lock))

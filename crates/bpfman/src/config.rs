@@ -9,6 +9,7 @@ use bpfman_core::types::Engine;
 use bpfman_core::types::XdpMode;
 use serde::Deserialize;
 
+use crate::log::LoggingConfig;
 use crate::report::Failure;
 
 /// Where the configuration is when nobody says.
@@ -28,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     #[serde(default)]
     pub(crate) dispatcher: DispatcherConfig,
+    #[serde(default)]
+    pub(crate) logging: LoggingConfig,
 }
 
 /// `[kernel]`

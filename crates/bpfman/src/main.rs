@@ -3,47 +3,25 @@
 mod args;
 mod commands;
 mod config;
+mod log;
 mod output;
 mod report;
 mod shapes;
+mod usage;
 mod world;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use crate::args::Cli;
-use crate::args::Global;
-use crate::report::Failure;
-
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let verbose = cli.global.verbose;
-    match start_log(&cli.global).and_then(|()| commands::run(cli)) {
-        Ok(code) => code,
-        Err(failure) => {
-            failure.print(verbose);
-            ExitCode::from(failure.kind.exit_code())
-        }
-    }
-}
-
-/// Logs to stderr, only when asked: setting it up costs time that a plain load does not have.
-fn start_log(global: &Global) -> Result<(), Failure> {
-    use tracing_subscriber::layer::SubscriberExt;
-    use tracing_subscriber::util::SubscriberInitExt;
-    let Some(spec) = &global.log else {
-        return Ok(());
+    let (cli, format) = match usage::parse() {
+        Ok(parsed) => parsed,
+        Err(code) => return code,
     };
-    let filter: tracing_subscriber::filter::Targets = spec.parse().map_err(|error| {
-        Failure::input(format!("--log {spec}: {error}")).hint("such as info,executor=debug")
-    })?;
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .without_time();
-    tracing_subscriber::registry()
-        .with(lines)
-        .with(filter)
-        .init();
-    Ok(())
+    let verbose = cli.global.verbose;
+    commands::run(cli).unwrap_or_else(|failure| {
+        failure.print(verbose);
+        let printed = output::failure(format, &failure);
+        let failure = printed.err().unwrap_or(failure);
+        ExitCode::from(failure.kind.exit_code())
+    })
 }

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use common::Via;
@@ -51,6 +52,75 @@ fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
+fn first_line(text: &str) -> Vec<String> {
+    words(text.lines().next().unwrap())
+}
+
+fn readme() -> String {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    std::fs::read_to_string(readme).unwrap()
+}
+
+/// The example before this one has made and detached a link.
+fn spend_the_first_link(example: &Example<'_>) {
+    let loaded = example.run("load target/bpf/xdp_pass.bpf.o --program xdp_pass");
+    let program = first_line(&loaded).pop().unwrap();
+    example.run(&format!("attach xdp {program} eth0 -p 1"));
+    example.run("detach 1");
+    example.run(&format!("unload {program}"));
+}
+
+/// What exists after a command of the README, by what its output shows.
+fn learn_ids(line: &str, ids: &mut BTreeSet<String>) {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match words.as_slice() {
+        ["Program" | "Link", "ID:", id] => {
+            ids.insert((*id).to_owned());
+        }
+        ["Replaced:", old, "->", new] => {
+            assert!(ids.remove(*old), "{line}");
+            ids.insert((*new).to_owned());
+        }
+        _ => {}
+    }
+}
+
+/// The ids that a line of the README names: numbers of a command that no option takes, and those of pins and findings.
+fn named_ids(line: &str) -> Vec<&str> {
+    let is_id = |word: &&str| word.bytes().all(|byte| byte.is_ascii_digit());
+    let words: Vec<&str> = line.split([' ', '/']).collect();
+    let after = words.iter().zip(words.iter().skip(1));
+    let mut ids: Vec<&str> = after
+        .filter(|(before, word)| {
+            let named = line.starts_with("$ bpfman") && !before.starts_with('-');
+            is_id(word) && (named || **before == "program")
+        })
+        .map(|(_, word)| *word)
+        .collect();
+    let pins = words.iter().filter_map(|word| word.strip_prefix("prog_"));
+    ids.extend(pins.filter(is_id));
+    ids
+}
+
+#[test]
+fn the_ids_of_the_examples_come_from_the_commands_before_them() {
+    let readme = readme();
+    let mut ids = BTreeSet::new();
+    let mut used = 0;
+    for line in readme.split("```").skip(1).step_by(2).flat_map(str::lines) {
+        let named = named_ids(line);
+        used += named.len();
+        for id in named {
+            assert!(ids.contains(id), "nothing has the id {id}: {line}");
+            if line.contains(" detach ") || line.contains(" unload ") {
+                ids.remove(id);
+            }
+        }
+        learn_ids(line, &mut ids);
+    }
+    assert!(used > 10, "only {used} ids were found");
+}
+
 fn dropped(map: &MapHandle) -> u64 {
     let value = map.lookup(&PORT.to_ne_bytes(), MapFlags::ANY).unwrap();
     u64::from_ne_bytes(value.unwrap().try_into().unwrap())
@@ -60,8 +130,7 @@ fn dropped(map: &MapHandle) -> u64 {
 fn the_example_of_two_programs_works_as_it_is_written() {
     let world = World::new(Via::InProcess);
     let net = Net::new();
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
-    let readme = std::fs::read_to_string(readme).unwrap();
+    let readme = readme();
     let (_, section) = readme.split_once("## Sharing an interface").unwrap();
     let block = section.split("```").nth(1).unwrap();
     let mut commands = block.split("\n$ bpfman ").skip(1).map(|command| {
@@ -73,14 +142,17 @@ fn the_example_of_two_programs_works_as_it_is_written() {
         net: &net,
         words: Vec::new(),
     };
+    spend_the_first_link(&example);
     for said in ["1301", "1304"] {
-        let (load, _) = commands.next().unwrap();
+        let (load, shown) = commands.next().unwrap();
         let loaded = example.run(&load);
         let id = loaded.lines().next().unwrap();
         example.learn(said, id.split_whitespace().last().unwrap());
+        assert_eq!(first_line(&loaded), first_line(&example.here(&shown)));
     }
     for _ in 0..2 {
-        example.run(&commands.next().unwrap().0);
+        let (attach, shown) = commands.next().unwrap();
+        assert_eq!(first_line(&example.run(&attach)), first_line(&shown));
     }
     let (list, shown) = commands.next().unwrap();
     assert_eq!(words(&example.run(&list)), words(&example.here(&shown)));
@@ -105,8 +177,12 @@ fn the_example_of_two_programs_works_as_it_is_written() {
         .unwrap();
     net.send_in(5);
     assert_eq!(dropped(&closed), 5);
-    let replaced = example.run(&commands.next().unwrap().0);
+    let (replace, shown) = commands.next().unwrap();
+    let replaced = example.run(&replace);
     assert!(replaced.contains("xdp_guard_v2.bpf.o"), "{replaced}");
+    let ids = first_line(&replaced);
+    example.learn("1310", ids.last().unwrap());
+    assert_eq!(ids, first_line(&example.here(&shown)));
     net.send_in(5);
     assert_eq!(dropped(&closed), 10);
     let moved = example.run(&commands.next().unwrap().0);

@@ -64,7 +64,14 @@ fn without_being_asked_nothing_is_logged() {
 #[test]
 fn a_malformed_log_spec_is_refused() {
     let world = World::new(Via::InProcess);
-    for spec in ["executor=loud", "a=b=c"] {
+    for spec in [
+        "executor=loud",
+        "a=b=c",
+        "nonsense",
+        "info,nonsense",
+        "nonsense=info",
+        "info,debug",
+    ] {
         world.refused(
             &["--log", spec, "list"],
             2,
@@ -114,6 +121,48 @@ fn the_limit_of_an_object_is_that_of_the_configuration() {
     world.refused(&load, 2, &words);
     limit(bytes);
     world.ok(&load);
+}
+
+#[test]
+fn the_log_is_that_of_the_configuration_unless_another_is_asked_for() {
+    let world = World::new(Via::InProcess);
+    let path = object("maps.bpf.o");
+    let load = ["load", &path, "--program", "first", "--dry-run"];
+    // The first one makes directories for those that follow.
+    world.ok(&load[..4]);
+    let plan = world.ok(&load);
+    let load = &load[..4];
+    let logged = |text: &str, more: &[&str]| {
+        let config = write(&world, text);
+        let output = world.bpfman(&[load, &["--config", &config], more].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        stderr(&output)
+    };
+    let plan: Vec<&str> = plan.lines().collect();
+    for text in [
+        "[logging]\nlevel = \"debug\"\n",
+        "[logging.components]\nexecutor = \"debug\"\n",
+        "[logging]\nlevel = \"off\"\ncomponents = { executor = \"trace\" }\n",
+    ] {
+        let log = logged(text, &[]);
+        assert_eq!(steps(&log).len(), plan.len(), "{text}: {log}");
+        assert_eq!(logged(text, &["--log", "off"]), "");
+    }
+    for text in [
+        "[logging]\nlevel = \"info\"\n",
+        "[logging]\nlevel = \"debug\"\n[logging.components]\nexecutor = \"warn\"\n",
+    ] {
+        assert_eq!(logged(text, &[]), "", "{text}");
+    }
+    let text = "[logging]\nlevel = \"debug\"\nformat = \"json\"\n";
+    let log = logged(text, &[]);
+    assert_eq!(log.lines().count(), plan.len());
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["level"], "DEBUG");
+        assert_eq!(line["target"], "executor");
+        assert!(line["message"].is_string());
+    }
 }
 
 /// A helper that writes down that it was started.
@@ -286,6 +335,23 @@ fn what_makes_no_sense_is_refused_by_name() {
             "line 3, `xdp_mode = \"hw\"`: unknown variant `hw`, expected one of `auto`, `native`",
         ),
         ("[dispatcher]\nengine = 1\n", "line 2, `engine = 1`"),
+        (
+            "[logging]\nlevel = \"nonsense\"\n",
+            "unknown variant `nonsense`, expected one of `off`, `error`",
+        ),
+        (
+            "[logging]\nformat = \"xml\"\n",
+            "unknown variant `xml`, expected `text` or `json`",
+        ),
+        ("[logging]\nlevels = \"info\"\n", "`levels`"),
+        (
+            "[logging.components]\nnonsense = \"info\"\n",
+            "unknown variant `nonsense`, expected `executor` or `manager`",
+        ),
+        (
+            "[logging.components]\nmanager = \"loud\"\n",
+            "unknown variant `loud`, expected one of `off`",
+        ),
     ];
     for (text, word) in table {
         let config = write(&world, text);

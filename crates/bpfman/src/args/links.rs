@@ -525,6 +525,8 @@ pub(crate) struct LinkDeleteArgs {
     /// Also unload the programs that are left without a link
     #[arg(short, long)]
     pub(crate) recursive: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 /// Declares an enumeration of the command line that stands for one of the core.

@@ -50,9 +50,12 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed (also any failure in a batch), 2 bad command line or input,\n\
-    3 not found, 4 not permitted, 5 busy: another writer held the lock. `bpfman doctor`: 0 healthy,\n\
-    6 warnings, 7 errors.";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 bad command line or input, 3 not found, 4 not permitted,\n\
+    5 busy: another writer held the lock. A batch of several ids fails with 1, but where every item failed for the\n\
+    same kind of reason, with the code of that. `bpfman doctor`: 0 healthy, 6 warnings, 7 errors.\n\n\
+    With -o json or yaml a failure is printed on stdout, too: {\"error\": {kind, exit_code, message, hints,\n\
+    verifier_log, items}}; kind is failed, input, not_found, permission or busy; items are the ones of a batch that\n\
+    failed, each with noun, id, kind, exit_code, message, hints and verifier_log.";
 
 /// Options of every command.
 #[derive(Debug, Args)]
@@ -60,7 +63,9 @@ pub(crate) struct Global {
     /// Configuration file [default: /etc/bpfman/bpfman.toml, when there is one]
     #[arg(long, env = "BPFMAN_CONFIG", global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// What to log to stderr, such as `info,executor=debug`
+    /// What to log to stderr: LEVEL or COMPONENT=LEVEL, separated by commas, such as `info,executor=debug`; the levels
+    /// are off, error, warn, info, debug and trace, the components executor and manager
+    /// [default: `[logging]` of the configuration, else off]
     #[arg(long, env = "BPFMAN_LOG", global = true, value_name = "SPEC")]
     pub(crate) log: Option<String>,
     /// Where state, pins and kept objects live
@@ -134,6 +139,8 @@ const REPLACE: &str = "The new version is loaded as the old one was: with its na
     variables set. It takes the pinned maps of the old one that are declared alike; other maps and the variables of \
     the program start anew. Every link goes on with the new version, then the old one is unloaded. Links that the \
     kernel cannot give another program have to be detached first. When anything fails, the old version runs on.\n\n\
+    The new version has another id, for the kernel gives each program its own: the first line shows the old and the new \
+    one, and so does `replaced` of the JSON.\n\n\
     There is no dry run: what becomes of the links is known only when the new version is loaded.";
 
 /// `bpfman program ...`
@@ -169,7 +176,7 @@ pub(crate) enum Format {
 /// Where results go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
 pub(crate) struct Output {
-    /// How the result is printed
+    /// How the result, or what failed, is printed
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
     pub(crate) output: Format,
 }
@@ -313,6 +320,8 @@ pub(crate) struct DeleteArgs {
     /// Detach their links too
     #[arg(short, long)]
     pub(crate) recursive: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 impl LoadOptions {

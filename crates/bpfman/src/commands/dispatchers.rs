@@ -9,27 +9,36 @@ use crate::output;
 use crate::report::Failure;
 use crate::world::with_manager;
 
-pub(crate) fn list(global: &Global, args: &DispatcherListArgs) -> Result<(), Failure> {
-    let config = Config::read(global.config.as_deref())?;
-    with_manager(global, &config, |manager| {
+pub(crate) fn list(
+    global: &Global,
+    config: &Config,
+    args: &DispatcherListArgs,
+) -> Result<(), Failure> {
+    with_manager(global, config, |manager| {
         let mut found = manager.dispatchers()?;
         found.retain(|status| args.wants(status.dispatcher.point()));
         output::dispatchers::listing(args.output.output, &found)
     })
 }
 
-pub(crate) fn get(global: &Global, args: &DispatcherGetArgs) -> Result<(), Failure> {
-    let config = Config::read(global.config.as_deref())?;
-    with_manager(global, &config, |manager| {
+pub(crate) fn get(
+    global: &Global,
+    config: &Config,
+    args: &DispatcherGetArgs,
+) -> Result<(), Failure> {
+    with_manager(global, config, |manager| {
         let status = manager.dispatcher(args.point.point())?;
         output::dispatchers::dispatcher(args.output.output, &status)
     })
 }
 
-pub(crate) fn delete(global: &Global, args: &DispatcherChangeArgs) -> Result<(), Failure> {
-    let config = Config::read(global.config.as_deref())?;
+pub(crate) fn delete(
+    global: &Global,
+    config: &Config,
+    args: &DispatcherChangeArgs,
+) -> Result<(), Failure> {
     let point = args.point.point();
-    with_manager(global, &config, |manager| {
+    with_manager(global, config, |manager| {
         if args.dry_run {
             let plan = manager.plan_delete_dispatcher(point)?;
             return output::plan(args.output.output, &plan);

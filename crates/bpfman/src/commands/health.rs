@@ -18,10 +18,13 @@ const WARNINGS: u8 = 6;
 /// What `doctor` answers when there are errors.
 const ERRORS: u8 = 7;
 
-pub(crate) fn reconcile(global: &Global, args: &ReconcileArgs) -> Result<(), Failure> {
-    let config = Config::read(global.config.as_deref())?;
+pub(crate) fn reconcile(
+    global: &Global,
+    config: &Config,
+    args: &ReconcileArgs,
+) -> Result<(), Failure> {
     let format = args.output.output;
-    with_manager(global, &config, |manager| {
+    with_manager(global, config, |manager| {
         if args.dry_run {
             let diagnosis = manager.diagnose(args.prune)?;
             return output::health::reconciled(format, &diagnosis.findings, true);
@@ -32,14 +35,17 @@ pub(crate) fn reconcile(global: &Global, args: &ReconcileArgs) -> Result<(), Fai
     })
 }
 
-pub(crate) fn doctor(global: &Global, args: &DoctorArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn doctor(
+    global: &Global,
+    config: &Config,
+    args: &DoctorArgs,
+) -> Result<ExitCode, Failure> {
     let format = args.output.output;
     if let Some(rule) = args.explain {
         return output::health::rule(format, rule).map(|()| ExitCode::SUCCESS);
     }
-    let config = Config::read(global.config.as_deref())?;
     let mut worst = None;
-    with_manager(global, &config, |manager| {
+    with_manager(global, config, |manager| {
         let diagnosis = manager.diagnose(false)?;
         let severities = diagnosis.findings.iter();
         worst = severities.map(|finding| finding.rule.severity()).max();

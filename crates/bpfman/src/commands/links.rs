@@ -19,6 +19,7 @@ use bpfman_manager::Manager;
 use bpfman_manager::ManagerError;
 
 use super::batch;
+use super::plans;
 use crate::args::AttachArgs;
 use crate::args::AttachKind;
 use crate::args::DetachArgs;
@@ -43,16 +44,15 @@ use crate::world::with_manager;
 /// Where `ip netns` keeps the namespaces that it gave names.
 const NAMED_NAMESPACES: &str = "/run/netns";
 
-pub(crate) fn attach(global: &Global, args: &AttachArgs) -> Result<(), Failure> {
-    let config = Config::read(global.config.as_deref())?;
+pub(crate) fn attach(global: &Global, config: &Config, args: &AttachArgs) -> Result<(), Failure> {
     let (program, options) = args.kind.common();
     let spec = AttachSpec {
         program: ProgramId(program),
-        request: request(&args.kind, &config)?,
+        request: request(&args.kind, config)?,
         metadata: options.metadata.iter().cloned().collect(),
     };
     let format = options.output.output;
-    with_manager(global, &config, |manager| {
+    with_manager(global, config, |manager| {
         if options.dry_run {
             return output::plan(format, &manager.plan_attach(&spec)?);
         }
@@ -222,14 +222,12 @@ impl ProbedFileArgs {
     }
 }
 
-pub(crate) fn detach(global: &Global, args: &DetachArgs) -> Result<(), Failure> {
-    let config = Config::read(global.config.as_deref())?;
+pub(crate) fn detach(global: &Global, config: &Config, args: &DetachArgs) -> Result<(), Failure> {
     let ids: Vec<LinkId> = args.ids.iter().copied().map(LinkId).collect();
-    with_manager(global, &config, |manager| {
+    with_manager(global, config, |manager| {
         if args.dry_run {
-            return ids
-                .iter()
-                .try_for_each(|id| output::plan(args.output.output, &manager.plan_detach(*id)?));
+            let format = args.output.output;
+            return plans(format, &ids, |id| manager.plan_detach(id));
         }
         detach_each(manager, &ids, args.ignore_missing)
     })
@@ -247,21 +245,23 @@ fn detach_each(
             Err(ManagerError::NoSuchLink(_)) if ignore_missing => (id, Ok(())),
             result => (id, result),
         });
-    batch("link", "detached", results.collect())
+    batch("detached", results.collect())
 }
 
-pub(crate) fn get(global: &Global, args: &GetLinkArgs) -> Result<(), Failure> {
-    let config = Config::read(global.config.as_deref())?;
-    with_manager(global, &config, |manager| {
+pub(crate) fn get(global: &Global, config: &Config, args: &GetLinkArgs) -> Result<(), Failure> {
+    with_manager(global, config, |manager| {
         show(manager, args.output.output, LinkId(args.id))
     })
 }
 
-pub(crate) fn update(global: &Global, args: &LinkUpdateArgs) -> Result<(), Failure> {
-    let config = Config::read(global.config.as_deref())?;
+pub(crate) fn update(
+    global: &Global,
+    config: &Config,
+    args: &LinkUpdateArgs,
+) -> Result<(), Failure> {
     let format = args.output.output;
     let link = LinkId(args.id);
-    with_manager(global, &config, |manager| {
+    with_manager(global, config, |manager| {
         let proceed_on = match args.names_verdicts() {
             true => args.proceed_on(manager.get_link(link)?.record.kind())?,
             false => None,
@@ -279,9 +279,8 @@ pub(crate) fn update(global: &Global, args: &LinkUpdateArgs) -> Result<(), Failu
     })
 }
 
-pub(crate) fn list(global: &Global, args: &LinkListArgs) -> Result<(), Failure> {
-    let config = Config::read(global.config.as_deref())?;
-    with_manager(global, &config, |manager| {
+pub(crate) fn list(global: &Global, config: &Config, args: &LinkListArgs) -> Result<(), Failure> {
+    with_manager(global, config, |manager| {
         let mut listing = manager.list_links()?;
         listing.links.retain(|link| wanted(args, link));
         if args.quiet {
@@ -308,10 +307,13 @@ fn ids(listing: &LinkListing) -> String {
     listing.links.iter().map(line).collect()
 }
 
-pub(crate) fn delete(global: &Global, args: &LinkDeleteArgs) -> Result<(), Failure> {
-    let config = Config::read(global.config.as_deref())?;
+pub(crate) fn delete(
+    global: &Global,
+    config: &Config,
+    args: &LinkDeleteArgs,
+) -> Result<(), Failure> {
     let ids: Vec<LinkId> = args.ids.iter().copied().map(LinkId).collect();
-    with_manager(global, &config, |manager| {
+    with_manager(global, config, |manager| {
         let programs = match args.recursive {
             true => programs_of(manager, &ids)?,
             false => Vec::new(),
@@ -324,7 +326,7 @@ pub(crate) fn delete(global: &Global, args: &LinkDeleteArgs) -> Result<(), Failu
         };
         let unload = programs.into_iter().filter(|program| !linked(program));
         let results = unload.map(|program| (program, manager.unload(program)));
-        batch("program", "unloaded", results.collect())
+        batch("unloaded", results.collect())
     })
 }
 

@@ -5,58 +5,70 @@ mod health;
 mod links;
 mod programs;
 
-use std::fmt::Display;
 use std::process::ExitCode;
 
+use bpfman_core::action::Plan;
+use bpfman_core::types::LinkId;
+use bpfman_core::types::ProgramId;
 use bpfman_manager::ManagerError;
 
 use crate::args::Cli;
 use crate::args::Command;
 use crate::args::DispatcherCommand;
+use crate::args::Format;
 use crate::args::LinkCommand;
 use crate::args::ProgramCommand;
+use crate::config::Config;
+use crate::log;
 use crate::output;
+use crate::report::FailedItem;
 use crate::report::Failure;
 use crate::report::Kind;
 
 /// Runs one command.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let global = &cli.global;
+    // Which version this is can be asked whatever the configuration says.
+    let config = match cli.command {
+        Command::Version => Config::default(),
+        _ => Config::read(global.config.as_deref())?,
+    };
+    log::start(global.log.as_deref(), &config)?;
     let done = match cli.command {
-        Command::Doctor(args) => return health::doctor(global, &args),
-        Command::Reconcile(args) => health::reconcile(global, &args),
+        Command::Doctor(args) => return health::doctor(global, &config, &args),
+        Command::Reconcile(args) => health::reconcile(global, &config, &args),
         Command::Version => output::print_text(&format!("bpfman {}\n", env!("CARGO_PKG_VERSION"))),
-        Command::Load(args) => programs::short_load(global, args),
-        Command::List(args) => programs::list(global, &args),
-        Command::Get(args) => programs::get(global, &args),
-        Command::Unload(args) => programs::unload(global, &args),
-        Command::Attach(args) => links::attach(global, &args),
-        Command::Detach(args) => links::detach(global, &args),
+        Command::Load(args) => programs::short_load(global, &config, args),
+        Command::List(args) => programs::list(global, &config, &args),
+        Command::Get(args) => programs::get(global, &config, &args),
+        Command::Unload(args) => programs::unload(global, &config, &args),
+        Command::Attach(args) => links::attach(global, &config, &args),
+        Command::Detach(args) => links::detach(global, &config, &args),
         Command::Program { command, list } => {
             match command_or_list(command, list, ProgramCommand::List)? {
-                ProgramCommand::Load(args) => programs::program_load(global, args),
-                ProgramCommand::List(args) => programs::list(global, &args),
-                ProgramCommand::Get(args) => programs::get(global, &args),
-                ProgramCommand::Replace(args) => programs::replace(global, &args),
-                ProgramCommand::Unload(args) => programs::unload(global, &args),
-                ProgramCommand::Delete(args) => programs::delete(global, &args),
+                ProgramCommand::Load(args) => programs::program_load(global, &config, args),
+                ProgramCommand::List(args) => programs::list(global, &config, &args),
+                ProgramCommand::Get(args) => programs::get(global, &config, &args),
+                ProgramCommand::Replace(args) => programs::replace(global, &config, &args),
+                ProgramCommand::Unload(args) => programs::unload(global, &config, &args),
+                ProgramCommand::Delete(args) => programs::delete(global, &config, &args),
             }
         }
         Command::Link { command, list } => {
             match command_or_list(command, list, LinkCommand::List)? {
-                LinkCommand::Attach(args) => links::attach(global, &args),
-                LinkCommand::Detach(args) => links::detach(global, &args),
-                LinkCommand::List(args) => links::list(global, &args),
-                LinkCommand::Get(args) => links::get(global, &args),
-                LinkCommand::Update(args) => links::update(global, &args),
-                LinkCommand::Delete(args) => links::delete(global, &args),
+                LinkCommand::Attach(args) => links::attach(global, &config, &args),
+                LinkCommand::Detach(args) => links::detach(global, &config, &args),
+                LinkCommand::List(args) => links::list(global, &config, &args),
+                LinkCommand::Get(args) => links::get(global, &config, &args),
+                LinkCommand::Update(args) => links::update(global, &config, &args),
+                LinkCommand::Delete(args) => links::delete(global, &config, &args),
             }
         }
         Command::Dispatcher { command, list } => {
             match command_or_list(command, list, DispatcherCommand::List)? {
-                DispatcherCommand::List(args) => dispatchers::list(global, &args),
-                DispatcherCommand::Get(args) => dispatchers::get(global, &args),
-                DispatcherCommand::Delete(args) => dispatchers::delete(global, &args),
+                DispatcherCommand::List(args) => dispatchers::list(global, &config, &args),
+                DispatcherCommand::Get(args) => dispatchers::get(global, &config, &args),
+                DispatcherCommand::Delete(args) => dispatchers::delete(global, &config, &args),
             }
         }
     };
@@ -79,27 +91,79 @@ fn command_or_list<C, L: Default + PartialEq>(
     }
 }
 
+/// What a batch is of.
+trait Item: Copy {
+    const NOUN: &'static str;
+    fn number(self) -> u32;
+}
+
+impl Item for ProgramId {
+    const NOUN: &'static str = "program";
+    fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl Item for LinkId {
+    const NOUN: &'static str = "link";
+    fn number(self) -> u32 {
+        self.0
+    }
+}
+
 /// Reports a batch, every item of which was tried (contract: section 1): one failure of one item as it is, others
-/// a line each and a summary.
-fn batch<Id: Display>(
-    noun: &str,
+/// together, of their common kind when no item was done and all failed alike.
+fn batch<Id: Item>(
     done: &str,
     results: Vec<(Id, Result<(), ManagerError>)>,
 ) -> Result<(), Failure> {
     let tried = results.len();
-    let failures = results
-        .into_iter()
-        .filter_map(|(id, result)| result.err().map(|error| (id, Failure::from(error))));
-    let mut failures: Vec<(Id, Failure)> = failures.collect();
-    match failures.len() {
+    let failures = results.into_iter().filter_map(|(id, result)| {
+        let failure = Failure::from(result.err()?);
+        Some(FailedItem {
+            noun: Id::NOUN,
+            id: id.number(),
+            failure,
+        })
+    });
+    let mut items: Vec<FailedItem> = failures.collect();
+    match items.len() {
         0 => Ok(()),
-        1 if tried == 1 => Err(failures.swap_remove(0).1),
+        1 if tried == 1 => Err(items.swap_remove(0).failure),
         failed => {
-            for (id, failure) in &failures {
-                eprintln!("{noun} {id}: {}", failure.message);
-            }
-            let message = format!("{failed} of {tried} {noun}s were not {done}");
-            Err(Failure::new(Kind::Failed, message))
+            let first = items[0].failure.kind;
+            let alike = items.iter().all(|item| item.failure.kind == first);
+            let kind = if failed == tried && alike {
+                first
+            } else {
+                Kind::Failed
+            };
+            let message = format!("{failed} of {tried} {}s were not {done}", Id::NOUN);
+            Err(Failure::new(kind, message).of(items))
         }
     }
+}
+
+/// Prints the plan of each item of a batch; as data one document, so that several are a list.
+fn plans<Id: Item>(
+    format: Format,
+    ids: &[Id],
+    mut plan: impl FnMut(Id) -> Result<Plan, ManagerError>,
+) -> Result<(), Failure> {
+    let mut found = Vec::new();
+    let mut results = Vec::new();
+    for id in ids {
+        let result = plan(*id).map(|plan| found.push(plan));
+        results.push((*id, result));
+    }
+    let failed = batch("planned", results);
+    match (format, found.as_slice()) {
+        (Format::Text, plans) => plans
+            .iter()
+            .try_for_each(|plan| output::plan(format, plan))?,
+        _ if failed.is_err() => {}
+        (_, [plan]) if ids.len() == 1 => output::plan(format, plan)?,
+        (_, plans) => output::plan_list(format, plans)?,
+    }
+    failed
 }

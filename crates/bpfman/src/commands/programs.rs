@@ -19,6 +19,7 @@ use bpfman_manager::Manager;
 use bpfman_manager::ManagerError;
 
 use super::batch;
+use super::plans;
 use crate::args;
 use crate::args::DeleteArgs;
 use crate::args::Format;
@@ -39,7 +40,7 @@ use crate::shapes::boot_time;
 use crate::world::absolute;
 use crate::world::with_manager;
 
-pub(crate) fn short_load(global: &Global, args: ShortLoad) -> Result<(), Failure> {
+pub(crate) fn short_load(global: &Global, config: &Config, args: ShortLoad) -> Result<(), Failure> {
     let request = ProgramRequest {
         name: args.program,
         program_type: None,
@@ -47,6 +48,7 @@ pub(crate) fn short_load(global: &Global, args: ShortLoad) -> Result<(), Failure
     };
     load(
         global,
+        config,
         &args.object,
         [request].into(),
         args.pin_path.as_deref(),
@@ -54,7 +56,11 @@ pub(crate) fn short_load(global: &Global, args: ShortLoad) -> Result<(), Failure
     )
 }
 
-pub(crate) fn program_load(global: &Global, mut args: ProgramLoad) -> Result<(), Failure> {
+pub(crate) fn program_load(
+    global: &Global,
+    config: &Config,
+    mut args: ProgramLoad,
+) -> Result<(), Failure> {
     let object = args.object.pop().unwrap_or_default();
     match args.object.first() {
         Some(word) if word.as_os_str() != "file" => Err(Failure::input(format!(
@@ -62,20 +68,20 @@ pub(crate) fn program_load(global: &Global, mut args: ProgramLoad) -> Result<(),
             word.display()
         ))
         .hint("bpfman program load [file] PATH")),
-        _ => load(global, &object, args.programs, None, &args.options),
+        _ => load(global, config, &object, args.programs, None, &args.options),
     }
 }
 
 fn load(
     global: &Global,
+    config: &Config,
     object: &Path,
     programs: Vec<ProgramRequest>,
     pin_path: Option<&Path>,
     options: &LoadOptions,
 ) -> Result<(), Failure> {
     let format = options.output.output;
-    let config = Config::read(global.config.as_deref())?;
-    let (source, bytes) = read(object, &config)?;
+    let (source, bytes) = read(object, config)?;
     let spec = LoadSpec {
         source,
         programs,
@@ -86,14 +92,14 @@ fn load(
         engine: options.engine.unwrap_or(config.dispatcher.engine),
         pin_path: pin_path.map(absolute).transpose()?,
     };
-    with_manager(global, &config, |manager| {
+    with_manager(global, config, |manager| {
         let staged = manager.layout.staged_object();
         if options.dry_run {
             return output::plan(format, &manager.plan_load(&spec, &bytes)?);
         }
         let records = manager
             .load(&spec, &bytes)
-            .map_err(|error| in_format(format, load_failure(error, &staged, &spec.source)))?;
+            .map_err(|error| load_failure(error, &staged, &spec.source))?;
         let mut loaded = Vec::with_capacity(records.len());
         for record in &records {
             let others = records
@@ -115,17 +121,16 @@ fn read(object: &Path, config: &Config) -> Result<(AbsolutePath, Vec<u8>), Failu
     Ok((source, bytes))
 }
 
-pub(crate) fn replace(global: &Global, args: &ReplaceArgs) -> Result<(), Failure> {
+pub(crate) fn replace(global: &Global, config: &Config, args: &ReplaceArgs) -> Result<(), Failure> {
     let format = args.output.output;
-    let config = Config::read(global.config.as_deref())?;
-    let (source, bytes) = read(&args.object, &config)?;
-    with_manager(global, &config, |manager| {
+    let (source, bytes) = read(&args.object, config)?;
+    with_manager(global, config, |manager| {
         let staged = manager.layout.staged_object();
         let record = manager
             .replace(ProgramId(args.id), &source, &bytes)
-            .map_err(|error| in_format(format, load_failure(error, &staged, &source)))?;
+            .map_err(|error| load_failure(error, &staged, &source))?;
         let status = manager.get(record.id())?;
-        output::program(format, &status, boot_time())
+        output::replaced(format, ProgramId(args.id), &status, boot_time())
     })
 }
 
@@ -145,19 +150,8 @@ fn load_failure(error: ManagerError, copy: &AbsolutePath, original: &AbsolutePat
     failure
 }
 
-/// With JSON or YAML a failure is printed as data too, so that its parts can be read.
-fn in_format(format: Format, failure: Failure) -> Failure {
-    if format != Format::Text
-        && let Err(second) = output::failure(format, &failure)
-    {
-        return second;
-    }
-    failure
-}
-
-pub(crate) fn list(global: &Global, args: &ListArgs) -> Result<(), Failure> {
-    let config = Config::read(global.config.as_deref())?;
-    with_manager(global, &config, |manager| {
+pub(crate) fn list(global: &Global, config: &Config, args: &ListArgs) -> Result<(), Failure> {
+    with_manager(global, config, |manager| {
         let detail = if args.output == Format::Text {
             Detail::Info
         } else {
@@ -180,10 +174,10 @@ pub(crate) fn list(global: &Global, args: &ListArgs) -> Result<(), Failure> {
         }
         match listing.refused.into_iter().next() {
             None => Ok(()),
-            Some(refusal) => Err(report::kernel(
-                format!("the list is not whole: {refusal}"),
-                refusal,
-            )),
+            Some(refusal) => Err(Failure {
+                in_result: !args.quiet,
+                ..report::kernel(format!("the list is not whole: {refusal}"), refusal)
+            }),
         }
     })
 }
@@ -233,30 +227,26 @@ fn ids(listing: &Listing) -> String {
         .collect()
 }
 
-pub(crate) fn get(global: &Global, args: &GetArgs) -> Result<(), Failure> {
-    let config = Config::read(global.config.as_deref())?;
-    with_manager(global, &config, |manager| {
+pub(crate) fn get(global: &Global, config: &Config, args: &GetArgs) -> Result<(), Failure> {
+    with_manager(global, config, |manager| {
         let status = manager.get(ProgramId(args.id))?;
         output::program(args.output.output, &status, boot_time())
     })
 }
 
-pub(crate) fn unload(global: &Global, args: &UnloadArgs) -> Result<(), Failure> {
-    let config = Config::read(global.config.as_deref())?;
-    with_manager(global, &config, |manager| {
+pub(crate) fn unload(global: &Global, config: &Config, args: &UnloadArgs) -> Result<(), Failure> {
+    with_manager(global, config, |manager| {
+        let ids = args::program_ids(&args.ids);
         if args.dry_run {
-            return args.ids.iter().try_for_each(|id| {
-                let plan = manager.plan_unload(ProgramId(*id))?;
-                output::plan(args.output.output, &plan)
-            });
+            let format = args.output.output;
+            return plans(format, &ids, |id| manager.plan_unload(id));
         }
-        unload_each(manager, &args::program_ids(&args.ids), args.ignore_missing)
+        unload_each(manager, &ids, args.ignore_missing)
     })
 }
 
-pub(crate) fn delete(global: &Global, args: &DeleteArgs) -> Result<(), Failure> {
-    let config = Config::read(global.config.as_deref())?;
-    with_manager(global, &config, |manager| {
+pub(crate) fn delete(global: &Global, config: &Config, args: &DeleteArgs) -> Result<(), Failure> {
+    with_manager(global, config, |manager| {
         let ids = if args.all {
             let listing = manager.list(Detail::Info)?;
             listing
@@ -281,5 +271,5 @@ fn unload_each(
         Err(ManagerError::NoSuchProgram(_)) if ignore_missing => (*id, Ok(())),
         result => (*id, result),
     });
-    batch("program", "unloaded", results.collect())
+    batch("unloaded", results.collect())
 }

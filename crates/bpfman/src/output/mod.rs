@@ -10,6 +10,7 @@ use std::io::Write;
 use bpfman_core::action::Plan;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::managed::Program;
+use bpfman_core::types::ProgramId;
 use bpfman_core::types::ProgramType;
 use bpfman_core::types::UnixTime;
 use bpfman_manager::Listing;
@@ -66,13 +67,26 @@ pub(crate) fn plan(format: Format, plan: &Plan) -> Result<(), Failure> {
     }
 }
 
-/// A failure as data.
+/// The plans of a dry run of several items, as data.
+pub(crate) fn plan_list(format: Format, plans: &[Plan]) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        plans: &'a [Plan],
+    }
+    print_shape(format, &Shape { plans })
+}
+
+/// A failure as data, where data was asked for and none is printed that tells of it.
 pub(crate) fn failure(format: Format, failure: &Failure) -> Result<(), Failure> {
     #[derive(Serialize)]
     struct Shape<'a> {
-        error: &'a Failure,
+        error: shapes::ErrorShape<'a>,
     }
-    print_shape(format, &Shape { error: failure })
+    if format == Format::Text || failure.in_result {
+        return Ok(());
+    }
+    let error = shapes::error(failure);
+    print_shape(format, &Shape { error })
 }
 
 /// The programs that a load has just made.
@@ -109,6 +123,39 @@ pub(crate) fn program(
         Format::Text => print_text(&program_text(status, boot)?),
         _ => print_shape(format, &shapes::program(status, boot)),
     }
+}
+
+/// The program that took over from another.
+pub(crate) fn replaced(
+    format: Format,
+    old: ProgramId,
+    status: &ProgramStatus,
+    boot: UnixTime,
+) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct ReplacedShape {
+        old_program_id: ProgramId,
+        new_program_id: ProgramId,
+    }
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        #[serde(flatten)]
+        program: shapes::ProgramShape<'a>,
+        replaced: ReplacedShape,
+    }
+    let new = status.record.id();
+    if format == Format::Text {
+        print_text(&format!("Replaced:     {old} -> {new}\n"))?;
+        return program(format, status, boot);
+    }
+    let shape = Shape {
+        program: shapes::program(status, boot),
+        replaced: ReplacedShape {
+            old_program_id: old,
+            new_program_id: new,
+        },
+    };
+    print_shape(format, &shape)
 }
 
 fn program_text(status: &ProgramStatus, boot: UnixTime) -> Result<String, Failure> {

@@ -49,12 +49,24 @@ impl Kind {
 }
 
 /// One failure as the user meets it.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) kind: Kind,
     pub(crate) message: String,
     pub(crate) hints: Vec<String>,
     pub(crate) verifier_log: Option<String>,
+    /// What failed in a batch.
+    pub(crate) items: Vec<FailedItem>,
+    /// Whether the result that was printed tells of it, too.
+    pub(crate) in_result: bool,
+}
+
+/// One item of a batch that failed.
+#[derive(Debug)]
+pub(crate) struct FailedItem {
+    pub(crate) noun: &'static str,
+    pub(crate) id: u32,
+    pub(crate) failure: Failure,
 }
 
 impl Failure {
@@ -64,7 +76,20 @@ impl Failure {
             message,
             hints: Vec::new(),
             verifier_log: None,
+            items: Vec::new(),
+            in_result: false,
         }
+    }
+
+    /// The failure of a batch: its hints are those of its items, each once.
+    pub(crate) fn of(mut self, items: Vec<FailedItem>) -> Self {
+        for hint in items.iter().flat_map(|item| &item.failure.hints) {
+            if !self.hints.contains(hint) {
+                self.hints.push(hint.clone());
+            }
+        }
+        self.items = items;
+        self
     }
 
     pub(crate) fn input(message: String) -> Self {
@@ -78,6 +103,9 @@ impl Failure {
 
     /// Prints it to stderr, the whole verifier log only when asked.
     pub(crate) fn print(&self, verbose: bool) {
+        for FailedItem { noun, id, failure } in &self.items {
+            eprintln!("{noun} {id}: {}", failure.message);
+        }
         eprintln!("bpfman: error: {}", self.message);
         if let (true, Some(log)) = (verbose, &self.verifier_log) {
             eprintln!("{}", log.trim_end());

@@ -1,7 +1,11 @@
 //! The JSON and YAML shapes (contract: section 1): every key always there, null when absent.
 
 pub(crate) mod dispatchers;
+mod failures;
 pub(crate) mod links;
+
+pub(crate) use failures::ErrorShape;
+pub(crate) use failures::error;
 
 use std::collections::BTreeMap;
 
