@@ -243,12 +243,12 @@ fn chain(world: &World, net: &Net) -> Vec<String> {
         .iter()
         .map(|program| id(program).to_string())
         .collect();
-    for (program, more) in [
-        (&ids[0], &["-m", "a=b"][..]),
-        (&ids[1], &["--proceed-on", "drop"]),
-        (&ids[0], &["--stats"]),
+    for (program, priority, more) in [
+        (&ids[0], "50", &["-m", "a=b"][..]),
+        (&ids[1], "50", &["--proceed-on", "drop"]),
+        (&ids[0], "49", &["--stats"]),
     ] {
-        let place = ["veth0", "-p", "50", "-n", &net.near];
+        let place = ["veth0", "-p", priority, "-n", &net.near];
         world.ok(&[&["link", "attach", "xdp", program], &place[..], more].concat());
     }
     ids
@@ -342,7 +342,9 @@ fn a_replacement_is_printed_as_get_prints_it() {
     let net = Net::new();
     let programs = chain(&world, &net);
     let path = object("traffic.bpf.o");
-    let new = world.json(&["program", "replace", &programs[0], &path]);
+    let mut new = world.json(&["program", "replace", &programs[0], &path]);
+    let ids = new.as_object_mut().unwrap().remove("replaced").unwrap();
+    assert_eq!(keys(&ids), words("old_program_id new_program_id"));
     assert_shape(
         &new,
         &[("", "record status"), ("/status/links/0", LINK_SHAPE[0].1)],

@@ -437,7 +437,7 @@ fn unload_of_a_member_on_two_interfaces() -> Scene {
 fn unload_of_a_member_that_is_there_twice() -> Scene {
     let (machine, links, _) = members(Engine::Extension, Joining::Xdp, 2);
     let records = machine.world.places().records();
-    machine.attach(&xdp(&records[0], "eth0"));
+    machine.attach(&with_priority(xdp(&records[0], "eth0"), 60));
     Scene::unload(machine, links[0].program)
 }
 

@@ -43,6 +43,9 @@ pub(super) fn refusal(message: String, refusal: &PointRefusal) -> Failure {
             "`bpfman detach` one of them; programs loaded with --engine auto need no slots".to_owned()
         }
         R::NotAttached(link) => format!("`bpfman detach {link}`, then attach its program anew"),
+        R::AttachedAlready { link, .. } => {
+            format!("`bpfman link get {link}` shows it; another --priority makes it run twice")
+        }
         R::NoCounter => "leave --stats out; `bpfman get` shows what the kernel counts".to_owned(),
         R::OtherMode { .. } => {
             "--mode auto joins what runs there, as it runs; else detach that first".to_owned()

@@ -94,6 +94,7 @@ pub(super) fn after(facts: &PointFacts, change: &Change) -> Result<Vec<Member>, 
             None
         }
     };
+    check_once(facts, change, &members)?;
     // Contract, section 4: by priority, then new before existing, then by name.
     members.sort_by(|one, other| {
         let rank = |member: &Member| {
@@ -106,6 +107,30 @@ pub(super) fn after(facts: &PointFacts, change: &Change) -> Result<Vec<Member>, 
             .then_with(|| names.0.program_name.cmp(&names.1.program_name))
     });
     Ok(members)
+}
+
+/// A program runs once at one priority: twice, it would meet each packet twice.
+fn check_once(facts: &PointFacts, change: &Change, members: &[Member]) -> Result<(), PointRefusal> {
+    let changed = match change {
+        Change::Join(member) => member.link.id,
+        Change::Alter { link, .. } => *link,
+        Change::Leave(_) | Change::Exchange { .. } | Change::Refresh => return Ok(()),
+    };
+    let key = |member: &Member| (member.link.program, member.link.details.priority());
+    let Some(new) = members.iter().find(|member| member.link.id == changed) else {
+        return Ok(());
+    };
+    let twin = members
+        .iter()
+        .find(|member| member.link.id != changed && key(member) == key(new));
+    match twin {
+        None => Ok(()),
+        Some(twin) => Err(PointRefusal::AttachedAlready {
+            place: place_name(facts),
+            program: twin.link.program,
+            link: twin.link.id,
+        }),
+    }
 }
 
 fn alter(

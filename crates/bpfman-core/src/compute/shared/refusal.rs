@@ -93,6 +93,16 @@ pub enum PointRefusal {
         "runs of programs of the extension engine are counted by the kernel (sysctl kernel.bpf_stats_enabled=1)"
     )]
     NoCounter,
+    /// The same program is there already, at the same priority.
+    #[error("program {program} is already attached to {place} at this priority as link {link}")]
+    AttachedAlready {
+        /// The hook.
+        place: String,
+        /// The program.
+        program: ProgramId,
+        /// Its link.
+        link: LinkId,
+    },
     /// Packets are met in another way there.
     #[error("{place} runs in mode {running}; a program cannot join it in mode {asked}")]
     OtherMode {
