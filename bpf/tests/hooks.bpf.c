@@ -80,6 +80,12 @@ static int skb_is_ours(struct __sk_buff *skb)
 	       is_ours(&headers);
 }
 
+SEC("cgroup_skb/egress")
+int allow_egress(struct __sk_buff *skb)
+{
+	return 1;
+}
+
 SEC("cgroup/skb")
 int count_cgroup(struct __sk_buff *skb)
 {

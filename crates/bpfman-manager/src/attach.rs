@@ -1,8 +1,10 @@
 //! Attach.
 
+use bpfman_core::action::Action;
 use bpfman_core::action::InterfaceTarget;
 use bpfman_core::action::Namespace;
 use bpfman_core::action::Plan;
+use bpfman_core::action::StoreAction;
 use bpfman_core::compute::AttachFacts;
 use bpfman_core::compute::AttachRefusal;
 use bpfman_core::compute::AttachSnapshot;
@@ -18,6 +20,7 @@ use bpfman_core::compute::joining;
 use bpfman_core::compute::plan_attach;
 use bpfman_core::compute::plan_change;
 use bpfman_core::compute::struct_ops_map;
+use bpfman_core::compute::twin;
 use bpfman_core::compute::with_link;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::managed::AttachPoint;
@@ -140,7 +143,34 @@ impl Manager<'_> {
             now: self.now,
         };
         let plan = plan_attach(spec, &snapshot, &self.layout)?;
+        self.refuse_twin(&plan, store)?;
         self.lasting(plan)
+    }
+
+    /// Refuses to attach a program a second time to what it is attached to. A record whose link is gone is no link.
+    fn refuse_twin<S: ReaderStore + ?Sized>(
+        &mut self,
+        plan: &Plan,
+        store: &S,
+    ) -> Result<(), ManagerError> {
+        let new = plan.steps.iter().find_map(|step| match &step.action {
+            Action::Store(StoreAction::RecordLink { link }) => Some(&link.link),
+            _ => None,
+        });
+        let new = new.expect("the plan of an attach records its link");
+        let links = store.links_of(new.program)?;
+        let Some((link, place)) = twin(new, &links) else {
+            return Ok(());
+        };
+        match self.kernel_link(link, store)? {
+            None => Ok(()),
+            Some(_) => Err(AttachRefusal::AttachedAlready {
+                place,
+                program: new.program,
+                link: Some(link.id),
+            }
+            .into()),
+        }
     }
 
     /// The id of the next link. A pin that has outlived its record keeps its number.
@@ -206,7 +236,7 @@ impl Manager<'_> {
                 AttachFacts::Usdt(self.usdt_facts(file.path, probe, program, store)?)
             }
             AttachRequest::Cgroup { path, .. } => AttachFacts::Cgroup(targets.cgroup(path)?),
-            AttachRequest::Namespace { netns } | AttachRequest::Netfilter { netns, .. } => {
+            AttachRequest::Namespace { netns, .. } | AttachRequest::Netfilter { netns, .. } => {
                 AttachFacts::Namespace(targets.namespace(netns.as_ref())?)
             }
             AttachRequest::StructOps { map } => {
@@ -214,7 +244,7 @@ impl Manager<'_> {
             }
             AttachRequest::RawTracepoint { .. }
             | AttachRequest::Kprobe { .. }
-            | AttachRequest::Bound
+            | AttachRequest::Bound { .. }
             | AttachRequest::PerfEvent { .. }
             | AttachRequest::Iter { .. }
             | AttachRequest::Sockmap { .. } => AttachFacts::Nothing,

@@ -741,7 +741,7 @@ fn a_dry_run_prints_the_plan_and_changes_nothing() {
         "attach",
         "tracepoint",
         &program,
-        "sched/sched_switch",
+        "sched/sched_wakeup",
         "--dry-run",
     ]);
     assert!(

@@ -252,10 +252,26 @@ fn the_engine_is_that_of_the_configuration_unless_another_is_named() {
 }
 
 #[test]
-fn an_engine_means_nothing_to_a_program_that_shares_no_interface() {
+fn an_engine_is_refused_for_a_program_that_shares_no_interface() {
     let world = World::new(Via::InProcess);
     let path = object("maps.bpf.o");
-    let loaded = world.json(&["load", &path, "--program", "first", "--engine", "extension"]);
+    let load = ["load", &path, "--program", "first"];
+    world.ok(&load);
+    for engine in ["auto", "extension"] {
+        let asked = [&load[..], &["--engine", engine]].concat();
+        let words = [
+            "engine",
+            engine,
+            "no effect",
+            "`first`",
+            "tracepoint",
+            "--engine",
+        ];
+        world.refused(&asked, 2, &words);
+    }
+    // What the configuration says holds for those that it concerns.
+    let config = write(&world, "[dispatcher]\nengine = \"extension\"\n");
+    let loaded = world.json(&[&load[..], &["--config", &config]].concat());
     let program = &loaded["programs"][0];
     assert_eq!(program["status"]["kernel"]["program_type"], "tracepoint");
 }

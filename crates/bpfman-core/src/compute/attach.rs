@@ -29,12 +29,14 @@ use crate::kernel::PinState;
 use crate::managed::AttachSpec;
 use crate::managed::FilterPlace;
 use crate::managed::Link;
+use crate::managed::LinkDetails;
 use crate::managed::LinkDraft;
 use crate::managed::Program;
 use crate::managed::SharedHook;
 use crate::object::StructOpsError;
 use crate::target::UsdtProbe;
 use crate::types::AbsolutePath;
+use crate::types::Direction;
 use crate::types::IfIndex;
 use crate::types::KernelLinkId;
 use crate::types::LinkId;
@@ -177,6 +179,44 @@ pub enum AttachRefusal {
     /// A program of a type that leaves the direction open, without one.
     #[error("a {0} program can be attached either way: say ingress or egress")]
     DirectionMissing(ProgramType),
+    /// A direction for a program of a type that knows none.
+    #[error("program {program} is a {program_type} program, which has no direction")]
+    NoDirection {
+        /// The program.
+        program: ProgramId,
+        /// Its type.
+        program_type: ProgramType,
+    },
+    /// A direction other than the one of the program's type.
+    #[error(
+        "program {program} is a {program_type} program; it can be attached for {own} only, not for {asked}"
+    )]
+    OtherDirection {
+        /// The program.
+        program: ProgramId,
+        /// Its type.
+        program_type: ProgramType,
+        /// The direction of the type.
+        own: Direction,
+        /// The direction that was asked for.
+        asked: Direction,
+    },
+    /// A map for an iterator that does not walk through one.
+    #[error("program {program} iterates over `{target}`, not over the elements of a map")]
+    IteratorWithoutMap {
+        /// The program.
+        program: ProgramId,
+        /// What it iterates over.
+        target: String,
+    },
+    /// An iterator over the elements of a map, without the map.
+    #[error("program {program} iterates over `{target}`: it needs a map")]
+    IteratorNeedsMap {
+        /// The program.
+        program: ProgramId,
+        /// What it iterates over.
+        target: String,
+    },
     /// A program of a type that leaves the attach type open.
     #[error("a {0} program says not what it does: load it as one of {1}")]
     TypeTooVague(ProgramType, &'static str),
@@ -350,6 +390,57 @@ pub(super) fn create_link(
         Action::Kernel(KernelAction::ReleaseLink { link }),
     );
     link
+}
+
+/// The link that already does what `new` would do: attached twice, a program would run twice each time. `None` for the
+/// kinds whose attach points have rules of their own, for probes, each of which is one that the kernel counts by itself,
+/// and for iterators, which run only when somebody reads them.
+#[must_use]
+pub fn twin<'a>(new: &Link, links: &'a [Link]) -> Option<(&'a Link, String)> {
+    let place = place_of(&new.details)?;
+    let same = |link: &&Link| link.program == new.program && link.details == new.details;
+    let link = links.iter().find(same)?;
+    Some((link, place))
+}
+
+fn place_of(details: &LinkDetails) -> Option<String> {
+    use LinkDetails as D;
+    Some(match details {
+        D::Tracepoint { group, name } => format!("tracepoint {group}/{name}"),
+        D::RawTracepoint { name } => format!("raw tracepoint {name}"),
+        D::TpBtf { name } => format!("tracepoint {name}"),
+        D::Fentry { fn_name }
+        | D::Fexit { fn_name }
+        | D::FmodRet { fn_name }
+        | D::Fsession { fn_name }
+        | D::Freplace { fn_name } => format!("function {fn_name}"),
+        D::Lsm { hook_name } => format!("hook {hook_name}"),
+        D::PerfEvent { event, .. } => format!("perf event {event}"),
+        D::Cgroup { path, .. } => format!("cgroup {path}"),
+        D::SkLookup { nsid, .. } | D::FlowDissector { nsid, .. } => {
+            format!("network namespace {nsid}")
+        }
+        D::Netfilter {
+            family,
+            hook,
+            priority,
+            ..
+        } => format!("netfilter {family} {hook}, priority {priority}"),
+        D::StructOps { map, .. } => format!("struct_ops map {map}"),
+        D::Sockmap { map, .. } => format!("map {map}"),
+        D::Xdp { .. }
+        | D::Tc { .. }
+        | D::Tcx { .. }
+        | D::Netkit { .. }
+        | D::Kprobe { .. }
+        | D::Kretprobe { .. }
+        | D::KprobeMulti { .. }
+        | D::Uprobe(_)
+        | D::Uretprobe(_)
+        | D::UprobeMulti { .. }
+        | D::Usdt { .. }
+        | D::Iter { .. } => return None,
+    })
 }
 
 /// The place of each link among those of its attach point, first is 0.

@@ -57,7 +57,7 @@ pub(super) fn attachment(
     let kind = check_attach(&spec.request, program)?;
     match (&spec.request, facts) {
         (request, AttachFacts::Interface(facts)) => network(request, program, facts),
-        (AttachRequest::Bound, _) => Ok(bound(kind, program)),
+        (AttachRequest::Bound { .. }, _) => Ok(bound(kind, program)),
         (request, AttachFacts::Cgroup(id)) => cgroup(request, *id, program_type),
         (request, AttachFacts::Namespace(nsid)) => namespace(request, kind, *nsid),
         (AttachRequest::Sockmap { map }, _) => sockmap(map, program_type),
@@ -67,39 +67,27 @@ pub(super) fn attachment(
     }
 }
 
-/// The kind that a request names; for a program bound at load, the kind of its type.
-fn asked_kind(request: &AttachRequest, program_type: ProgramType) -> Option<LinkKind> {
-    const BOUND: [LinkKind; 7] = [
-        LinkKind::TpBtf,
-        LinkKind::Fentry,
-        LinkKind::Fexit,
-        LinkKind::FmodRet,
-        LinkKind::Fsession,
-        LinkKind::Lsm,
-        LinkKind::Freplace,
-    ];
-    const IN_NAMESPACE: [LinkKind; 2] = [LinkKind::SkLookup, LinkKind::FlowDissector];
-    let of_type = |kinds: &[LinkKind]| kinds.iter().copied().find(|kind| kind.takes(program_type));
+/// The kind that a request names.
+fn asked_kind(request: &AttachRequest) -> LinkKind {
     match request {
-        AttachRequest::Xdp { .. } => Some(LinkKind::Xdp),
-        AttachRequest::Tc { .. } => Some(LinkKind::Tc),
-        AttachRequest::Tcx { .. } => Some(LinkKind::Tcx),
-        AttachRequest::Netkit { .. } => Some(LinkKind::Netkit),
-        AttachRequest::Tracepoint { .. } => Some(LinkKind::Tracepoint),
-        AttachRequest::RawTracepoint { .. } => Some(LinkKind::RawTracepoint),
-        AttachRequest::Kprobe { .. } => Some(LinkKind::Kprobe),
-        AttachRequest::KprobeMulti { .. } => Some(LinkKind::KprobeMulti),
-        AttachRequest::Uprobe { .. } => Some(LinkKind::Uprobe),
-        AttachRequest::UprobeMulti { .. } => Some(LinkKind::UprobeMulti),
-        AttachRequest::Usdt { .. } => Some(LinkKind::Usdt),
-        AttachRequest::Bound => of_type(&BOUND),
-        AttachRequest::PerfEvent { .. } => Some(LinkKind::PerfEvent),
-        AttachRequest::Cgroup { .. } => Some(LinkKind::Cgroup),
-        AttachRequest::Namespace { .. } => of_type(&IN_NAMESPACE).or(Some(LinkKind::SkLookup)),
-        AttachRequest::Netfilter { .. } => Some(LinkKind::Netfilter),
-        AttachRequest::Iter { .. } => Some(LinkKind::Iter),
-        AttachRequest::StructOps { .. } => Some(LinkKind::StructOps),
-        AttachRequest::Sockmap { .. } => Some(LinkKind::Sockmap),
+        AttachRequest::Xdp { .. } => LinkKind::Xdp,
+        AttachRequest::Tc { .. } => LinkKind::Tc,
+        AttachRequest::Tcx { .. } => LinkKind::Tcx,
+        AttachRequest::Netkit { .. } => LinkKind::Netkit,
+        AttachRequest::Tracepoint { .. } => LinkKind::Tracepoint,
+        AttachRequest::RawTracepoint { .. } => LinkKind::RawTracepoint,
+        AttachRequest::Kprobe { .. } => LinkKind::Kprobe,
+        AttachRequest::KprobeMulti { .. } => LinkKind::KprobeMulti,
+        AttachRequest::Uprobe { .. } => LinkKind::Uprobe,
+        AttachRequest::UprobeMulti { .. } => LinkKind::UprobeMulti,
+        AttachRequest::Usdt { .. } => LinkKind::Usdt,
+        AttachRequest::Bound { kind } | AttachRequest::Namespace { kind, .. } => *kind,
+        AttachRequest::PerfEvent { .. } => LinkKind::PerfEvent,
+        AttachRequest::Cgroup { .. } => LinkKind::Cgroup,
+        AttachRequest::Netfilter { .. } => LinkKind::Netfilter,
+        AttachRequest::Iter { .. } => LinkKind::Iter,
+        AttachRequest::StructOps { .. } => LinkKind::StructOps,
+        AttachRequest::Sockmap { .. } => LinkKind::Sockmap,
     }
 }
 
@@ -157,7 +145,7 @@ fn namespace(
         id: nsid,
     };
     Ok(match request {
-        AttachRequest::Namespace { netns } => {
+        AttachRequest::Namespace { netns, .. } => {
             let program_type = match kind {
                 LinkKind::FlowDissector => ProgramType::FlowDissector,
                 _ => ProgramType::SkLookup,
@@ -422,15 +410,14 @@ fn usdt(
 /// Checks what can be checked before anything is looked up; answers the kind of the new link.
 ///
 /// # Errors
-/// [`AttachRefusal::WrongKind`], [`AttachRefusal::NothingToProbe`].
+/// [`AttachRefusal`] of what program and request alone tell.
 pub fn check_attach(request: &AttachRequest, program: &Program) -> Result<LinkKind, AttachRefusal> {
     let program_type = program.load.program_type;
-    let asked = asked_kind(request, program_type);
-    let kind = asked.and_then(|kind| kind_for(kind, program_type));
-    let kind = kind.ok_or(AttachRefusal::WrongKind {
+    let asked = asked_kind(request);
+    let kind = kind_for(asked, program_type).ok_or(AttachRefusal::WrongKind {
         program: program.id(),
         program_type,
-        asked: asked.map_or("a program bound at load", LinkKind::name),
+        asked: asked.name(),
     })?;
     match request {
         AttachRequest::Uprobe {
@@ -443,6 +430,53 @@ pub fn check_attach(request: &AttachRequest, program: &Program) -> Result<LinkKi
         {
             Err(AttachRefusal::NothingToProbe)
         }
+        AttachRequest::Cgroup { direction, .. } => {
+            check_direction(*direction, program).map(|()| kind)
+        }
+        AttachRequest::Iter { map } => check_iterator(map.as_ref(), program).map(|()| kind),
         _ => Ok(kind),
+    }
+}
+
+/// The direction of a cgroup's packets: a type that has its own takes no other.
+fn check_direction(asked: Option<Direction>, program: &Program) -> Result<(), AttachRefusal> {
+    let program_type = program.load.program_type;
+    let own = match program_type {
+        ProgramType::CgroupSkbIngress => Some(Direction::Ingress),
+        ProgramType::CgroupSkbEgress => Some(Direction::Egress),
+        _ => None,
+    };
+    match (asked, own) {
+        (None, _) if program_type == ProgramType::CgroupSkb => {
+            Err(AttachRefusal::DirectionMissing(program_type))
+        }
+        (Some(_), None) if program_type != ProgramType::CgroupSkb => {
+            Err(AttachRefusal::NoDirection {
+                program: program.id(),
+                program_type,
+            })
+        }
+        (Some(asked), Some(own)) if asked != own => Err(AttachRefusal::OtherDirection {
+            program: program.id(),
+            program_type,
+            own,
+            asked,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The iterators that walk through one map (`bpf_iter_reg` of the kernel whose `attach_target` reads `map.map_fd`). For
+/// others the kernel takes the same field for something else, such as the id of a task.
+const MAP_ITERATORS: [&str; 3] = ["bpf_map_elem", "bpf_sk_storage_map", "sockmap"];
+
+fn check_iterator(map: Option<&AbsolutePath>, program: &Program) -> Result<(), AttachRefusal> {
+    let target = program.load.attach_function.clone().unwrap_or_default();
+    let takes_map = MAP_ITERATORS.contains(&target.as_str());
+    let program = program.id();
+    match map {
+        Some(_) if !takes_map => Err(AttachRefusal::IteratorWithoutMap { program, target }),
+        None if takes_map => Err(AttachRefusal::IteratorNeedsMap { program, target }),
+        _ => Ok(()),
     }
 }

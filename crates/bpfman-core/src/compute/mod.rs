@@ -34,6 +34,7 @@ pub use attach::UsdtFacts;
 pub use attach::kind_for;
 pub use attach::plan_attach;
 pub use attach::position;
+pub use attach::twin;
 pub use attach_target::check_attach;
 pub use detach::DetachRefusal;
 pub use detach::DetachSnapshot;

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use crate::object::Extern;
 use crate::object::ExternKind;
 use crate::types::AbsolutePath;
+use crate::types::Engine;
 use crate::types::NameError;
 use crate::types::ProgramId;
 use crate::types::ProgramType;
@@ -148,6 +149,16 @@ pub enum LoadRefusal {
         missing: Vec<String>,
         /// Those that were, as `--programs` takes them.
         named: Vec<String>,
+    },
+    /// An engine for programs that share no interface.
+    #[error("engine {engine} has no effect: `{program}` is a {program_type} program")]
+    EngineWithoutEffect {
+        /// The engine.
+        engine: Engine,
+        /// A program.
+        program: String,
+        /// Its type.
+        program_type: ProgramType,
     },
     /// A pin path for more than one program.
     #[error("one pin path was given for {0} programs")]

@@ -114,6 +114,7 @@ pub fn new_version(old: &Program, source: AbsolutePath, other_maps: Vec<String>)
         map_owner_id: Some(old.id()),
         other_maps,
         engine: old.load.engine,
+        engine_asked: false,
         pin_path: None,
     }
 }

@@ -81,6 +81,7 @@ pub fn check_load(spec: &LoadSpec, object: &ObjectFacts) -> Result<CheckedLoad, 
                 })?;
         programs.push(check_program(request, found)?);
     }
+    check_engine(spec, &programs)?;
     let reached = reached(&programs, object)?;
     Ok(CheckedLoad {
         globals: check_globals(spec, object)?,
@@ -90,6 +91,21 @@ pub fn check_load(spec: &LoadSpec, object: &ObjectFacts) -> Result<CheckedLoad, 
         needed_symbols: reached.needed_symbols,
         programs,
     })
+}
+
+/// An engine that was asked for must matter to a program: it says how programs share an interface.
+fn check_engine(spec: &LoadSpec, programs: &[CheckedProgram]) -> Result<(), LoadRefusal> {
+    let shares = |program: &CheckedProgram| program.program_type.keeps_instructions();
+    match programs.first() {
+        Some(first) if spec.engine_asked && !programs.iter().any(shares) => {
+            Err(LoadRefusal::EngineWithoutEffect {
+                engine: spec.engine,
+                program: first.load.name.clone(),
+                program_type: first.program_type,
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_counts(spec: &LoadSpec) -> Result<(), LoadRefusal> {

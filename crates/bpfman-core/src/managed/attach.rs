@@ -11,6 +11,7 @@ use crate::action::Sampling;
 use crate::types::AbsolutePath;
 use crate::types::Direction;
 use crate::types::InterfaceName;
+use crate::types::LinkKind;
 use crate::types::Priority;
 use crate::types::ProgramId;
 use crate::types::XdpMode;
@@ -141,7 +142,10 @@ pub enum AttachRequest {
         name: String,
     },
     /// What the program was bound to when it was loaded; the kinds that say nothing more.
-    Bound,
+    Bound {
+        /// The kind.
+        kind: LinkKind,
+    },
     /// A perf event.
     PerfEvent {
         /// Its name.
@@ -162,6 +166,8 @@ pub enum AttachRequest {
     },
     /// A network namespace (sk_lookup, flow_dissector).
     Namespace {
+        /// Which of the two.
+        kind: LinkKind,
         /// Its file; `None` for the process's own.
         netns: Option<AbsolutePath>,
     },

@@ -33,6 +33,8 @@ pub struct LoadSpec {
     pub other_maps: Vec<String>,
     /// How XDP and TC programs of it share an attach point.
     pub engine: Engine,
+    /// Whether this call names the engine, and not only what holds for all.
+    pub engine_asked: bool,
     /// Where to pin the (only) program, instead of on our own bpffs.
     pub pin_path: Option<AbsolutePath>,
 }

@@ -335,6 +335,7 @@ fn load_action(request: &LoadAndPin) -> Result<KernelAction, KernelError> {
         other_maps: Vec::new(),
         pin_path: Some(request.pin_path.clone()),
         engine: Engine::default(),
+        engine_asked: false,
     };
     let checked = check_load(&spec, &facts).map_err(|refusal| {
         let kind = match refusal {

@@ -202,6 +202,7 @@ pub(crate) fn spec(programs: &[&str]) -> LoadSpec {
         map_owner_id: None,
         other_maps: Vec::new(),
         engine: Engine::Auto,
+        engine_asked: false,
         pin_path: None,
     }
 }

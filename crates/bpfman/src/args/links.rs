@@ -378,7 +378,7 @@ pub(crate) struct CgroupArgs {
     /// The cgroup's directory
     #[arg(value_name = "PATH")]
     pub(crate) path: PathBuf,
-    /// Which way packets go, for a cgroup_skb program
+    /// Which way packets go, for a cgroup_skb program whose section does not say
     #[arg(long, value_enum)]
     pub(crate) direction: Option<Way>,
 }
@@ -481,7 +481,7 @@ pub(crate) struct GetLinkArgs {
 #[derive(Debug, Default, PartialEq, Eq, Args)]
 pub(crate) struct LinkListArgs {
     /// Print only ids
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "output")]
     pub(crate) quiet: bool,
     /// Only links of this program
     #[arg(long, value_name = "ID")]

@@ -3,6 +3,8 @@
 mod dispatchers;
 mod health;
 mod links;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,7 +13,6 @@ use std::time::Duration;
 use bpfman_core::compute::LabelSelector;
 use bpfman_core::managed::ProgramRequest;
 use bpfman_core::types::Engine;
-use bpfman_core::types::ProgramId;
 use bpfman_core::types::ProgramType;
 use clap::Args;
 use clap::Parser;
@@ -33,12 +34,15 @@ pub(crate) use links::LinkCommand;
 pub(crate) use links::LinkDeleteArgs;
 pub(crate) use links::LinkListArgs;
 pub(crate) use links::LinkUpdateArgs;
+pub(crate) use links::NamespaceArgs;
 pub(crate) use links::NetfilterArgs;
 pub(crate) use links::PerfEventArgs;
 pub(crate) use links::ProbedFileArgs;
 pub(crate) use links::TcArgs;
 pub(crate) use links::UsdtArgs;
 pub(crate) use links::XdpArgs;
+
+use crate::report::Failure;
 
 /// Loads, records, lists and unloads BPF programs.
 #[derive(Debug, Parser)]
@@ -197,7 +201,7 @@ pub(crate) struct LoadOptions {
     #[arg(long, value_name = "ID")]
     pub(crate) map_owner_id: Option<u32>,
     /// How XDP and TC programs share an interface: `auto` attaches one alone itself and compiles several into one
-    /// program; `extension` gives each a slot of a dispatcher, as libxdp does. It has no effect on other programs
+    /// program; `extension` gives each a slot of a dispatcher, as libxdp does. Refused where no program is one of these
     /// [default: `[dispatcher] engine` of the configuration, else auto]
     #[arg(long, value_name = "ENGINE", value_parser = engine)]
     pub(crate) engine: Option<Engine>,
@@ -240,7 +244,7 @@ pub(crate) struct ProgramLoad {
 #[derive(Debug, Default, PartialEq, Eq, Args)]
 pub(crate) struct ListArgs {
     /// Print only ids
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "output")]
     pub(crate) quiet: bool,
     /// Only programs that have links
     #[arg(long, conflicts_with = "unattached")]
@@ -326,18 +330,27 @@ pub(crate) struct DeleteArgs {
 
 impl LoadOptions {
     /// The metadata with the application in it.
-    pub(crate) fn all_metadata(&self) -> BTreeMap<String, String> {
-        let application = self.application.iter().map(|app| {
-            let key = bpfman_core::managed::METADATA_APPLICATION.to_owned();
-            (key, app.clone())
-        });
-        self.metadata.iter().cloned().chain(application).collect()
+    pub(crate) fn all_metadata(&self) -> Result<BTreeMap<String, String>, Failure> {
+        let key = || bpfman_core::managed::METADATA_APPLICATION.to_owned();
+        let mut pairs = self.metadata.clone();
+        pairs.extend(self.application.iter().map(|app| (key(), app.clone())));
+        each_once("metadata", &pairs)
     }
 }
 
-/// Ids of the command line.
-pub(crate) fn program_ids(ids: &[u32]) -> Vec<ProgramId> {
-    ids.iter().copied().map(ProgramId).collect()
+/// The values of options that may be given several times, each for another key.
+pub(crate) fn each_once<V: Clone>(
+    what: &str,
+    pairs: &[(String, V)],
+) -> Result<BTreeMap<String, V>, Failure> {
+    let mut values = BTreeMap::new();
+    for (key, value) in pairs {
+        if values.insert(key.clone(), value.clone()).is_some() {
+            let message = format!("{what} `{key}` is given twice");
+            return Err(Failure::input(message).hint("give each key one value"));
+        }
+    }
+    Ok(values)
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -10,6 +10,7 @@ use bpfman_core::managed::Link;
 use bpfman_core::managed::ProbedFile;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::LinkId;
+use bpfman_core::types::LinkKind;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::XdpMode;
 use bpfman_manager::LinkListing;
@@ -19,7 +20,9 @@ use bpfman_manager::Manager;
 use bpfman_manager::ManagerError;
 
 use super::batch;
+use super::each_once;
 use super::plans;
+use crate::args;
 use crate::args::AttachArgs;
 use crate::args::AttachKind;
 use crate::args::DetachArgs;
@@ -29,6 +32,7 @@ use crate::args::InterfaceArgs;
 use crate::args::LinkDeleteArgs;
 use crate::args::LinkListArgs;
 use crate::args::LinkUpdateArgs;
+use crate::args::NamespaceArgs;
 use crate::args::NetfilterArgs;
 use crate::args::PerfEventArgs;
 use crate::args::ProbedFileArgs;
@@ -49,7 +53,7 @@ pub(crate) fn attach(global: &Global, config: &Config, args: &AttachArgs) -> Res
     let spec = AttachSpec {
         program: ProgramId(program),
         request: request(&args.kind, config)?,
-        metadata: options.metadata.iter().cloned().collect(),
+        metadata: args::each_once("metadata", &options.metadata)?,
     };
     let format = options.output.output;
     with_manager(global, config, |manager| {
@@ -121,21 +125,20 @@ fn request(kind: &AttachKind, config: &Config) -> Result<AttachRequest, Failure>
             functions: args.functions.clone(),
         },
         K::Usdt(args) => usdt(args),
-        K::Fentry(_)
-        | K::Fexit(_)
-        | K::FmodRet(_)
-        | K::Fsession(_)
-        | K::Lsm(_)
-        | K::TpBtf(_)
-        | K::Freplace(_) => AttachRequest::Bound,
+        K::Fentry(_) => bound(LinkKind::Fentry),
+        K::Fexit(_) => bound(LinkKind::Fexit),
+        K::FmodRet(_) => bound(LinkKind::FmodRet),
+        K::Fsession(_) => bound(LinkKind::Fsession),
+        K::Lsm(_) => bound(LinkKind::Lsm),
+        K::TpBtf(_) => bound(LinkKind::TpBtf),
+        K::Freplace(_) => bound(LinkKind::Freplace),
         K::PerfEvent(args) => perf_event(args),
         K::Cgroup(args) => AttachRequest::Cgroup {
             path: absolute(&args.path)?,
             direction: args.direction.map(Into::into),
         },
-        K::SkLookup(args) | K::FlowDissector(args) => AttachRequest::Namespace {
-            netns: namespace(args.netns.as_deref())?,
-        },
+        K::SkLookup(args) => in_namespace(LinkKind::SkLookup, args)?,
+        K::FlowDissector(args) => in_namespace(LinkKind::FlowDissector, args)?,
         K::Netfilter(args) => netfilter(args)?,
         K::Iter(args) => AttachRequest::Iter {
             map: args.map.as_deref().map(absolute).transpose()?,
@@ -147,6 +150,15 @@ fn request(kind: &AttachKind, config: &Config) -> Result<AttachRequest, Failure>
             map: absolute(&args.map)?,
         },
     })
+}
+
+fn bound(kind: LinkKind) -> AttachRequest {
+    AttachRequest::Bound { kind }
+}
+
+fn in_namespace(kind: LinkKind, args: &NamespaceArgs) -> Result<AttachRequest, Failure> {
+    let netns = namespace(args.netns.as_deref())?;
+    Ok(AttachRequest::Namespace { kind, netns })
 }
 
 fn xdp(args: &XdpArgs, default_mode: XdpMode) -> Result<AttachRequest, Failure> {
@@ -223,11 +235,14 @@ impl ProbedFileArgs {
 }
 
 pub(crate) fn detach(global: &Global, config: &Config, args: &DetachArgs) -> Result<(), Failure> {
-    let ids: Vec<LinkId> = args.ids.iter().copied().map(LinkId).collect();
+    let ids: Vec<LinkId> = each_once(&args.ids);
     with_manager(global, config, |manager| {
         if args.dry_run {
             let format = args.output.output;
-            return plans(format, &ids, |id| manager.plan_detach(id));
+            return plans(format, &ids, |id| match manager.plan_detach(id) {
+                Err(ManagerError::NoSuchLink(_)) if args.ignore_missing => Ok(None),
+                plan => plan.map(Some),
+            });
         }
         detach_each(manager, &ids, args.ignore_missing)
     })
@@ -312,7 +327,7 @@ pub(crate) fn delete(
     config: &Config,
     args: &LinkDeleteArgs,
 ) -> Result<(), Failure> {
-    let ids: Vec<LinkId> = args.ids.iter().copied().map(LinkId).collect();
+    let ids: Vec<LinkId> = each_once(&args.ids);
     with_manager(global, config, |manager| {
         let programs = match args.recursive {
             true => programs_of(manager, &ids)?,

@@ -94,11 +94,15 @@ fn command_or_list<C, L: Default + PartialEq>(
 /// What a batch is of.
 trait Item: Copy {
     const NOUN: &'static str;
+    fn of(number: u32) -> Self;
     fn number(self) -> u32;
 }
 
 impl Item for ProgramId {
     const NOUN: &'static str = "program";
+    fn of(number: u32) -> Self {
+        Self(number)
+    }
     fn number(self) -> u32 {
         self.0
     }
@@ -106,9 +110,19 @@ impl Item for ProgramId {
 
 impl Item for LinkId {
     const NOUN: &'static str = "link";
+    fn of(number: u32) -> Self {
+        Self(number)
+    }
     fn number(self) -> u32 {
         self.0
     }
+}
+
+/// The ids of a batch, each once, in the order in which they are named first.
+fn each_once<Id: Item>(numbers: &[u32]) -> Vec<Id> {
+    let named = numbers.iter().enumerate();
+    let first = named.filter(|(at, number)| !numbers[..*at].contains(number));
+    first.map(|(_, number)| Id::of(*number)).collect()
 }
 
 /// Reports a batch, every item of which was tried (contract: section 1): one failure of one item as it is, others
@@ -148,12 +162,12 @@ fn batch<Id: Item>(
 fn plans<Id: Item>(
     format: Format,
     ids: &[Id],
-    mut plan: impl FnMut(Id) -> Result<Plan, ManagerError>,
+    mut plan: impl FnMut(Id) -> Result<Option<Plan>, ManagerError>,
 ) -> Result<(), Failure> {
     let mut found = Vec::new();
     let mut results = Vec::new();
     for id in ids {
-        let result = plan(*id).map(|plan| found.push(plan));
+        let result = plan(*id).map(|plan| found.extend(plan));
         results.push((*id, result));
     }
     let failed = batch("planned", results);

@@ -19,6 +19,7 @@ use bpfman_manager::Manager;
 use bpfman_manager::ManagerError;
 
 use super::batch;
+use super::each_once;
 use super::plans;
 use crate::args;
 use crate::args::DeleteArgs;
@@ -85,11 +86,12 @@ fn load(
     let spec = LoadSpec {
         source,
         programs,
-        global_data: options.global.iter().cloned().collect(),
-        metadata: options.all_metadata(),
+        global_data: args::each_once("global variable", &options.global)?,
+        metadata: options.all_metadata()?,
         map_owner_id: options.map_owner_id.map(ProgramId),
         other_maps: Vec::new(),
         engine: options.engine.unwrap_or(config.dispatcher.engine),
+        engine_asked: options.engine.is_some(),
         pin_path: pin_path.map(absolute).transpose()?,
     };
     with_manager(global, config, |manager| {
@@ -236,10 +238,13 @@ pub(crate) fn get(global: &Global, config: &Config, args: &GetArgs) -> Result<()
 
 pub(crate) fn unload(global: &Global, config: &Config, args: &UnloadArgs) -> Result<(), Failure> {
     with_manager(global, config, |manager| {
-        let ids = args::program_ids(&args.ids);
+        let ids: Vec<ProgramId> = each_once(&args.ids);
         if args.dry_run {
             let format = args.output.output;
-            return plans(format, &ids, |id| manager.plan_unload(id));
+            return plans(format, &ids, |id| match manager.plan_unload(id) {
+                Err(ManagerError::NoSuchProgram(_)) if args.ignore_missing => Ok(None),
+                plan => plan.map(Some),
+            });
         }
         unload_each(manager, &ids, args.ignore_missing)
     })
@@ -255,7 +260,7 @@ pub(crate) fn delete(global: &Global, config: &Config, args: &DeleteArgs) -> Res
                 .filter_map(|(record, _)| record.as_ref().map(Program::id))
                 .collect()
         } else {
-            args::program_ids(&args.ids)
+            each_once(&args.ids)
         };
         unload_each(manager, &ids, false)
     })

@@ -225,6 +225,14 @@ fn attach_refusal(message: String, refusal: &AttachRefusal) -> Failure {
         AttachRefusal::DirectionMissing(_) => {
             Failure::input(message).hint("--direction ingress, or --direction egress")
         }
+        AttachRefusal::NoDirection { .. } => Failure::input(message).hint("leave --direction out"),
+        AttachRefusal::OtherDirection { .. } => {
+            Failure::input(message).hint("leave --direction out, or load the other program")
+        }
+        AttachRefusal::IteratorWithoutMap { .. } => Failure::input(message).hint("leave --map out"),
+        AttachRefusal::IteratorNeedsMap { .. } => {
+            Failure::input(message).hint("--map PIN, as `bpfman get` shows it")
+        }
         AttachRefusal::TypeTooVague(..) => {
             Failure::input(message).hint("`bpfman program load --programs TYPE:NAME` declares it")
         }
@@ -352,6 +360,8 @@ fn load_refusal(message: &str, refusal: &LoadRefusal) -> Failure {
         LoadRefusal::PinOutsideBpffs { ancestor, .. } => failure(Kind::Input).hint(format!(
             "{ancestor} is not a bpffs; use a path under {BPFFS}"
         )),
+        LoadRefusal::EngineWithoutEffect { .. } => failure(Kind::Input)
+            .hint("leave --engine out: it says how XDP and TC programs share an interface"),
         LoadRefusal::PinTaken(_) => {
             failure(Kind::Failed).hint("choose another path, or unload what is pinned there")
         }

@@ -28,6 +28,17 @@ pub(super) fn program(program_type: ProgramType) -> Program {
     program
 }
 
+fn bound(kind: LinkKind) -> AttachRequest {
+    AttachRequest::Bound { kind }
+}
+
+fn cgroup(direction: Option<Direction>) -> AttachRequest {
+    AttachRequest::Cgroup {
+        path: path("/c"),
+        direction,
+    }
+}
+
 fn interface() -> InterfaceRequest {
     InterfaceRequest {
         name: InterfaceName::parse("eth0").unwrap(),
@@ -217,7 +228,6 @@ fn the_same_program_twice_at_one_hook_is_refused() {
 
 #[test]
 fn only_kinds_that_fit_the_type_are_attached() {
-    let none = || AttachFacts::Nothing;
     let kprobe = |function: &str| AttachRequest::Kprobe {
         function: function.to_owned(),
         offset: 0,
@@ -236,35 +246,84 @@ fn only_kinds_that_fit_the_type_are_attached() {
         ),
         (
             ProgramType::Lsm,
-            AttachRequest::Bound,
+            bound(LinkKind::Lsm),
             Ok(" to what it was loaded for"),
         ),
         (
             ProgramType::Xdp,
-            AttachRequest::Bound,
-            Err("is a xdp program; it cannot be attached as"),
+            bound(LinkKind::Fentry),
+            Err("is a xdp program; it cannot be attached as fentry"),
+        ),
+        (
+            ProgramType::Fexit,
+            bound(LinkKind::Fentry),
+            Err("is a fexit program; it cannot be attached as fentry"),
+        ),
+        (
+            ProgramType::FlowDissector,
+            AttachRequest::Namespace {
+                kind: LinkKind::SkLookup,
+                netns: None,
+            },
+            Err("is a flow_dissector program; it cannot be attached as sk_lookup"),
+        ),
+    ];
+    for (program_type, request, expected) in table {
+        check_request(program_type, request, expected);
+    }
+}
+
+#[test]
+fn a_direction_is_taken_only_where_the_type_leaves_it_open() {
+    let table = [
+        (
+            ProgramType::CgroupSkbEgress,
+            cgroup(Some(Direction::Egress)),
+            Ok(" to cgroup /c"),
+        ),
+        (
+            ProgramType::CgroupSkbEgress,
+            cgroup(Some(Direction::Ingress)),
+            Err("for egress only, not for ingress"),
+        ),
+        (
+            ProgramType::CgroupSkbIngress,
+            cgroup(Some(Direction::Egress)),
+            Err("for ingress only, not for egress"),
+        ),
+        (
+            ProgramType::CgroupConnect4,
+            cgroup(Some(Direction::Egress)),
+            Err("which has no direction"),
+        ),
+        (
+            ProgramType::SockOps,
+            cgroup(Some(Direction::Ingress)),
+            Err("which has no direction"),
         ),
         (
             ProgramType::CgroupSkb,
-            AttachRequest::Cgroup {
-                path: path("/c"),
-                direction: None,
-            },
+            cgroup(None),
             Err("say ingress or egress"),
         ),
     ];
     for (program_type, request, expected) in table {
-        let facts = match request {
-            AttachRequest::Cgroup { .. } => AttachFacts::Cgroup(1),
-            _ => none(),
-        };
-        match (attach(program(program_type), request, facts), expected) {
-            (Ok(plan), Ok(end)) => assert!(lines(&plan)[0].ends_with(end), "{plan}"),
-            (Err(refusal), Err(words)) => {
-                assert!(refusal.to_string().contains(words), "{refusal}");
-            }
-            (answer, _) => panic!("{program_type}: {answer:?}"),
+        check_request(program_type, request, expected);
+    }
+}
+
+/// The end of the first step, or words of the refusal.
+fn check_request(program_type: ProgramType, request: AttachRequest, expected: Result<&str, &str>) {
+    let facts = match request {
+        AttachRequest::Cgroup { .. } => AttachFacts::Cgroup(1),
+        _ => AttachFacts::Nothing,
+    };
+    match (attach(program(program_type), request, facts), expected) {
+        (Ok(plan), Ok(end)) => assert!(lines(&plan)[0].ends_with(end), "{plan}"),
+        (Err(refusal), Err(words)) => {
+            assert!(refusal.to_string().contains(words), "{refusal}");
         }
+        (answer, _) => panic!("{program_type}: {answer:?}"),
     }
 }
 

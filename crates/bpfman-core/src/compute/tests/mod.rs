@@ -64,6 +64,7 @@ fn spec(programs: &[(&str, Option<ProgramType>, Option<&str>)]) -> LoadSpec {
         map_owner_id: None,
         other_maps: Vec::new(),
         engine: Engine::Auto,
+        engine_asked: false,
         pin_path: None,
     }
 }
