@@ -1,6 +1,9 @@
 //! What the rooms above need of the world: small traits, declared here for their consumers, satisfied by the
 //! adapters of this crate and by the simulated ones of `bpfman-model`.
 
+use std::time::Duration;
+use std::time::Instant;
+
 use bpfman_core::action::InterfaceTarget;
 use bpfman_core::action::Journal;
 use bpfman_core::action::KeptInstructions;
@@ -248,6 +251,9 @@ pub enum Detail {
     Full,
 }
 
+/// After this time a program that nobody holds is gone: some grace periods of RCU.
+const LASTING: Duration = Duration::from_millis(200);
+
 /// How many pins are looked at.
 pub const MAX_PINS: usize = 1 << 20;
 
@@ -268,6 +274,21 @@ pub trait KernelReader {
         id: ProgramId,
         detail: Detail,
     ) -> Result<Option<kernel::Program>, KernelError>;
+
+    /// A program by id that stays: `None` also for one that the kernel is about to free. It frees a program, and its
+    /// id, a moment after its last pin or link went.
+    ///
+    /// # Errors
+    /// When the kernel does not let us look.
+    fn lasting_program(&mut self, id: ProgramId) -> Result<Option<kernel::Program>, KernelError> {
+        let start = Instant::now();
+        loop {
+            match self.program(id, Detail::Info)? {
+                Some(_) if start.elapsed() < LASTING => std::thread::sleep(LASTING / 10),
+                found => return Ok(found),
+            }
+        }
+    }
 
     /// A map by id; `None` when the kernel has none.
     ///

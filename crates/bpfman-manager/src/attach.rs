@@ -56,10 +56,8 @@ impl Manager<'_> {
     /// [`ManagerError`]; everything is as it was, unless the error says what could not be undone.
     pub fn attach(&mut self, spec: &AttachSpec) -> Result<Link, ManagerError> {
         // Nothing is made for a program that nobody recorded.
-        let known = self.runtime.reader()?;
-        let known = known.ok_or(ManagerError::NoSuchProgram(spec.program))?;
-        check_attach(&spec.request, &known.get(spec.program)?)?;
-        drop(known);
+        let (_, program) = self.managed(spec.program)?;
+        check_attach(&spec.request, &program)?;
         let (mut store, _lock) = self.writer()?;
         let recorded = self.until_settled(&mut *store, |manager, store| {
             if spec.request.shared().is_some() {
@@ -80,8 +78,7 @@ impl Manager<'_> {
     /// # Errors
     /// As [`Self::attach`], as far as a plan can tell.
     pub fn plan_attach(&mut self, spec: &AttachSpec) -> Result<Plan, ManagerError> {
-        let store = self.runtime.reader()?;
-        let store = store.ok_or(ManagerError::NoSuchProgram(spec.program))?;
+        let (store, _) = self.managed(spec.program)?;
         if spec.request.shared().is_some() {
             let (facts, change) = self.join(spec, &*store)?;
             let plan = plan_change(&facts, &change, Engine::Auto, &self.layout)?;

@@ -50,6 +50,14 @@ pub enum ManagerError {
     /// There is no such managed program.
     #[error("program {0} does not exist")]
     NoSuchProgram(ProgramId),
+    /// The kernel has such a program, and bpfman has no record of it.
+    #[error("program {id} ({what}) is in the kernel, but bpfman does not manage it")]
+    NotManaged {
+        /// Its id.
+        id: ProgramId,
+        /// Its type, and its name where it has one.
+        what: String,
+    },
     /// There is no such link.
     #[error("link {0} does not exist")]
     NoSuchLink(LinkId),

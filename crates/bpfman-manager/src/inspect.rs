@@ -15,6 +15,8 @@ use bpfman_core::managed::Program;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
 use bpfman_interpreter::interfaces::Detail;
+use bpfman_interpreter::runtime::ReaderStore;
+use bpfman_interpreter::store::StoreError;
 
 use crate::LinkStatus;
 use crate::Manager;
@@ -135,11 +137,7 @@ impl Manager<'_> {
     /// # Errors
     /// [`ManagerError::NoSuchProgram`]; others when the store cannot be read. What the kernel does not tell is unknown.
     pub fn get(&mut self, id: ProgramId) -> Result<ProgramStatus, ManagerError> {
-        let store = self
-            .runtime
-            .reader()?
-            .ok_or(ManagerError::NoSuchProgram(id))?;
-        let record = store.get(id)?;
+        let (store, record) = self.managed(id)?;
         let sharing = store.sharing(&record)?;
         let sharing = match self.observe_sharers(sharing.clone()) {
             Ok(sharing) => sharing,
@@ -151,6 +149,33 @@ impl Manager<'_> {
             status.links.push(self.status_of_link(link, &*store)?);
         }
         Ok(status)
+    }
+
+    /// The record of a program, which exists before anything is made for it.
+    ///
+    /// # Errors
+    /// [`ManagerError::NoSuchProgram`]; [`ManagerError::NotManaged`] for a program that only the kernel has.
+    pub(crate) fn managed(
+        &mut self,
+        id: ProgramId,
+    ) -> Result<(Box<dyn ReaderStore>, Program), ManagerError> {
+        if let Some(store) = self.runtime.reader()? {
+            match store.get(id) {
+                Ok(record) => return Ok((store, record)),
+                Err(StoreError::NotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match self.kernel.lasting_program(id)? {
+            None => Err(ManagerError::NoSuchProgram(id)),
+            Some(found) => {
+                let what = match found.name.as_str() {
+                    "" => found.program_type.to_string(),
+                    name => format!("{} `{}`", found.program_type, name.escape_debug()),
+                };
+                Err(ManagerError::NotManaged { id, what })
+            }
+        }
     }
 
     /// The status of a program whose record is at hand, without its links. What the kernel does not tell is unknown:

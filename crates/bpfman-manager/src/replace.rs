@@ -43,9 +43,7 @@ impl Manager<'_> {
         bytes: &[u8],
     ) -> Result<Program, ManagerError> {
         // Nothing is made for a program that nobody recorded.
-        let known = self.runtime.reader()?;
-        let known = known.ok_or(ManagerError::NoSuchProgram(id))?;
-        known.get(id)?;
+        let (known, _) = self.managed(id)?;
         check_replace(&known.links_of(id)?)?;
         drop(known);
         let (mut store, _lock) = self.writer()?;

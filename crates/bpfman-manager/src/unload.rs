@@ -37,12 +37,7 @@ impl Manager<'_> {
     /// [`ManagerError`]; everything is as it was, unless the error says what could not be undone.
     pub fn unload(&mut self, id: ProgramId) -> Result<(), ManagerError> {
         // Nothing is made for a program that nobody recorded.
-        let known = self
-            .runtime
-            .reader()?
-            .ok_or(ManagerError::NoSuchProgram(id))?;
-        known.get(id)?;
-        drop(known);
+        self.managed(id)?;
         let (mut store, _lock) = self.writer()?;
         let let_go = self.until_settled(&mut *store, |manager, store| {
             let snapshot = manager.unload_snapshot(store.get(id)?, store)?;
@@ -60,11 +55,8 @@ impl Manager<'_> {
     /// # Errors
     /// As [`Self::unload`], as far as a plan can tell.
     pub fn plan_unload(&mut self, id: ProgramId) -> Result<Plan, ManagerError> {
-        let store = self
-            .runtime
-            .reader()?
-            .ok_or(ManagerError::NoSuchProgram(id))?;
-        let snapshot = self.unload_snapshot(store.get(id)?, &*store)?;
+        let (store, program) = self.managed(id)?;
+        let snapshot = self.unload_snapshot(program, &*store)?;
         let plan = plan_unload(&snapshot, Engine::Auto, &self.layout)?;
         self.lasting(plan)
     }

@@ -136,6 +136,12 @@ impl From<ManagerError> for Failure {
             ManagerError::NoSuchProgram(_) => {
                 Self::new(Kind::NotFound, message).hint("`bpfman list` shows the managed programs")
             }
+            ManagerError::NotManaged { id, .. } => Self::new(Kind::NotFound, message)
+                .hint(format!(
+                    "`bpftool prog show id {id}` describes it, `bpftool link` and `bpftool net` show what attaches it: \
+                     the tool that loaded it removes it"
+                ))
+                .hint("`bpfman list` shows the managed programs, `bpfman list --all` every program"),
             ManagerError::NoSuchLink(_) => Self::new(Kind::NotFound, message)
                 .hint("`bpfman link list` shows the managed links"),
             ManagerError::NothingThere(_) => Self::new(Kind::NotFound, message)
