@@ -12,5 +12,6 @@ pub mod kernel;
 pub mod lock;
 mod namespace;
 pub mod runtime;
+pub mod stack;
 pub mod store;
 pub mod targets;

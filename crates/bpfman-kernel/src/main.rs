@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use bpfman_interpreter::kernel::LibbpfKernel;
 use bpfman_interpreter::kernel::protocol;
+use bpfman_interpreter::stack::on_known_stack;
 
 const HELP: &str = "\
 Usage: bpfman-kernel [--help | --version]
@@ -16,6 +17,13 @@ a line to standard output. What it holds is let go when the input ends.
 ";
 
 fn main() -> ExitCode {
+    on_known_stack(answer).unwrap_or_else(|error| {
+        eprintln!("bpfman-kernel: cannot start a thread: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn answer() -> ExitCode {
     let arguments: Vec<_> = env::args_os().skip(1).collect();
     let done = match arguments.as_slice() {
         [] => serve(),

@@ -12,7 +12,16 @@ mod world;
 
 use std::process::ExitCode;
 
+use bpfman_interpreter::stack::on_known_stack;
+
 fn main() -> ExitCode {
+    on_known_stack(command).unwrap_or_else(|error| {
+        eprintln!("bpfman: error: cannot start a thread: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn command() -> ExitCode {
     let (cli, format) = match usage::parse() {
         Ok(parsed) => parsed,
         Err(code) => return code,

@@ -52,5 +52,9 @@ fn a_program_of_somebody_else_is_never_said_not_to_exist(world: &World) {
     }
     let ours = world.ids(&[])[0].to_string();
     world.ok(&["unload", &ours]);
-    world.refused(&["get", &ours], 3, &[&format!("program {ours} does not exist")]);
+    world.refused(
+        &["get", &ours],
+        3,
+        &[&format!("program {ours} does not exist")],
+    );
 }
