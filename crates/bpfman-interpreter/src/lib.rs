@@ -11,6 +11,7 @@ pub mod interfaces;
 pub mod kernel;
 pub mod lock;
 mod namespace;
+mod reserve;
 pub mod runtime;
 pub mod stack;
 pub mod store;

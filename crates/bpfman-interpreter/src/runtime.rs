@@ -24,6 +24,7 @@ use crate::lock;
 use crate::lock::LockError;
 use crate::lock::Stillness;
 use crate::lock::WriterLock;
+use crate::reserve;
 use crate::store::StoreError;
 use crate::store::sqlite::SqliteStore;
 
@@ -69,6 +70,9 @@ pub trait Runtime {
     /// [`RuntimeError`].
     fn writer(&mut self) -> Result<(Box<dyn WriterStore>, Option<WriterLock>), RuntimeError>;
 
+    /// Gives back the disk space that the writers have set aside for removals; false when there is none.
+    fn release_reserve(&mut self) -> bool;
+
     /// Keeps writers away while somebody looks at everything: what one of them has begun looks broken.
     ///
     /// # Errors
@@ -81,6 +85,8 @@ pub trait Runtime {
 pub struct SystemRuntime {
     layout: RuntimeLayout,
     lock_timeout: Duration,
+    /// Whether this process has given the reserve back.
+    released: bool,
 }
 
 impl SystemRuntime {
@@ -90,6 +96,7 @@ impl SystemRuntime {
         Self {
             layout,
             lock_timeout,
+            released: false,
         }
     }
 }
@@ -110,7 +117,17 @@ impl Runtime for SystemRuntime {
         };
         make_directory(&self.layout.database_directory(), 0o700)?;
         let store = SqliteStore::open_writer(Path::new(self.layout.database().as_str()))?;
+        // A writer that was told of a full disk has given the reserve back, and is about to use it.
+        if !self.released {
+            reserve::keep(Path::new(self.layout.reserve().as_str()));
+        }
         Ok((Box::new(store), Some(lock)))
+    }
+
+    fn release_reserve(&mut self) -> bool {
+        let released = reserve::release(Path::new(self.layout.reserve().as_str()));
+        self.released |= released;
+        released
     }
 
     fn stillness(&self) -> Result<Stillness, RuntimeError> {

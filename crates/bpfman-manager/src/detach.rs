@@ -22,6 +22,7 @@ use bpfman_interpreter::runtime::WriterStore;
 
 use crate::Manager;
 use crate::ManagerError;
+use crate::full_disk::lacks_space;
 
 /// What became of one link of a batch.
 pub type Detached = (LinkId, Result<(), ManagerError>);
@@ -33,6 +34,19 @@ impl Manager<'_> {
     /// # Errors
     /// When the writer cannot begin. What went wrong with a link is with its id.
     pub fn detach(&mut self, ids: &[LinkId]) -> Result<Vec<Detached>, ManagerError> {
+        let mut results = self.with_reserve(|manager| manager.detach_all(ids))?;
+        let lacking = |(_, result): &&mut Detached| result.as_ref().is_err_and(lacks_space);
+        let mut failed: Vec<&mut Detached> = results.iter_mut().filter(lacking).collect();
+        if !failed.is_empty() && self.runtime.release_reserve() {
+            let ids: Vec<LinkId> = failed.iter().map(|(id, _)| *id).collect();
+            for (old, new) in failed.iter_mut().zip(self.detach_all(&ids)?) {
+                **old = new;
+            }
+        }
+        Ok(results)
+    }
+
+    fn detach_all(&mut self, ids: &[LinkId]) -> Result<Vec<Detached>, ManagerError> {
         // Nothing is made for links that nobody recorded.
         if self.runtime.reader()?.is_none() {
             let missing = |id: &LinkId| (*id, Err(ManagerError::NoSuchLink(*id)));

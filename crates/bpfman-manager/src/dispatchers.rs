@@ -76,6 +76,10 @@ impl Manager<'_> {
     /// # Errors
     /// [`ManagerError`]; everything is as it was, unless the error says what could not be undone.
     pub fn delete_dispatcher(&mut self, point: AttachPoint) -> Result<(), ManagerError> {
+        self.with_reserve(|manager| manager.delete_dispatcher_once(point))
+    }
+
+    fn delete_dispatcher_once(&mut self, point: AttachPoint) -> Result<(), ManagerError> {
         // Nothing is made for an attach point that nobody recorded.
         let missing = || ManagerError::NothingThere(point);
         let known = self.runtime.reader()?.ok_or_else(missing)?;

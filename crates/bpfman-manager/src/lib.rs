@@ -4,6 +4,7 @@ mod attach;
 mod detach;
 mod dispatchers;
 mod error;
+mod full_disk;
 mod inspect;
 mod links;
 mod load;

@@ -36,6 +36,10 @@ impl Manager<'_> {
     /// # Errors
     /// [`ManagerError`]; everything is as it was, unless the error says what could not be undone.
     pub fn unload(&mut self, id: ProgramId) -> Result<(), ManagerError> {
+        self.with_reserve(|manager| manager.unload_once(id))
+    }
+
+    fn unload_once(&mut self, id: ProgramId) -> Result<(), ManagerError> {
         // Nothing is made for a program that nobody recorded.
         self.managed(id)?;
         let (mut store, _lock) = self.writer()?;

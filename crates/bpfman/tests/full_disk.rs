@@ -20,7 +20,8 @@ use common::steps;
 
 both_ways!(
     a_load_that_fills_the_disk_at_any_step_leaves_nothing,
-    an_unload_on_a_full_disk_is_whole_or_undone,
+    an_unload_without_a_reserve_is_whole_or_undone,
+    all_is_taken_away_on_a_full_disk,
     a_chain_that_cannot_be_recorded_is_swapped_back,
     a_reconciliation_on_a_full_disk_is_made_up_for_by_the_next,
 );
@@ -118,9 +119,57 @@ fn a_load_that_fills_the_disk_at_any_step_leaves_nothing(world: &World) {
     assert_eq!(world.ids(&[]).len(), 2);
 }
 
-fn an_unload_on_a_full_disk_is_whole_or_undone(world: &World) {
+fn all_is_taken_away_on_a_full_disk(world: &World) {
+    small_disk(world);
+    let net = Net::new();
+    let programs = "xdp:xdp_10,xdp:xdp_11,xdp:xdp_12";
+    let loaded = world.load("chain.bpf.o", programs, &[]);
+    let ids = loaded.iter().map(|program| id(program).to_string());
+    let ids: Vec<String> = ids.collect();
+    let attach = |number: &str| {
+        let args = [
+            "attach", "xdp", number, "veth0", "-p", "50", "-n", &net.near,
+        ];
+        world.json(&args)["record"]["id"].to_string()
+    };
+    let links: Vec<String> = ids.iter().map(|number| attach(number)).collect();
+    let point = &world.json(&["dispatcher", "list"])["dispatchers"][0]["key"];
+    let (nsid, ifindex) = (point["nsid"].to_string(), point["ifindex"].to_string());
+    // Each is given a full disk, with what the one before has set aside again.
+    let on_full_disk = |args: &[&str]| {
+        let output = with_space(world, 0, args);
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        world.ok(&["link", "update", &links[2], "-p", "60"]);
+        world.ok(&["link", "update", &links[2], "-p", "50"]);
+    };
+    on_full_disk(&["detach", &links[0]]);
+    on_full_disk(&["unload", &ids[1]]);
+    on_full_disk(&["link", "list"]);
+    let delete = ["dispatcher", "delete", "xdp", &nsid, &ifindex];
+    assert!(with_space(world, 0, &delete).status.success());
+    let shown = Command::new("ip")
+        .args(["-n", &net.near, "link", "show", "veth0"])
+        .output();
+    let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
+    assert!(!shown.contains("prog/xdp"), "{shown}");
+    world.load("xdp_pass.bpf.o", "xdp:xdp_pass", &[]);
+    let output = with_space(world, 0, &["program", "delete", "--all"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(world.ids(&[]).is_empty());
+    for number in &ids {
+        assert_gone("prog", number.parse().unwrap());
+    }
+}
+
+/// Space that was set aside is gone; somebody else may have taken it.
+fn without_reserve(world: &World) {
+    let _ = std::fs::remove_file(world.runtime().join("db/store.db-reserve"));
+}
+
+fn an_unload_without_a_reserve_is_whole_or_undone(world: &World) {
     small_disk(world);
     let number = id(&world.load("maps.bpf.o", "tracepoint:first", &[])[0]).to_string();
+    without_reserve(world);
     let failures = with_ever_more_space(world, &["unload", &number]);
     let unpins = |step: &String| step.starts_with("bpffs   unpin program");
     // What is unpinned dies with the process: the record goes first, while all can be undone.

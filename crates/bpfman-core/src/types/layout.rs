@@ -47,6 +47,12 @@ impl RuntimeLayout {
         self.database_directory().join("store.db")
     }
 
+    /// Disk space that is given back when a removal finds none left. SQLite leaves files beside its own alone.
+    #[must_use]
+    pub fn reserve(&self) -> AbsolutePath {
+        self.database_directory().join("store.db-reserve")
+    }
+
     /// The directory that keeps the object file of every program.
     #[must_use]
     pub fn programs(&self) -> AbsolutePath {
