@@ -26,7 +26,14 @@ const LOOK_WAIT: Duration = Duration::from_secs(5);
 /// Holding it means being the writer.
 #[derive(Debug)]
 pub struct WriterLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for WriterLock {
+    /// An operation that came to its end gives the lock back, also where a helper lives on that has inherited it.
+    fn drop(&mut self) {
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 /// Whether a writer is at work.
@@ -78,7 +85,7 @@ impl WriterLock {
             .map_err(system)?;
         wait_for(&file, FlockOperation::LockExclusive, path, timeout)?;
         share(&file).map_err(system)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 

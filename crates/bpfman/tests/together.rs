@@ -28,6 +28,7 @@ both_ways!(
     thirty_two_processes_get_along_though_some_are_killed,
     a_writer_that_dies_lets_go_of_the_lock,
     readers_do_not_wait_for_a_transaction,
+    a_batch_does_not_wait_for_itself,
 );
 
 const PROCESSES: usize = 8;
@@ -246,4 +247,13 @@ fn a_writer_gives_up_on_a_transaction_and_undoes_all() {
     world.refused(&["unload", &number], 5, &["database", "try again"]);
     writer.execute_batch("ROLLBACK").unwrap();
     world.ok(&["unload", &number]);
+}
+
+/// What each operation began has come to its end with it: its helper is in nobody's way.
+fn a_batch_does_not_wait_for_itself(world: &World) {
+    let load = || id(&world.load("xdp_pass.bpf.o", "xdp:xdp_pass", &[])[0]).to_string();
+    let ids = [load(), load(), load()];
+    let unload = ["unload", &ids[0], &ids[1], &ids[2], "--lock-timeout", "1s"];
+    assert_eq!(world.ok(&unload), "");
+    assert!(world.ids(&[]).is_empty());
 }
