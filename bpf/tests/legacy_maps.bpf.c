@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A map defined the way libbpf took it before 1.0, in the section "maps". */
+/* Maps defined the way libbpf took them before 1.0, in the section "maps". */
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-struct bpf_map_def {
+struct five {
 	unsigned int type;
 	unsigned int key_size;
 	unsigned int value_size;
@@ -22,7 +22,8 @@ struct bpf_map_def legacy_counts SEC("maps") = {
 SEC("xdp")
 int legacy(struct xdp_md *ctx)
 {
-	__u32 key = 0;
+	__u32 key = 1;
+	__u64 flow = 7, found[2] = { 3, 4 };
 	__u64 *count = bpf_map_lookup_elem(&legacy_counts, &key);
 
 	if (count)

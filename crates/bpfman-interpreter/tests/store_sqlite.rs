@@ -425,6 +425,10 @@ mod versions {
                 ..expected(4)
             },
             4 => Contents {
+                programs: pair_without_map_sizes(),
+                ..expected(5)
+            },
+            5 => Contents {
                 programs: sharing_pair().to_vec(),
                 links: links(),
                 dispatchers: dispatchers(),
@@ -436,8 +440,14 @@ mod versions {
         }
     }
 
-    fn pair_without_engines() -> Vec<Program> {
+    fn pair_without_map_sizes() -> Vec<Program> {
         let mut pair = sharing_pair().to_vec();
+        pair[1].load.map_sizes.clear();
+        pair
+    }
+
+    fn pair_without_engines() -> Vec<Program> {
+        let mut pair = pair_without_map_sizes();
         pair[1].load.engine = Engine::Auto;
         pair
     }
@@ -1271,6 +1281,7 @@ mod damage {
             ("metadata = '{'", "program 42: metadata"),
             ("metadata = '{\"a\":1}'", "program 42: metadata"),
             ("global_data = '{\"a\":\"*\"}'", "program 42: global_data"),
+            ("map_sizes = '{\"a\":-1}'", "program 42: map_sizes"),
             (
                 "load_time = -1",
                 "program 42: load_time: -1 is out of range",

@@ -75,6 +75,7 @@ fn one_of_each() -> Vec<Value> {
         "globals": [{"section": ".data", "offset": 0, "value": "AA=="}],
         "reuse_maps": [{"name": "x", "path": path}],
         "skip_maps": [],
+        "map_sizes": [{"name": "x", "max_entries": {"number": 1}}],
     });
     let unfinished = json!({"before": "/x/", "id": {"program": "x"}, "after": ""});
     let map = json!({

@@ -7,8 +7,10 @@ use bpfman_core::compute::LoadSnapshot;
 use bpfman_core::compute::check_load;
 use bpfman_core::compute::missing_symbol;
 use bpfman_core::compute::plan_load;
+use bpfman_core::compute::sized_maps;
 use bpfman_core::managed::LoadSpec;
 use bpfman_core::managed::Program;
+use bpfman_core::object::ObjectError;
 use bpfman_core::object::ObjectFacts;
 use bpfman_core::object::ObjectMapKind;
 use bpfman_core::object::inspect;
@@ -126,15 +128,28 @@ fn owner(found: Result<Program, StoreError>) -> Result<Option<Program>, ManagerE
     }
 }
 
-fn read<'a>(spec: &LoadSpec, bytes: &'a [u8]) -> Result<Object<'a>, ManagerError> {
-    let facts = inspect(bytes).map_err(|cause| ManagerError::Object {
+fn facts(spec: &LoadSpec, bytes: &[u8]) -> Result<ObjectFacts, ManagerError> {
+    inspect(bytes).map_err(|cause| unusable(spec, cause))
+}
+
+fn unusable(spec: &LoadSpec, cause: ObjectError) -> ManagerError {
+    ManagerError::Object {
         path: spec.source.to_string(),
         cause,
-    })?;
+    }
+}
+
+fn read<'a>(spec: &LoadSpec, bytes: &'a [u8]) -> Result<Object<'a>, ManagerError> {
+    let facts = facts(spec, bytes)?;
     let checked = check_load(spec, &facts)?;
     Ok(Object {
         bytes,
         facts,
         checked,
     })
+}
+
+/// The names by which maps of the object can be sized.
+pub(crate) fn map_names(spec: &LoadSpec, bytes: &[u8]) -> Result<Vec<String>, ManagerError> {
+    Ok(sized_maps(&facts(spec, bytes)?))
 }

@@ -3,6 +3,8 @@
 //! Two plans, one after the other: what the new version's instructions are, of which chains are made, is known when it
 //! is loaded. They are one operation: when the second fails, or is killed, the first is undone, too.
 
+use std::collections::BTreeMap;
+
 use bpfman_core::action::Action;
 use bpfman_core::compute::AttachRefusal;
 use bpfman_core::compute::Change;
@@ -16,6 +18,7 @@ use bpfman_core::compute::plan_replace;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Link;
+use bpfman_core::managed::LoadSpec;
 use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::ProgramId;
@@ -27,6 +30,7 @@ use bpfman_interpreter::runtime::WriterStore;
 
 use crate::Manager;
 use crate::ManagerError;
+use crate::load::map_names;
 use crate::points::explain;
 use crate::unload::by_point;
 
@@ -41,6 +45,7 @@ impl Manager<'_> {
         id: ProgramId,
         source: &AbsolutePath,
         bytes: &[u8],
+        map_sizes: &BTreeMap<String, u32>,
     ) -> Result<Program, ManagerError> {
         // Nothing is made for a program that nobody recorded.
         let (known, _) = self.managed(id)?;
@@ -48,7 +53,7 @@ impl Manager<'_> {
         drop(known);
         let (mut store, _lock) = self.writer()?;
         let old = store.get(id)?;
-        let (new, load) = self.load_version(&old, source, bytes, &mut *store)?;
+        let (new, load) = self.load_version(&old, source, bytes, map_sizes, &mut *store)?;
         match self.take_over(&old, &new, &load, &mut *store) {
             Ok(()) => Ok(store.get(new.id())?),
             // The new version runs.
@@ -70,6 +75,7 @@ impl Manager<'_> {
         old: &Program,
         source: &AbsolutePath,
         bytes: &[u8],
+        map_sizes: &BTreeMap<String, u32>,
         store: &mut dyn WriterStore,
     ) -> Result<(Program, Vec<Action>), ManagerError> {
         let pin = self.kernel.pin_state(&old.pin_path, Detail::Info)?;
@@ -80,7 +86,8 @@ impl Manager<'_> {
         }
         let mut other_maps = Vec::new();
         loop {
-            let spec = new_version(old, source.clone(), other_maps.clone());
+            let mut spec = new_version(old, source.clone(), other_maps.clone());
+            keep_sizes(&mut spec, bytes, map_sizes)?;
             match self.open_load(&spec, bytes, store) {
                 Ok((programs, undos)) => {
                     let new = programs.into_iter().next();
@@ -166,6 +173,18 @@ fn check_members(links: &[Link], dispatcher: Option<&Dispatcher>) -> Result<(), 
         Some(stale) => Err(PointRefusal::NotAttached(stale.id).into()),
         None => Ok(()),
     }
+}
+
+/// The sizes that the old version was given, for the maps that there still are; what is given now comes first.
+fn keep_sizes(
+    spec: &mut LoadSpec,
+    bytes: &[u8],
+    given: &BTreeMap<String, u32>,
+) -> Result<(), ManagerError> {
+    let names = map_names(spec, bytes)?;
+    spec.map_sizes.retain(|name, _| names.contains(name));
+    spec.map_sizes.extend(given.clone());
+    Ok(())
 }
 
 /// The map that did not fit.

@@ -423,6 +423,7 @@ impl Session<'_> {
             skip_maps: Vec::new(),
             unneeded_symbols: Vec::new(),
             held_programs: Vec::new(),
+            map_sizes: Vec::new(),
         };
         change(&mut load);
         self.execute(&KernelAction::LoadObject(load))

@@ -43,6 +43,7 @@ fn load(process: &mut Process) -> Result<ProgramId, KernelError> {
         skip_maps: Vec::new(),
         unneeded_symbols: Vec::new(),
         held_programs: Vec::new(),
+        map_sizes: Vec::new(),
     };
     match process.kernel.execute(&KernelAction::LoadObject(request))? {
         Outcome::Loaded(loaded) => Ok(loaded.programs[0].identity.id),

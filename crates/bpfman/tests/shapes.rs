@@ -193,7 +193,7 @@ fn json_has_every_key_of_the_contract() {
         ),
         (
             "/record/load",
-            "object_path source_path program_name program_type global_data image_source attach_func map_owner_id engine",
+            "object_path source_path program_name program_type global_data map_sizes image_source attach_func map_owner_id engine",
         ),
         ("/record/handles", "pin_path map_pin_path map_owner_id"),
         ("/record/meta", "name owner description metadata"),

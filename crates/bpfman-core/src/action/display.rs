@@ -12,6 +12,8 @@ use super::FileAction;
 use super::KernelAction;
 use super::LoadObject;
 use super::LoadProgram;
+use super::MapEntries;
+use super::MapSize;
 use super::PinnedProgram;
 use super::Plan;
 use super::ProgramSource;
@@ -115,9 +117,29 @@ impl fmt::Display for LoadObject {
         for map in &self.reuse_maps {
             write!(f, ", map {} from {}", map.name, map.path)?;
         }
+        for size in &self.map_sizes {
+            size.fmt(f)?;
+        }
         match self.globals.len() {
             0 => Ok(()),
             count => write!(f, ", {count} global(s) set"),
+        }
+    }
+}
+
+impl fmt::Display for MapSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, ", map {} with", self.name)?;
+        if let Some(bytes) = self.key_size {
+            write!(f, " keys of {bytes} bytes")?;
+        }
+        if let Some(bytes) = self.value_size {
+            write!(f, " values of {bytes} bytes")?;
+        }
+        match self.max_entries {
+            None => Ok(()),
+            Some(MapEntries::Number(entries)) => write!(f, " {entries} entries"),
+            Some(MapEntries::PossibleProcessors) => write!(f, " an entry for each processor"),
         }
     }
 }

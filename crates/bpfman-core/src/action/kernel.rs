@@ -227,6 +227,43 @@ pub struct LoadObject {
     /// The programs that nobody asked for: program arrays of the others hold them, and nothing else will.
     #[serde(default)]
     pub held_programs: Vec<ProgramToLoad>,
+    /// The sizes that are not those of the declarations.
+    #[serde(default)]
+    pub map_sizes: Vec<MapSize>,
+}
+
+/// The sizes of a map that are not those of its declaration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MapSize {
+    /// The map; `OUTER.inner` for those that a map of maps holds.
+    pub name: String,
+    /// Bytes in a key.
+    #[serde(default)]
+    pub key_size: Option<u32>,
+    /// Bytes in a value.
+    #[serde(default)]
+    pub value_size: Option<u32>,
+    /// How many entries it can hold.
+    #[serde(default)]
+    pub max_entries: Option<MapEntries>,
+}
+
+/// How many entries a map can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MapEntries {
+    /// So many.
+    Number(u32),
+    /// As many as the kernel has room for processors.
+    PossibleProcessors,
+}
+
+impl MapSize {
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_as_declared(&self) -> bool {
+        self.key_size.is_none() && self.value_size.is_none() && self.max_entries.is_none()
+    }
 }
 
 /// A program to load out of instructions.

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use super::CheckedLoad;
 use super::CheckedProgram;
 use super::LoadRefusal;
+use super::map_sizes;
 use super::pins::make_parents;
 use super::pins::make_pin_directory;
 use super::pins::pin_map;
@@ -21,6 +22,7 @@ use crate::action::KernelAction;
 use crate::action::LoadDispatcher;
 use crate::action::LoadObject;
 use crate::action::MapReference;
+use crate::action::MapSize;
 use crate::action::MapSource;
 use crate::action::PathTemplate;
 use crate::action::Plan;
@@ -87,12 +89,24 @@ pub fn plan_load(
     if let (Some(id), None) = (spec.map_owner_id, &snapshot.map_owner) {
         return Err(LoadRefusal::NoSuchMapOwner(id));
     }
+    let maps = map_places(&spec.other_maps, checked, snapshot, layout)?;
+    let reused = maps.iter().filter_map(|(name, place)| match place {
+        MapPlace::Reused(_) => Some(name.as_str()),
+        _ => None,
+    });
+    let map_sizes = map_sizes(
+        &spec.map_sizes,
+        &snapshot.object,
+        &checked.skip_maps,
+        &reused.collect::<Vec<_>>(),
+    )?;
     let builder = Builder {
         spec,
         checked,
         snapshot,
         layout,
-        maps: map_places(&spec.other_maps, checked, snapshot, layout)?,
+        maps,
+        map_sizes,
     };
     Ok(builder.plan())
 }
@@ -187,6 +201,7 @@ struct Builder<'a> {
     snapshot: &'a LoadSnapshot,
     layout: &'a RuntimeLayout,
     maps: Vec<(String, MapPlace)>,
+    map_sizes: Vec<MapSize>,
 }
 
 impl Builder<'_> {
@@ -259,6 +274,7 @@ impl Builder<'_> {
                     .iter()
                     .map(|program| self.to_load(program))
                     .collect(),
+                map_sizes: self.map_sizes.clone(),
             })),
             Action::Kernel(KernelAction::Release),
         );
@@ -415,6 +431,7 @@ impl Builder<'_> {
             object_path: self.program_file(program, "bytecode.o"),
             source_path: Some(self.spec.source.clone()),
             global_data: globals,
+            map_sizes: self.spec.map_sizes.clone(),
             attach_function: program.attach_function.clone(),
             map_owner_id: self.spec.map_owner_id,
             license: self.snapshot.object.license.clone(),

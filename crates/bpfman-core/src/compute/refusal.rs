@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::kernel::MapType;
 use crate::object::Extern;
 use crate::object::ExternKind;
 use crate::types::AbsolutePath;
@@ -140,6 +141,25 @@ pub enum LoadRefusal {
         /// The symbol.
         symbol: Extern,
     },
+    /// The object has no such map.
+    #[error("the object has no map `{name}`")]
+    NoSuchMap {
+        /// The name asked for.
+        name: String,
+        /// The names that exist.
+        available: Vec<String>,
+    },
+    /// A size for a map whose type has none.
+    #[error("map `{name}` takes no size: a {map_type} map grows with what it belongs to")]
+    MapTakesNoSize {
+        /// The map.
+        name: String,
+        /// Its type.
+        map_type: MapType,
+    },
+    /// Declarations that leave the size to the loader.
+    #[error("{}", sizes_missing(.0))]
+    MapSizesMissing(Vec<(String, MapType)>),
     /// A struct_ops map has members that were not named.
     #[error("struct_ops map `{map}` also needs program {}", missing.join(", "))]
     IncompleteStructOps {
@@ -202,4 +222,19 @@ fn missing_symbol(symbol: &Extern) -> String {
         }
         ExternKind::Undefined => format!("`{name}`, which the object declares and nobody defines"),
     }
+}
+
+/// Names every map and the option that sizes it.
+fn sizes_missing(maps: &[(String, MapType)]) -> String {
+    let one = |(name, map_type): &(String, MapType)| {
+        let unit = match *map_type {
+            MapType::RINGBUF | MapType::USER_RINGBUF => "bytes",
+            MapType::ARENA => "pages",
+            _ => "entries",
+        };
+        format!(
+            "map `{name}` ({map_type}) has no max_entries: size it with --map-size {name}=N (N {unit})"
+        )
+    };
+    maps.iter().map(one).collect::<Vec<_>>().join("; ")
 }

@@ -110,6 +110,7 @@ pub fn new_version(old: &Program, source: AbsolutePath, other_maps: Vec<String>)
         global_data: globals
             .map(|(name, value)| (name.clone(), value.0.clone()))
             .collect(),
+        map_sizes: old.load.map_sizes.clone(),
         metadata: old.metadata.clone(),
         map_owner_id: Some(old.id()),
         other_maps,

@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::LoadRefusal;
+use super::map_sizes;
 use super::reached::as_asked;
 use super::reached::reached;
 use crate::action::GlobalValue;
@@ -82,6 +83,7 @@ pub fn check_load(spec: &LoadSpec, object: &ObjectFacts) -> Result<CheckedLoad, 
         programs.push(check_program(request, found)?);
     }
     check_engine(spec, &programs)?;
+    map_sizes::check(&spec.map_sizes, object)?;
     let reached = reached(&programs, object)?;
     Ok(CheckedLoad {
         globals: check_globals(spec, object)?,

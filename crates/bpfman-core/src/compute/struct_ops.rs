@@ -191,6 +191,8 @@ mod tests {
             kind: ObjectMapKind::StructOps {
                 programs: programs.iter().map(ToString::to_string).collect(),
             },
+            shape: None,
+            inner: None,
         };
         maps.iter().map(map).collect()
     }

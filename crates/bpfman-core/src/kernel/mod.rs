@@ -5,6 +5,7 @@ mod error;
 mod feature;
 mod link;
 mod mount;
+mod shape;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -25,6 +26,8 @@ pub use link::Link;
 pub use link::LinkPlace;
 pub use mount::BpffsMount;
 pub use mount::PrivateMount;
+pub use shape::MapMachine;
+pub use shape::MapShape;
 
 use crate::types::AbsolutePath;
 use crate::types::KernelProgramType;
@@ -105,6 +108,21 @@ pub struct Map {
     pub frozen: Option<bool>,
 }
 
+impl Map {
+    /// What it is, for a program that wants to use it.
+    #[must_use]
+    pub fn shape(&self) -> MapShape {
+        MapShape {
+            map_type: self.map_type,
+            key_size: self.key_size,
+            value_size: self.value_size,
+            max_entries: self.max_entries,
+            flags: self.flags,
+            map_extra: self.map_extra,
+        }
+    }
+}
+
 /// What a program was counted to do: the value of a counting map, on each processor, as it lies there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counter {
@@ -139,6 +157,61 @@ pub enum PinState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MapType(pub u32);
+
+impl MapType {
+    /// `BPF_MAP_TYPE_HASH`.
+    pub const HASH: Self = Self(1);
+    /// `BPF_MAP_TYPE_ARRAY`.
+    pub const ARRAY: Self = Self(2);
+    /// `BPF_MAP_TYPE_PROG_ARRAY`.
+    pub const PROG_ARRAY: Self = Self(3);
+    /// `BPF_MAP_TYPE_PERF_EVENT_ARRAY`.
+    pub const PERF_EVENT_ARRAY: Self = Self(4);
+    /// `BPF_MAP_TYPE_PERCPU_ARRAY`.
+    pub const PERCPU_ARRAY: Self = Self(6);
+    /// `BPF_MAP_TYPE_STACK_TRACE`.
+    pub const STACK_TRACE: Self = Self(7);
+    /// `BPF_MAP_TYPE_CGROUP_ARRAY`.
+    pub const CGROUP_ARRAY: Self = Self(8);
+    /// `BPF_MAP_TYPE_LRU_HASH`.
+    pub const LRU_HASH: Self = Self(9);
+    /// `BPF_MAP_TYPE_LRU_PERCPU_HASH`.
+    pub const LRU_PERCPU_HASH: Self = Self(10);
+    /// `BPF_MAP_TYPE_ARRAY_OF_MAPS`.
+    pub const ARRAY_OF_MAPS: Self = Self(12);
+    /// `BPF_MAP_TYPE_HASH_OF_MAPS`.
+    pub const HASH_OF_MAPS: Self = Self(13);
+    /// `BPF_MAP_TYPE_DEVMAP`.
+    pub const DEVMAP: Self = Self(14);
+    /// `BPF_MAP_TYPE_CPUMAP`.
+    pub const CPUMAP: Self = Self(16);
+    /// `BPF_MAP_TYPE_CGROUP_STORAGE`.
+    pub const CGROUP_STORAGE: Self = Self(19);
+    /// `BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE`.
+    pub const PERCPU_CGROUP_STORAGE: Self = Self(21);
+    /// `BPF_MAP_TYPE_SK_STORAGE`.
+    pub const SK_STORAGE: Self = Self(24);
+    /// `BPF_MAP_TYPE_DEVMAP_HASH`.
+    pub const DEVMAP_HASH: Self = Self(25);
+    /// `BPF_MAP_TYPE_STRUCT_OPS`.
+    pub const STRUCT_OPS: Self = Self(26);
+    /// `BPF_MAP_TYPE_RINGBUF`.
+    pub const RINGBUF: Self = Self(27);
+    /// `BPF_MAP_TYPE_INODE_STORAGE`.
+    pub const INODE_STORAGE: Self = Self(28);
+    /// `BPF_MAP_TYPE_TASK_STORAGE`.
+    pub const TASK_STORAGE: Self = Self(29);
+    /// `BPF_MAP_TYPE_BLOOM_FILTER`.
+    pub const BLOOM_FILTER: Self = Self(30);
+    /// `BPF_MAP_TYPE_USER_RINGBUF`.
+    pub const USER_RINGBUF: Self = Self(31);
+    /// `BPF_MAP_TYPE_CGRP_STORAGE`.
+    pub const CGRP_STORAGE: Self = Self(32);
+    /// `BPF_MAP_TYPE_ARENA`.
+    pub const ARENA: Self = Self(33);
+    /// `BPF_MAP_TYPE_INSN_ARRAY`.
+    pub const INSN_ARRAY: Self = Self(34);
+}
 
 /// Indexed by `enum bpf_map_type`.
 #[rustfmt::skip]

@@ -38,6 +38,9 @@ pub struct ProgramDraft {
     pub source_path: Option<AbsolutePath>,
     /// The globals that were set.
     pub global_data: BTreeMap<String, Base64Bytes>,
+    /// The sizes that maps were given.
+    #[serde(default)]
+    pub map_sizes: BTreeMap<String, u32>,
     /// Its attach function.
     pub attach_function: Option<String>,
     /// The map owner that was asked for.
@@ -89,6 +92,7 @@ impl ProgramDraft {
                 program_name: self.program_name.clone(),
                 program_type: self.program_type,
                 global_data: self.global_data.clone(),
+                map_sizes: self.map_sizes.clone(),
                 engine: self.engine,
                 attach_function: self.attach_function.clone(),
                 map_owner_id: self.map_owner_id,

@@ -57,6 +57,9 @@ pub struct LoadRecord {
     pub program_type: ProgramType,
     /// The global variables that were set, by name.
     pub global_data: BTreeMap<String, Base64Bytes>,
+    /// How many entries its maps were given, by name.
+    #[serde(default)]
+    pub map_sizes: BTreeMap<String, u32>,
     /// How it shares an attach point with others.
     pub engine: Engine,
     /// The function or hook it is bound to, for the types that bind at load.

@@ -25,6 +25,8 @@ pub struct LoadSpec {
     pub programs: Vec<ProgramRequest>,
     /// Global variables to set, by name.
     pub global_data: BTreeMap<String, Vec<u8>>,
+    /// How many entries maps get that their declarations leave to the loader, by name.
+    pub map_sizes: BTreeMap<String, u32>,
     /// Metadata of every program of the call.
     pub metadata: BTreeMap<String, String>,
     /// The managed program whose maps are taken.

@@ -2,8 +2,8 @@
 //!
 //! Format: `linux/btf.h` and `Documentation/bpf/btf.rst` of the kernel. What a declaration means:
 //! `bpf_object__init_user_btf_map` and `parse_btf_map_def` of libbpf 1.7. Only the parts that say which
-//! maps there are and whether they are pinned, and what the value of a struct_ops map looks like; the
-//! rest is for libbpf to check.
+//! maps there are, what they are and whether they are pinned, and what the value of a struct_ops map
+//! looks like; the rest is for libbpf to check.
 
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
@@ -17,9 +17,11 @@ use super::MAX_OBJECT_ITEMS;
 use super::ObjectError;
 use super::names::is_name;
 use super::names::name_at;
+use crate::kernel::MapShape;
+use crate::kernel::MapType;
 
-const MAGIC: u16 = 0xeb9f;
-const VERSION: u8 = 1;
+pub(super) const MAGIC: u16 = 0xeb9f;
+pub(super) const VERSION: u8 = 1;
 /// `struct btf_header`: magic, version, flags, its own length, then where types and strings start and how
 /// long they are.
 const HEADER_BYTES: usize = 24;
@@ -38,6 +40,10 @@ const LINKAGE_GLOBAL: u32 = 1;
 /// `LIBBPF_PIN_NONE` and `LIBBPF_PIN_BY_NAME` of `bpf/bpf_helpers.h`.
 const PIN_NONE: u32 = 0;
 const PIN_BY_NAME: u32 = 1;
+/// A map of maps, or of programs, holds numbers.
+const VALUES_BYTES: u32 = 4;
+const BTF_KIND_ENUM: u32 = 6;
+const BTF_KIND_ENUM64: u32 = 19;
 /// How many modifiers of one type we skip; the same number as MAX_RESOLVE_DEPTH in libbpf's `btf.c`.
 const MAX_DEPTH: usize = 32;
 
@@ -51,7 +57,37 @@ const MAPS: &str = ".maps";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MapDeclaration<'a> {
     pub(super) name: &'a str,
-    pub(super) pinned_by_name: bool,
+    pub(super) definition: Definition,
+}
+
+/// What the type of a map says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Definition {
+    /// `LIBBPF_PIN_*`.
+    pub(super) pinning: u32,
+    pub(super) shape: MapShape,
+    /// Of the maps that a map of maps holds.
+    pub(super) inner: Option<MapShape>,
+}
+
+impl Definition {
+    pub(super) fn pinned_by_name(&self) -> bool {
+        self.pinning == PIN_BY_NAME
+    }
+
+    /// One that says nothing.
+    const EMPTY: Self = Self {
+        pinning: PIN_NONE,
+        shape: MapShape {
+            map_type: MapType(0),
+            key_size: 0,
+            value_size: 0,
+            max_entries: 0,
+            flags: 0,
+            map_extra: 0,
+        },
+        inner: None,
+    };
 }
 
 /// Reads the map declarations out of the bytes of a `.BTF` section, in the order of its `.maps` DATASEC.
@@ -203,20 +239,10 @@ impl<'a> Btf<'a> {
     /// # Errors
     /// [`ObjectError::DamagedBtf`], [`ObjectError::TooMany`].
     pub(super) fn parse(bytes: &'a [u8], limit: usize) -> Result<Self, ObjectError> {
-        let header = bytes.get(..HEADER_BYTES).ok_or(CUT)?;
-        if header[..2] != MAGIC.to_ne_bytes() || header[2] != VERSION {
-            return Err(damaged("its header is not that of version 1"));
-        }
-        // The parts start where the header ends, which may become longer one day.
-        let body = bytes.get(size(header, 4)?.max(HEADER_BYTES)..).ok_or(CUT)?;
-        let part = |start, len| {
-            body.get(start..)
-                .and_then(|tail| tail.get(..len))
-                .ok_or(CUT)
-        };
+        let (bodies, strings) = parts(bytes)?;
         Ok(Self {
-            types: types(part(size(header, 8)?, size(header, 12)?)?, limit)?,
-            strings: part(size(header, 16)?, size(header, 20)?)?,
+            types: types(bodies, limit)?,
+            strings,
         })
     }
 
@@ -360,7 +386,7 @@ impl<'a> Btf<'a> {
     fn map_declaration(
         &self,
         id: u32,
-        known: &mut BTreeMap<u32, u32>,
+        known: &mut BTreeMap<u32, Definition>,
     ) -> Result<MapDeclaration<'a>, ObjectError> {
         let variable = self.get(id)?;
         if variable.kind != Kind::Variable || word(variable.rest, 0)? != LINKAGE_GLOBAL {
@@ -375,37 +401,84 @@ impl<'a> Btf<'a> {
         if definition.kind != Kind::Structure {
             return Err(damaged("a map is not a structure"));
         }
-        let pinning = match known.get(&id) {
-            Some(pinning) => *pinning,
-            None => self.pinning(definition)?,
+        let definition = match known.get(&id) {
+            Some(known) => *known,
+            None => self.definition(definition, true)?,
         };
-        known.insert(id, pinning);
-        Ok(MapDeclaration {
-            name,
-            pinned_by_name: match pinning {
-                PIN_NONE => false,
-                PIN_BY_NAME => true,
-                value => {
-                    let map = name.to_owned();
-                    return Err(ObjectError::UnknownPinning { map, value });
-                }
-            },
-        })
+        known.insert(id, definition);
+        if definition.pinning > PIN_BY_NAME {
+            return Err(ObjectError::UnknownPinning {
+                map: name.to_owned(),
+                value: definition.pinning,
+            });
+        }
+        Ok(MapDeclaration { name, definition })
     }
 
-    fn pinning(&self, definition: Type<'_>) -> Result<u32, ObjectError> {
-        let mut pinning = PIN_NONE;
-        for member in definition.rest.chunks_exact(MEMBER_BYTES) {
-            if is_name(self.strings, word(member, 0)?, "pinning") {
-                pinning = self.number(word(member, 4)?)?;
+    /// Reads the type of a map, or of the maps in one.
+    fn definition(&self, structure: Type<'a>, outer: bool) -> Result<Definition, ObjectError> {
+        let mut read = Definition::EMPTY;
+        for member in structure.rest.chunks_exact(MEMBER_BYTES) {
+            let (name, id) = (word(member, 0)?, word(member, 4)?);
+            let is = |expected| is_name(self.strings, name, expected);
+            let number = || self.number(id, "a number of a map cannot be read");
+            let shape = &mut read.shape;
+            if is("type") {
+                shape.map_type = MapType(number()?);
+            } else if is("max_entries") {
+                shape.max_entries = number()?;
+            } else if is("map_flags") {
+                shape.flags = number()?;
+            } else if is("key_size") {
+                shape.key_size = number()?;
+            } else if is("value_size") {
+                shape.value_size = number()?;
+            } else if is("key") {
+                shape.key_size = self.pointed_bytes(id)?;
+            } else if is("value") {
+                shape.value_size = self.pointed_bytes(id)?;
+            } else if is("map_extra") {
+                shape.map_extra = self.long_number(id)?;
+            } else if is("values") && outer {
+                shape.value_size = VALUES_BYTES;
+                read.inner = self.inner(id)?;
+            } else if is("pinning") {
+                read.pinning = self.number(id, "the pinning of a map is not a number")?;
             }
         }
-        Ok(pinning)
+        Ok(read)
+    }
+
+    /// The size of what `__type` of `bpf/bpf_helpers.h` declares: a pointer to it.
+    fn pointed_bytes(&self, id: u32) -> Result<u32, ObjectError> {
+        let pointer = self.get(id)?;
+        if pointer.kind != Kind::Pointer {
+            return Err(damaged("the key or value of a map is not a type"));
+        }
+        let bytes = self.bytes_of(pointer.target)?;
+        u32::try_from(bytes).map_err(|_| damaged("the key or value of a map is too large"))
+    }
+
+    /// What `__array(values, ...)` declares: an array of pointers to maps; or to programs, which have no shape.
+    fn inner(&self, id: u32) -> Result<Option<MapShape>, ObjectError> {
+        let array = self.get(id)?;
+        if array.kind != Kind::Array {
+            return Err(damaged("the values of a map are not an array"));
+        }
+        let (_, pointer) = self.resolve(word(array.rest, 0)?)?;
+        if pointer.kind != Kind::Pointer {
+            return Err(damaged("the values of a map are not pointers"));
+        }
+        let (_, inner) = self.resolve(pointer.target)?;
+        match inner.kind {
+            Kind::Structure => Ok(Some(self.definition(inner, false)?.shape)),
+            _ => Ok(None),
+        }
     }
 
     /// The value of a member that `__uint` of `bpf/bpf_helpers.h` declares: a pointer to an array, whose
     /// length is the value.
-    fn number(&self, id: u32) -> Result<u32, ObjectError> {
+    fn number(&self, id: u32, otherwise: &'static str) -> Result<u32, ObjectError> {
         let (_, pointer) = self.resolve(id)?;
         if pointer.kind == Kind::Pointer {
             let array = self.get(pointer.target)?;
@@ -414,8 +487,55 @@ impl<'a> Btf<'a> {
                 return word(array.rest, 8);
             }
         }
-        Err(damaged("the pinning of a map is not a number"))
+        Err(damaged(otherwise))
     }
+
+    /// The value of a member that `__ulong` declares: an enumeration of one value; or as [`Self::number`].
+    fn long_number(&self, id: u32) -> Result<u64, ObjectError> {
+        const OTHERWISE: &str = "the map_extra of a map is not a number";
+        let (_, found) = self.resolve(id)?;
+        // `struct btf_enum` is a name and a value, `struct btf_enum64` has a second word of it.
+        match (found.number, found.rest.len()) {
+            (BTF_KIND_ENUM, 8) => Ok(i64::from(word(found.rest, 4)?.cast_signed()).cast_unsigned()),
+            (BTF_KIND_ENUM64, 12) => {
+                let (low, high) = (word(found.rest, 4)?, word(found.rest, 8)?);
+                Ok(u64::from(high) << 32 | u64::from(low))
+            }
+            _ => Ok(self.number(id, OTHERWISE)?.into()),
+        }
+    }
+}
+
+/// The bytes of the types and those of their names.
+///
+/// # Errors
+/// [`ObjectError::DamagedBtf`] when they are not where the header says.
+pub(super) fn parts(bytes: &[u8]) -> Result<(&[u8], &[u8]), ObjectError> {
+    let header = bytes.get(..HEADER_BYTES).ok_or(CUT)?;
+    if header[..2] != MAGIC.to_ne_bytes() || header[2] != VERSION {
+        return Err(damaged("its header is not that of version 1"));
+    }
+    // The parts start where the header ends, which may become longer one day.
+    let body = bytes.get(size(header, 4)?.max(HEADER_BYTES)..).ok_or(CUT)?;
+    let part = |start, len| {
+        body.get(start..)
+            .and_then(|tail| tail.get(..len))
+            .ok_or(CUT)
+    };
+    Ok((
+        part(size(header, 8)?, size(header, 12)?)?,
+        part(size(header, 16)?, size(header, 20)?)?,
+    ))
+}
+
+/// The bytes of the first type, what kind it is, and the bytes of the others.
+///
+/// # Errors
+/// [`ObjectError::DamagedBtf`].
+pub(super) fn split_type(bytes: &[u8]) -> Result<(&[u8], Kind, &[u8]), ObjectError> {
+    let (kind, rest) = kind(word(bytes, 4)?)?;
+    let (first, others) = bytes.split_at_checked(TYPE_BYTES + rest).ok_or(CUT)?;
+    Ok((first, kind, others))
 }
 
 fn types(mut bytes: &[u8], limit: usize) -> Result<Vec<Type<'_>>, ObjectError> {
@@ -479,7 +599,7 @@ fn kind(info: u32) -> Result<(Kind, usize), ObjectError> {
     })
 }
 
-const CUT: ObjectError = damaged("it ends too early");
+pub(super) const CUT: ObjectError = damaged("it ends too early");
 
 pub(super) const fn damaged(text: &'static str) -> ObjectError {
     ObjectError::DamagedBtf(text)
@@ -550,13 +670,16 @@ mod tests {
 
     #[test]
     fn a_map_is_pinned_by_name_when_its_declaration_says_so() {
-        for (value, pinned_by_name) in [(0, false), (1, true)] {
+        for (value, pinned_by_name) in [(PIN_NONE, false), (PIN_BY_NAME, true)] {
             let mut types = declaration();
             let array = [0, 0, value];
             types[3].4 = &array;
             let expected = MapDeclaration {
                 name: "one",
-                pinned_by_name,
+                definition: Definition {
+                    pinning: value,
+                    ..Definition::EMPTY
+                },
             };
             assert_eq!(map_declarations(&build(&types)), Ok(vec![expected]));
         }
@@ -575,7 +698,9 @@ mod tests {
         ];
         let bytes = build(&types);
         let names = map_declarations(&bytes).unwrap();
-        let names = names.iter().map(|map| (map.name, map.pinned_by_name));
+        let names = names
+            .iter()
+            .map(|map| (map.name, map.definition.pinned_by_name()));
         assert_eq!(
             names.collect::<Vec<_>>(),
             [("two", false), ("one", false), ("two", false)]

@@ -102,7 +102,7 @@ pub(super) struct Parts<'a> {
 /// As [`inspect`].
 pub(super) fn parts(bytes: &[u8]) -> Result<Parts<'_>, ObjectError> {
     let image = Image::parse(bytes)?;
-    let roles = image.sections.iter().map(role).collect::<Vec<_>>();
+    let roles = roles(&image);
     refuse_legacy_maps(&image, &roles)?;
     let functions = functions(&image, &roles)?;
     Ok(Parts {
@@ -110,6 +110,11 @@ pub(super) fn parts(bytes: &[u8]) -> Result<Parts<'_>, ObjectError> {
         roles,
         functions,
     })
+}
+
+/// What the sections are for, in their order.
+pub(super) fn roles(image: &Image<'_>) -> Vec<Role> {
+    image.sections.iter().map(role).collect()
 }
 
 /// Sorts a section. The order of the questions is that of libbpf.
@@ -286,11 +291,12 @@ fn maps(
         let declarations = btf::map_declarations(types.data)?.into_iter();
         maps.extend(declarations.map(|declaration| ObjectMap {
             name: declaration.name.to_owned(),
-            kind: if declaration.pinned_by_name {
-                ObjectMapKind::PinnedByName
-            } else {
-                ObjectMapKind::Plain
+            kind: match declaration.definition.pinned_by_name() {
+                true => ObjectMapKind::PinnedByName,
+                false => ObjectMapKind::Plain,
             },
+            shape: Some(declaration.definition.shape),
+            inner: declaration.definition.inner,
         }));
     }
     if roles.contains(&Role::StructOps) {
@@ -320,6 +326,8 @@ mod tests {
     use super::super::testing::section;
     use super::super::testing::symbol;
     use super::*;
+    use crate::kernel::MapShape;
+    use crate::kernel::MapType;
 
     fn program(name: &str, section: &str) -> ObjectProgram {
         ObjectProgram {
@@ -337,10 +345,24 @@ mod tests {
         }
     }
 
-    fn map(name: &str, kind: ObjectMapKind) -> ObjectMap {
+    fn map(
+        name: &str,
+        kind: ObjectMapKind,
+        map_type: MapType,
+        [key_size, value_size, max_entries]: [u32; 3],
+    ) -> ObjectMap {
         ObjectMap {
             name: name.to_owned(),
             kind,
+            shape: Some(MapShape {
+                map_type,
+                key_size,
+                value_size,
+                max_entries,
+                flags: 0,
+                map_extra: 0,
+            }),
+            inner: None,
         }
     }
 
@@ -360,8 +382,13 @@ mod tests {
                 program("count", "?kprobe/do_unlinkat"),
             ],
             maps: vec![
-                map("counters", ObjectMapKind::Plain),
-                map("shared", ObjectMapKind::PinnedByName),
+                map("counters", ObjectMapKind::Plain, MapType::HASH, [4, 8, 16]),
+                map(
+                    "shared",
+                    ObjectMapKind::PinnedByName,
+                    MapType::ARRAY,
+                    [4, 8, 1],
+                ),
             ],
             globals: vec![
                 global("skipped", ".bss", 8, 2),

@@ -44,6 +44,8 @@ pub use struct_ops_value::StructOpsMember;
 pub use struct_ops_value::StructOpsValue;
 pub use struct_ops_value::struct_ops_value;
 
+use crate::kernel::MapShape;
+
 /// The most symbols, sections, programs or maps of one object that we look at.
 pub const MAX_OBJECT_ITEMS: usize = 65_536;
 
@@ -82,6 +84,10 @@ pub struct ObjectMap {
     pub name: String,
     /// What kind of declaration it is.
     pub kind: ObjectMapKind,
+    /// What it is declared to be; for a struct_ops map only the load tells.
+    pub shape: Option<MapShape>,
+    /// What the maps in it are declared to be, when it is a map of maps.
+    pub inner: Option<MapShape>,
 }
 
 /// How a map is declared.

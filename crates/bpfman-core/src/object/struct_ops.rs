@@ -106,6 +106,8 @@ fn map(table: Table<'_>) -> ObjectMap {
         kind: ObjectMapKind::StructOps {
             programs: programs.collect(),
         },
+        shape: None,
+        inner: None,
     }
 }
 

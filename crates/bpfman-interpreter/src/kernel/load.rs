@@ -18,6 +18,8 @@ use bpfman_core::action::ProgramToLoad;
 use bpfman_core::kernel;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
+use bpfman_core::kernel::MapMachine;
+use bpfman_core::kernel::MapShape;
 use bpfman_core::kernel::MapType;
 use bpfman_core::object::inspect;
 use bpfman_core::object::prune;
@@ -39,6 +41,7 @@ use super::errors::bad_request;
 use super::errors::refused;
 use super::info;
 use super::instructions;
+use super::map_sizes;
 use super::sys;
 use super::sys::LoadedWith;
 use super::sys::Loading;
@@ -70,6 +73,7 @@ fn load_once(
     let mut loading = open(request)?;
     // Open until the load: libbpf keeps only their numbers.
     let targets = prepare_programs(loading.object_mut(), request, held)?;
+    let templates = map_sizes::set(loading.object_mut(), request)?;
     prepare_maps(loading.object_mut(), request)?;
     set_globals(loading.object_mut(), request)?;
     let kept = request.programs.iter().filter(|p| p.keep_instructions);
@@ -77,7 +81,7 @@ fn load_once(
         loading.want_statistics(program.name.clone());
     }
     let loaded = load_open(loading).map_err(|error| naming_user(error, request))?;
-    drop(targets);
+    drop((targets, templates));
     check_loaded(&loaded.object, request)?;
     collect(loaded, request)
 }
@@ -317,49 +321,44 @@ fn reuse(map: &mut OpenMapMut<'_>, source: &MapSource) -> Result<(), KernelError
         return Err(KernelError::new(KernelErrorKind::MapMismatch, message));
     }
     let there = info::map(fd.as_fd(), Detail::Info).map_err(|error| refused(path, &error))?;
-    let kind = sys::open_map_type(map);
-    let entries = map.max_entries();
-    let same = there.map_type.0 == kind
-        && there.key_size == map.key_size()
-        && there.value_size == map.value_size()
-        && (entries == 0 || there.max_entries == entries)
-        && there.flags == map.map_flags();
-    if !same {
-        let message = format!(
-            "map `{}` is declared as {}, but map {} at {path} is {}",
-            source.name,
-            shape(
-                kind,
-                map.key_size(),
-                map.value_size(),
-                entries,
-                map.map_flags()
-            ),
-            there.id,
-            shape(
-                there.map_type.0,
-                there.key_size,
-                there.value_size,
-                there.max_entries,
-                there.flags
-            ),
-        );
+    let declared = declared(map);
+    let existing = there.shape();
+    let machine = machine().map_err(|error| refused(path, &error))?;
+    if !declared.accepts(&existing, machine) {
+        let name = &source.name;
+        let id = there.id;
+        let message =
+            format!("map `{name}` is declared as {declared}, but map {id} at {path} is {existing}");
         return Err(KernelError {
-            map: Some(source.name.clone()),
+            map: Some(name.clone()),
             ..KernelError::new(KernelErrorKind::MapMismatch, message)
         });
     }
     sys::reuse_map(map, fd.as_fd()).map_err(|error| refused(path, &error))
 }
 
-fn shape(kind: u32, key: u32, value: u32, entries: u32, flags: u32) -> String {
-    let kind = MapType(kind);
-    format!("{kind} (key {key} bytes, value {value} bytes, {entries} entries, flags {flags:#x})")
+/// What libbpf would make of a declaration.
+fn declared(map: &OpenMapMut<'_>) -> MapShape {
+    MapShape {
+        map_type: MapType(sys::open_map_type(map)),
+        key_size: map.key_size(),
+        value_size: map.value_size(),
+        max_entries: map.max_entries(),
+        flags: map.map_flags(),
+        map_extra: sys::open_map_extra(map),
+    }
+}
+
+pub(super) fn machine() -> io::Result<MapMachine> {
+    Ok(MapMachine {
+        possible_cpus: sys::possible_cpus()?,
+        page_size: u32::try_from(rustix::param::page_size()).unwrap_or(u32::MAX),
+    })
 }
 
 /// The name of a map in its object; for the map of a data section, which libbpf may call `OBJECT.rodata`,
 /// that of the section. Names of C hold no dot.
-fn section_or_name(name: &str) -> String {
+pub(super) fn section_or_name(name: &str) -> String {
     const SECTIONS: [&str; 4] = [".rodata", ".data", ".bss", ".kconfig"];
     let section = SECTIONS.iter().find(|section| name.ends_with(**section));
     match section {

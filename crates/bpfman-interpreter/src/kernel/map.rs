@@ -8,6 +8,8 @@ use bpfman_core::action::MakeMap;
 use bpfman_core::kernel::Counter;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
+use bpfman_core::kernel::MapShape;
+use bpfman_core::kernel::MapType;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::MapId;
 use rustix::io::Errno;
@@ -27,13 +29,15 @@ const COUNTER_BYTES: usize = 16;
 pub(super) fn make(request: &MakeMap) -> Result<(LoadedMap, OwnedFd), KernelError> {
     let name = &request.name;
     check_name(&request.kernel_name)?;
-    let made = sys::make_map(
-        &request.kernel_name,
-        request.map_type,
-        request.key_size,
-        request.value_size,
-        request.max_entries,
-    );
+    let shape = MapShape {
+        map_type: MapType(request.map_type),
+        key_size: request.key_size,
+        value_size: request.value_size,
+        max_entries: request.max_entries,
+        flags: 0,
+        map_extra: 0,
+    };
+    let made = sys::make_map(&request.kernel_name, &shape);
     let fd = made.map_err(|error| {
         let mut refusal = refused(&format!("map `{name}`"), &error);
         if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) {

@@ -11,6 +11,7 @@ mod instructions;
 mod link;
 mod load;
 mod map;
+mod map_sizes;
 mod mount;
 mod namespace;
 mod pins;

@@ -19,6 +19,7 @@ use bpfman_core::action::ProgramReference;
 use bpfman_core::action::TcFilter;
 use bpfman_core::compute::LoadRefusal;
 use bpfman_core::compute::check_load;
+use bpfman_core::compute::map_sizes;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::managed::Hook;
@@ -330,6 +331,7 @@ fn load_action(request: &LoadAndPin) -> Result<KernelAction, KernelError> {
             attach_function: request.attach_function.clone(),
         }],
         global_data: BTreeMap::new(),
+        map_sizes: BTreeMap::new(),
         metadata: BTreeMap::new(),
         map_owner_id: None,
         other_maps: Vec::new(),
@@ -337,13 +339,15 @@ fn load_action(request: &LoadAndPin) -> Result<KernelAction, KernelError> {
         engine: Engine::default(),
         engine_asked: false,
     };
-    let checked = check_load(&spec, &facts).map_err(|refusal| {
+    let refused = |refusal| {
         let kind = match refusal {
             LoadRefusal::NoProgram | LoadRefusal::NoSuchProgram { .. } => KernelErrorKind::NotFound,
             _ => KernelErrorKind::BadRequest,
         };
         KernelError::new(kind, format!("{path}: {refusal}"))
-    })?;
+    };
+    let checked = check_load(&spec, &facts).map_err(refused)?;
+    let map_sizes = map_sizes(&spec.map_sizes, &facts, &checked.skip_maps, &[]).map_err(refused)?;
     let stem = path.file_name().split('.').next();
     let object_name = request.object_name.as_deref().or(stem).unwrap_or_default();
     let programs = checked.programs.into_iter();
@@ -360,6 +364,7 @@ fn load_action(request: &LoadAndPin) -> Result<KernelAction, KernelError> {
             .into_iter()
             .map(|program| program.load)
             .collect(),
+        map_sizes,
     }))
 }
 

@@ -179,7 +179,7 @@ impl Machine {
     /// Replaces a program of [`LINKS`] by another load of the same.
     pub(crate) fn replace(&self, id: ProgramId) -> Result<Program, ManagerError> {
         let source = path("/home/user/links.o");
-        self.manage(|manager| manager.replace(id, &source, LINKS))
+        self.manage(|manager| manager.replace(id, &source, LINKS, &BTreeMap::new()))
     }
 
     pub(crate) fn delete_dispatcher(&self, point: AttachPoint) -> Result<(), ManagerError> {
@@ -198,6 +198,7 @@ pub(crate) fn spec(programs: &[&str]) -> LoadSpec {
         source: path("/home/user/programs.o"),
         programs: programs.iter().map(request).collect(),
         global_data: BTreeMap::new(),
+        map_sizes: BTreeMap::new(),
         metadata: BTreeMap::from([("owner".to_owned(), "tests".to_owned())]),
         map_owner_id: None,
         other_maps: Vec::new(),

@@ -140,7 +140,7 @@ pub(crate) enum Command {
 }
 
 const REPLACE: &str = "The new version is loaded as the old one was: with its name, type, metadata and engine, and the same global \
-    variables set. It takes the pinned maps of the old one that are declared alike; other maps and the variables of \
+    variables and map sizes set. It takes the pinned maps of the old one that are declared alike; other maps and the variables of \
     the program start anew. Every link goes on with the new version, then the old one is unloaded. Links that the \
     kernel cannot give another program have to be detached first. When anything fails, the old version runs on.\n\n\
     The new version has another id, for the kernel gives each program its own: the first line shows the old and the new \
@@ -194,6 +194,10 @@ pub(crate) struct LoadOptions {
     /// Set a global variable before the load; the value is hex
     #[arg(short, long = "global", value_name = "NAME=HEX", value_parser = global_value)]
     pub(crate) global: Vec<(String, Vec<u8>)>,
+    /// Give a map this many entries, a ring buffer this many bytes, an arena this many pages; may be given several
+    /// times. The maps in a map of maps are called `OUTER.inner`
+    #[arg(long = "map-size", value_name = "NAME=N", value_parser = map_size)]
+    pub(crate) map_sizes: Vec<(String, u32)>,
     /// The application the programs belong to
     #[arg(short, long, value_name = "APP")]
     pub(crate) application: Option<String>,
@@ -288,6 +292,9 @@ pub(crate) struct ReplaceArgs {
     pub(crate) id: u32,
     /// The object file with the new version, a program of the same name
     pub(crate) object: PathBuf,
+    /// Give a map another size than the old version had it given; may be given several times
+    #[arg(long = "map-size", value_name = "NAME=N", value_parser = map_size)]
+    pub(crate) map_sizes: Vec<(String, u32)>,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -380,6 +387,14 @@ fn global_value(text: &str) -> Result<(String, Vec<u8>), String> {
     let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).map_err(|error| error.to_string());
     let bytes: Result<Vec<u8>, String> = (0..digits.len()).step_by(2).map(byte).collect();
     Ok((name, bytes?))
+}
+
+fn map_size(text: &str) -> Result<(String, u32), String> {
+    let (name, number) = key_value(text).map_err(|_| "expected NAME=N".to_owned())?;
+    match number.parse() {
+        Ok(0) | Err(_) => Err(format!("the size must be a number from 1 to {}", u32::MAX)),
+        Ok(number) => Ok((name, number)),
+    }
 }
 
 fn program_type(text: &str) -> Result<ProgramType, String> {

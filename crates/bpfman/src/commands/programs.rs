@@ -87,6 +87,7 @@ fn load(
         source,
         programs,
         global_data: args::each_once("global variable", &options.global)?,
+        map_sizes: args::each_once("map size", &options.map_sizes)?,
         metadata: options.all_metadata()?,
         map_owner_id: options.map_owner_id.map(ProgramId),
         other_maps: Vec::new(),
@@ -126,10 +127,11 @@ fn read(object: &Path, config: &Config) -> Result<(AbsolutePath, Vec<u8>), Failu
 pub(crate) fn replace(global: &Global, config: &Config, args: &ReplaceArgs) -> Result<(), Failure> {
     let format = args.output.output;
     let (source, bytes) = read(&args.object, config)?;
+    let map_sizes = args::each_once("map size", &args.map_sizes)?;
     with_manager(global, config, |manager| {
         let staged = manager.layout.staged_object();
         let record = manager
-            .replace(ProgramId(args.id), &source, &bytes)
+            .replace(ProgramId(args.id), &source, &bytes, &map_sizes)
             .map_err(|error| load_failure(error, &staged, &source))?;
         let status = manager.get(record.id())?;
         output::replaced(format, ProgramId(args.id), &status, boot_time())

@@ -337,6 +337,16 @@ fn load_refusal(message: &str, refusal: &LoadRefusal) -> Failure {
             "its global variables are: {}",
             available.join(", ")
         )),
+        LoadRefusal::NoSuchMap { available, .. } => match available.as_slice() {
+            [] => failure(Kind::Input).hint("it has no maps"),
+            names => failure(Kind::Input).hint(format!("its maps are: {}", names.join(", "))),
+        },
+        LoadRefusal::MapTakesNoSize { name, .. } => {
+            failure(Kind::Input).hint(format!("leave --map-size {name}=N out"))
+        }
+        LoadRefusal::MapSizesMissing(_) => failure(Kind::Input).hint(
+            "its own loader sets the size; take that one's number, or what the machine needs",
+        ),
         LoadRefusal::NoSuchMapOwner(_) => {
             failure(Kind::NotFound).hint("`bpfman list` shows the managed programs")
         }

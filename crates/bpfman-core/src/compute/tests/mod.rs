@@ -60,6 +60,7 @@ fn spec(programs: &[(&str, Option<ProgramType>, Option<&str>)]) -> LoadSpec {
         source: path("/tmp/x.bpf.o"),
         programs: programs.iter().map(request).collect(),
         global_data: BTreeMap::new(),
+        map_sizes: BTreeMap::new(),
         metadata: BTreeMap::new(),
         map_owner_id: None,
         other_maps: Vec::new(),
@@ -103,6 +104,7 @@ pub(super) fn managed(
             program_name: "p".to_owned(),
             program_type: ProgramType::Xdp,
             global_data: BTreeMap::new(),
+            map_sizes: BTreeMap::new(),
             engine: Engine::Auto,
             attach_function: None,
             map_owner_id: None,
@@ -182,6 +184,8 @@ fn a_load_writes_loads_publishes_pins_and_records_in_this_order() {
     object.maps.push(ObjectMap {
         name: "m".to_owned(),
         kind: ObjectMapKind::Plain,
+        shape: None,
+        inner: None,
     });
     let spec = spec(&[("p", None, None)]);
     let checked = check_load(&spec, &object).unwrap();
@@ -302,6 +306,8 @@ fn a_map_name_that_would_leave_its_directory_is_refused() {
         object.maps.push(ObjectMap {
             name: name.to_owned(),
             kind: ObjectMapKind::Plain,
+            shape: None,
+            inner: None,
         });
         let spec = spec(&[("p", None, None)]);
         let checked = check_load(&spec, &object).unwrap();
@@ -327,6 +333,8 @@ fn struct_ops_programs_are_loaded_together_or_not_at_all() {
         object.maps.push(ObjectMap {
             name: name.to_owned(),
             kind,
+            shape: None,
+            inner: None,
         });
     }
     let half = check_load(&spec(&[("a", None, None)]), &object).unwrap_err();

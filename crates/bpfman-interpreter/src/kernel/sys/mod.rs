@@ -16,6 +16,8 @@ use std::os::fd::FromRawFd;
 use std::os::fd::OwnedFd;
 use std::ptr;
 
+use bpfman_core::kernel::MapShape;
+use bpfman_core::kernel::MapType;
 use libbpf_rs::AsRawLibbpf;
 use libbpf_rs::MapMut;
 use libbpf_rs::Object;
@@ -443,6 +445,56 @@ pub(super) fn reuse_map(map: &mut OpenMapMut<'_>, fd: BorrowedFd<'_>) -> io::Res
     check(unsafe { libbpf_sys::bpf_map__reuse_fd(map.as_libbpf_object().as_ptr(), fd.as_raw_fd()) })
 }
 
+/// Changes sizes of a map.
+pub(super) fn set_map_size(
+    map: &mut OpenMapMut<'_>,
+    key_size: Option<u32>,
+    value_size: Option<u32>,
+    max_entries: Option<u32>,
+) -> io::Result<()> {
+    let map = map.as_libbpf_object().as_ptr();
+    if let Some(bytes) = key_size {
+        // SAFETY: the map belongs to an open object; libbpf only stores the number.
+        check(unsafe { libbpf_sys::bpf_map__set_key_size(map, bytes) })?;
+    }
+    if let Some(bytes) = value_size {
+        // SAFETY: as above.
+        check(unsafe { libbpf_sys::bpf_map__set_value_size(map, bytes) })?;
+    }
+    match max_entries {
+        // SAFETY: as above.
+        Some(entries) => check(unsafe { libbpf_sys::bpf_map__set_max_entries(map, entries) }),
+        None => Ok(()),
+    }
+}
+
+/// How the maps in a map are declared.
+pub(super) fn inner_map(map: &OpenMapMut<'_>) -> io::Result<MapShape> {
+    // SAFETY: the map belongs to an open object; libbpf answers one that lives as long, or NULL.
+    let inner = unsafe { libbpf_sys::bpf_map__inner_map(map.as_libbpf_object().as_ptr()) };
+    if inner.is_null() {
+        return Err(Errno::INVAL.into());
+    }
+    // SAFETY: the map is there; these calls only read numbers of it.
+    Ok(unsafe {
+        MapShape {
+            map_type: MapType(libbpf_sys::bpf_map__type(inner)),
+            key_size: libbpf_sys::bpf_map__key_size(inner),
+            value_size: libbpf_sys::bpf_map__value_size(inner),
+            max_entries: libbpf_sys::bpf_map__max_entries(inner),
+            flags: libbpf_sys::bpf_map__map_flags(inner),
+            map_extra: libbpf_sys::bpf_map__map_extra(inner),
+        }
+    })
+}
+
+/// Says what the maps in a map look like by one of them.
+pub(super) fn set_inner_map(map: &mut OpenMapMut<'_>, template: BorrowedFd<'_>) -> io::Result<()> {
+    let map = map.as_libbpf_object().as_ptr();
+    // SAFETY: the map belongs to an open object; libbpf frees the declaration and stores the number.
+    check(unsafe { libbpf_sys::bpf_map__set_inner_map_fd(map, template.as_raw_fd()) })
+}
+
 /// Sets whether libbpf makes a map.
 pub(super) fn set_autocreate(map: &mut OpenMapMut<'_>, value: bool) -> io::Result<()> {
     // SAFETY: the map belongs to an open object.
@@ -453,6 +505,20 @@ pub(super) fn set_autocreate(map: &mut OpenMapMut<'_>, value: bool) -> io::Resul
 pub(super) fn open_map_type(map: &OpenMapMut<'_>) -> u32 {
     // SAFETY: the map belongs to an open object.
     unsafe { libbpf_sys::bpf_map__type(map.as_libbpf_object().as_ptr()) }
+}
+
+/// The extra word of a map's type.
+pub(super) fn open_map_extra(map: &OpenMapMut<'_>) -> u64 {
+    // SAFETY: the map belongs to an open object.
+    unsafe { libbpf_sys::bpf_map__map_extra(map.as_libbpf_object().as_ptr()) }
+}
+
+/// How many processors the kernel has room for.
+pub(super) fn possible_cpus() -> io::Result<u32> {
+    // SAFETY: the call takes nothing.
+    let answer = unsafe { libbpf_sys::libbpf_num_possible_cpus() };
+    check(answer)?;
+    Ok(answer.cast_unsigned())
 }
 
 /// The descriptor of a program of a loaded object; `None` when it was not loaded.
@@ -503,9 +569,7 @@ pub(super) fn read_each_processor(fd: BorrowedFd<'_>, key: &[u8]) -> io::Result<
     if !per_processor || info.key_size as usize != key.len() {
         return Err(Errno::INVAL.into());
     }
-    // SAFETY: the call takes nothing.
-    let processors = unsafe { libbpf_sys::libbpf_num_possible_cpus() };
-    check(processors)?;
+    let processors = possible_cpus()?;
     let length = (info.value_size as usize).next_multiple_of(8);
     let mut values = vec![0_u8; length * processors as usize];
     // SAFETY: the kernel reads a key of the length that was compared, and writes one value, rounded up to 8 bytes, for

@@ -6,9 +6,11 @@ use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::ptr;
 
+use bpfman_core::kernel::MapShape;
 use libbpf_rs::libbpf_sys;
 use libbpf_rs::libbpf_sys::bpf_btf_load_opts;
 use libbpf_rs::libbpf_sys::bpf_func_info;
+use libbpf_rs::libbpf_sys::bpf_map_create_opts;
 use libbpf_rs::libbpf_sys::bpf_prog_load_opts;
 use rustix::thread::UnshareFlags;
 use rustix::thread::unshare_unsafe;
@@ -142,23 +144,23 @@ pub(in crate::kernel) fn function_type(btf: u32, function: &str) -> io::Result<u
 }
 
 /// Makes a map.
-pub(in crate::kernel) fn make_map(
-    name: &str,
-    map_type: u32,
-    key_size: u32,
-    value_size: u32,
-    max_entries: u32,
-) -> io::Result<OwnedFd> {
+pub(in crate::kernel) fn make_map(name: &str, shape: &MapShape) -> io::Result<OwnedFd> {
     let name = c_string(name)?;
-    // SAFETY: the name outlives the call; NULL is how libbpf spells "no options".
+    let options = bpf_map_create_opts {
+        sz: size_of::<bpf_map_create_opts>() as libbpf_sys::size_t,
+        map_flags: shape.flags,
+        map_extra: shape.map_extra,
+        ..bpf_map_create_opts::default()
+    };
+    // SAFETY: the name and the options outlive the call.
     owned(unsafe {
         libbpf_sys::bpf_map_create(
-            map_type,
+            shape.map_type.0,
             name.as_ptr(),
-            key_size,
-            value_size,
-            max_entries,
-            ptr::null(),
+            shape.key_size,
+            shape.value_size,
+            shape.max_entries,
+            &raw const options,
         )
     })
 }

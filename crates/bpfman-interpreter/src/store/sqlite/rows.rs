@@ -28,7 +28,7 @@ macro_rules! program_columns {
     () => {
         "id, kernel_id, tag, load_time, name, type, pinned_path, object_path, source_path, global_data, \
          attach_function, map_owner_id, license, gpl_compatible, map_directory, map_owner, metadata, created_at, \
-         updated_at, engine"
+         updated_at, engine, map_sizes"
     };
 }
 pub(super) use program_columns;
@@ -68,6 +68,7 @@ pub(super) fn program(row: &Row<'_>) -> Result<Program, Fault> {
         object_path: cells.path(7)?,
         source_path: cells.optional(8, Cells::path)?,
         global_data: cells.json(9)?,
+        map_sizes: cells.json(20)?,
         engine: cells.parsed(19, str::parse::<Engine>)?,
         attach_function: cells.optional(10, Cells::string)?,
         map_owner_id: cells.optional(11, Cells::integer)?.map(ProgramId),
@@ -119,7 +120,7 @@ impl<'connection> Save<'connection> {
             program: connection.prepare(concat!(
                 "INSERT INTO programs (",
                 program_columns!(),
-                ") VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) \
+                ") VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20) \
                  ON CONFLICT (kernel_id) DO UPDATE SET tag = excluded.tag, load_time = excluded.load_time, \
                  name = excluded.name, type = excluded.type, pinned_path = excluded.pinned_path, \
                  object_path = excluded.object_path, source_path = excluded.source_path, \
@@ -127,7 +128,8 @@ impl<'connection> Save<'connection> {
                  map_owner_id = excluded.map_owner_id, license = excluded.license, \
                  gpl_compatible = excluded.gpl_compatible, map_directory = excluded.map_directory, \
                  map_owner = excluded.map_owner, metadata = excluded.metadata, created_at = excluded.created_at, \
-                 updated_at = excluded.updated_at, engine = excluded.engine \
+                 updated_at = excluded.updated_at, engine = excluded.engine, \
+                 map_sizes = excluded.map_sizes \
                  RETURNING id"
             ))?,
             // A map that is known already is shared, or the kernel gave its id to another one: the newest word holds.
@@ -178,6 +180,7 @@ impl<'connection> Save<'connection> {
             times.created_at,
             times.updated_at,
             load.engine.to_string(),
+            json(&load.map_sizes)?,
         ];
         Ok(self.program.query_one(values, |row| row.get(0))?)
     }

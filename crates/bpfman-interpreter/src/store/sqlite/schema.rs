@@ -15,6 +15,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         rows: members::migrate,
     },
     Migration::of_tables(include_str!("migrations/0004_journal.sql")),
+    Migration::of_tables(include_str!("migrations/0005_map_sizes.sql")),
 ];
 
 /// The way from one version to the next.
