@@ -12,11 +12,19 @@ struct five {
 	unsigned int map_flags;
 };
 
-struct bpf_map_def legacy_counts SEC("maps") = {
+struct five legacy_counts SEC("maps") = {
 	.type = BPF_MAP_TYPE_ARRAY,
 	.key_size = sizeof(__u32),
 	.value_size = sizeof(__u64),
-	.max_entries = 1,
+	.max_entries = 2,
+};
+
+struct five legacy_flows SEC("maps") = {
+	.type = BPF_MAP_TYPE_HASH,
+	.key_size = 8,
+	.value_size = 16,
+	.max_entries = 64,
+	.map_flags = BPF_F_NO_PREALLOC,
 };
 
 SEC("xdp")
@@ -28,6 +36,7 @@ int legacy(struct xdp_md *ctx)
 
 	if (count)
 		__sync_fetch_and_add(count, 1);
+	bpf_map_update_elem(&legacy_flows, &flow, found, BPF_ANY);
 	return XDP_PASS;
 }
 

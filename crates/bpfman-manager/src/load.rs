@@ -1,5 +1,7 @@
 //! Load.
 
+use std::borrow::Cow;
+
 use bpfman_core::action::Action;
 use bpfman_core::action::Plan;
 use bpfman_core::compute::CheckedLoad;
@@ -14,6 +16,7 @@ use bpfman_core::object::ObjectError;
 use bpfman_core::object::ObjectFacts;
 use bpfman_core::object::ObjectMapKind;
 use bpfman_core::object::inspect;
+use bpfman_core::object::with_btf_maps;
 use bpfman_core::types::ProgramId;
 use bpfman_interpreter::interfaces::Detail;
 use bpfman_interpreter::interfaces::ProgramReader;
@@ -37,6 +40,7 @@ impl Manager<'_> {
     /// [`ManagerError`]; everything is as it was, unless the error says what could not be undone.
     pub fn load(&mut self, spec: &LoadSpec, bytes: &[u8]) -> Result<Vec<Program>, ManagerError> {
         // An object that makes no sense makes nobody wait for the writer's lock.
+        let bytes = &*loadable(spec, bytes)?;
         let object = read(spec, bytes)?;
         let (mut store, _lock) = self.writer()?;
         let owner = self.fetch_owner(spec, Some(&*store))?;
@@ -52,6 +56,7 @@ impl Manager<'_> {
         bytes: &[u8],
         store: &mut dyn WriterStore,
     ) -> Result<(Vec<Program>, Vec<Action>), ManagerError> {
+        let bytes = &*loadable(spec, bytes)?;
         let owner = self.fetch_owner(spec, Some(&*store))?;
         let plan = self.plan(spec, &read(spec, bytes)?, owner)?;
         let (recorded, undos) = self.executor(store).of(bytes).open(&plan)?;
@@ -63,6 +68,7 @@ impl Manager<'_> {
     /// # Errors
     /// As [`Self::load`], as far as a plan can tell.
     pub fn plan_load(&mut self, spec: &LoadSpec, bytes: &[u8]) -> Result<Plan, ManagerError> {
+        let bytes = &*loadable(spec, bytes)?;
         let object = read(spec, bytes)?;
         let store = self.runtime.reader()?;
         let owner = self.fetch_owner(spec, store.as_deref())?;
@@ -128,6 +134,12 @@ fn owner(found: Result<Program, StoreError>) -> Result<Option<Program>, ManagerE
     }
 }
 
+/// What is loaded of a file, and kept: its bytes, with BTF maps in place of legacy ones.
+fn loadable<'a>(spec: &LoadSpec, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, ManagerError> {
+    let rewritten = with_btf_maps(bytes).map_err(|cause| unusable(spec, cause))?;
+    Ok(rewritten.map_or(Cow::Borrowed(bytes), Cow::Owned))
+}
+
 fn facts(spec: &LoadSpec, bytes: &[u8]) -> Result<ObjectFacts, ManagerError> {
     inspect(bytes).map_err(|cause| unusable(spec, cause))
 }
@@ -151,5 +163,5 @@ fn read<'a>(spec: &LoadSpec, bytes: &'a [u8]) -> Result<Object<'a>, ManagerError
 
 /// The names by which maps of the object can be sized.
 pub(crate) fn map_names(spec: &LoadSpec, bytes: &[u8]) -> Result<Vec<String>, ManagerError> {
-    Ok(sized_maps(&facts(spec, bytes)?))
+    Ok(sized_maps(&facts(spec, &loadable(spec, bytes)?)?))
 }

@@ -59,8 +59,11 @@ fn an_object_of_100_mib_is_refused() {
 }
 
 #[test]
-fn legacy_maps_are_refused() {
-    refuse_object("legacy_maps.bpf.o", &["legacy format", "SEC(\".maps\")"]);
+fn a_legacy_map_that_iproute2_pins_is_refused() {
+    refuse_object(
+        "legacy_pinned.bpf.o",
+        &["`pinned_by_tc`", "pinning 2 of iproute2", "SEC(\".maps\")"],
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Maps against the kernel: which can be used again, which get their sizes here.
+//! Maps against the kernel: which can be used again, which get their sizes here, and those of the legacy format.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
@@ -19,6 +19,8 @@ both_ways!(
     a_map_with_another_extra_word_is_not_taken,
     maps_that_their_loader_sizes_are_named,
     maps_get_the_sizes_that_were_given_or_a_default,
+    legacy_maps_are_made_and_used,
+    legacy_maps_of_many_loaders_are_made_and_used,
 );
 
 /// Maps that become something else than their declarations say.
@@ -176,4 +178,81 @@ fn holds_rings(world: &World, program: &Value) {
         assert_eq!(done.status.success(), fits, "{}", common::stderr(&done));
         std::fs::remove_file(pin).unwrap();
     }
+}
+
+/// Runs an XDP program on an empty packet.
+fn test_run(world: &World, program: &Value) {
+    let packet = world.root().join("packet");
+    std::fs::write(&packet, [0; 64]).unwrap();
+    let number = id(program).to_string();
+    let mut command = Command::new("bpftool");
+    run(command
+        .args(["prog", "run", "id", &number, "data_in"])
+        .arg(&packet)
+        .args(["data_out", "/dev/null"]));
+}
+
+/// The words of the value of a key.
+fn value(program: &Value, map: &str, key: &[u8]) -> Vec<u8> {
+    let id = map_id(program, map).to_string();
+    let key: Vec<String> = key.iter().map(ToString::to_string).collect();
+    let mut args = vec!["map", "lookup", "id", &id, "key"];
+    args.extend(key.iter().map(String::as_str));
+    let found = bpftool(&args).unwrap();
+    let bytes = found["value"].as_array().unwrap().iter();
+    let hex = |byte: &Value| {
+        let text = byte.as_str().unwrap().trim_start_matches("0x");
+        u8::from_str_radix(text, 16).unwrap()
+    };
+    bytes.map(hex).collect()
+}
+
+fn legacy_maps_are_made_and_used(world: &World) {
+    for name in ["legacy_maps.bpf.o", "legacy_no_btf.bpf.o"] {
+        let program = world.load(name, "xdp:legacy", &[]).remove(0);
+        assert_eq!(sizes(&program, "legacy_counts"), json!(["array", 4, 8, 2]));
+        assert_eq!(sizes(&program, "legacy_flows"), json!(["hash", 8, 16, 64]));
+        // BPF_F_NO_PREALLOC
+        assert_eq!(shown(&program, "legacy_flows")["flags"], 1);
+        test_run(world, &program);
+        assert_eq!(value(&program, "legacy_counts", &[1, 0, 0, 0])[0], 1);
+        let flow = value(&program, "legacy_flows", &[7, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!((flow[0], flow[8]), (3, 4));
+        let kept = program["record"]["load"]["object_path"].as_str().unwrap();
+        let sections = Command::new("llvm-readelf")
+            .args(["-S", kept])
+            .output()
+            .unwrap();
+        let sections = String::from_utf8(sections.stdout).unwrap();
+        assert!(sections.contains(" .legacy_maps "), "{sections}");
+        // The kept object loads again.
+        world.ok(&["load", kept, "--program", "legacy"]);
+        let number = id(&program).to_string();
+        let replaced = world.json(&["program", "replace", &number, &object(name)]);
+        assert_eq!(
+            map_id(&replaced, "legacy_counts"),
+            map_id(&program, "legacy_counts")
+        );
+    }
+}
+
+fn legacy_maps_of_many_loaders_are_made_and_used(world: &World) {
+    let program = world.load("legacy_mixed.bpf.o", "xdp:mixed", &[]).remove(0);
+    for (name, entries, counted) in [
+        ("modern", 3, 1),
+        ("of_tc", 5, 2),
+        ("hidden", 6, 3),
+        ("own_section", 7, 4),
+    ] {
+        assert_eq!(
+            sizes(&program, name),
+            json!(["array", 4, 8, entries]),
+            "{name}"
+        );
+        test_run(world, &program);
+        assert!(value(&program, name, &[1, 0, 0, 0])[0] >= counted, "{name}");
+    }
+    let largest = sizes(&program, "largest");
+    assert_eq!(largest, json!(["lpm_trie", 8, 8, 0x4000_0000]));
+    assert_eq!(sizes(&program, "locked"), json!(["array", 4, 8, 8]));
 }

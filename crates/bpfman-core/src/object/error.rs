@@ -40,6 +40,16 @@ pub enum ObjectError {
         /// The value.
         value: u32,
     },
+    /// It declares a map in a way that BTF maps have no form for.
+    #[error("map `{map}` in section `{section}` {problem}")]
+    LegacyMap {
+        /// The name of the section.
+        section: String,
+        /// The map.
+        map: String,
+        /// What is in the way.
+        problem: LegacyProblem,
+    },
     /// More symbols, sections, programs or maps than [`super::MAX_OBJECT_ITEMS`].
     #[error("more {what} than the {limit} we look at")]
     TooMany {
@@ -51,4 +61,40 @@ pub enum ObjectError {
     /// Its type information cannot be read.
     #[error("damaged BTF: {0}")]
     DamagedBtf(&'static str),
+}
+
+/// Why a map in the legacy format is not written as a BTF map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LegacyProblem {
+    /// Its definition has no room for a type and sizes.
+    #[error("is defined in {0} bytes; its type, sizes and entries take 16")]
+    TooShort(usize),
+    /// Its definition is longer than [`super::MAX_LEGACY_MAP_BYTES`].
+    #[error("is defined in {0} bytes; the limit is {limit}", limit = super::MAX_LEGACY_MAP_BYTES)]
+    TooLong(usize),
+    /// Its type is 0.
+    #[error("has no type")]
+    NoType,
+    /// A map of maps, of which the legacy format does not say what it holds.
+    #[error("is a map of maps: the legacy format does not say which maps it holds")]
+    MapOfMaps,
+    /// `pinning` of `struct bpf_elf_map`.
+    #[error("asks for pinning {0} of iproute2 (`struct bpf_elf_map`), which only iproute2 does")]
+    Iproute2Pinning(u32),
+    /// `inner_id` or `inner_idx` of `struct bpf_elf_map`.
+    #[error(
+        "is part of a map-in-map of iproute2 (`struct bpf_elf_map`), which only iproute2 makes"
+    )]
+    Iproute2Inner,
+    /// Programs in sections `ID/KEY`.
+    #[error("holds the programs of the sections `{0}/KEY`, which only iproute2 puts there")]
+    Iproute2Programs(u32),
+    /// Something is set beyond type, sizes, entries and flags.
+    #[error(
+        "sets byte {0} of its definition, beyond type, sizes, entries and flags (bytes 0 to 19)"
+    )]
+    Unknown(usize),
+    /// A number of it is the address of something.
+    #[error("has an address in its definition")]
+    Relocated,
 }

@@ -9,9 +9,12 @@ mod btf_copy;
 mod elf;
 mod error;
 mod image;
+mod legacy;
+mod legacy_btf;
 mod names;
 mod prune;
 mod references;
+mod rewrite;
 mod struct_ops;
 mod struct_ops_value;
 #[cfg(test)]
@@ -28,7 +31,11 @@ pub(crate) use btf_copy::FunctionSource;
 
 pub use btf::function_names;
 pub use elf::inspect;
+pub use error::LegacyProblem;
 pub use error::ObjectError;
+pub use legacy::MAX_LEGACY_MAP_BYTES;
+pub use legacy::MAX_LEGACY_MAPS;
+pub use legacy::with_btf_maps;
 pub use prune::PrunedObject;
 pub use prune::prune;
 pub use references::ConfigurationKind;

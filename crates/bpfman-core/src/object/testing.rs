@@ -11,6 +11,8 @@ pub(super) const PROGRAMS: &[u8] = include_bytes!("fixtures/programs.o");
 pub(super) const PROGRAMS_BIG_ENDIAN: &[u8] = include_bytes!("fixtures/programs_eb.o");
 /// Compiled from `fixtures/legacy.c`.
 pub(super) const LEGACY: &[u8] = include_bytes!("fixtures/legacy.o");
+/// Compiled from the same, with type information.
+pub(super) const LEGACY_BTF: &[u8] = include_bytes!("fixtures/legacy_btf.o");
 /// Compiled from `fixtures/struct_ops.c`.
 pub(super) const STRUCT_OPS: &[u8] = include_bytes!("fixtures/struct_ops.o");
 

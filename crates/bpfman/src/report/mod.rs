@@ -301,7 +301,7 @@ fn read_object(message: String, error: &ReadObjectError) -> Failure {
 
 fn object(message: String, cause: &ObjectError) -> Failure {
     let hint = match cause {
-        ObjectError::LegacyMaps { .. } => {
+        ObjectError::LegacyMaps { .. } | ObjectError::LegacyMap { .. } => {
             "declare the maps in SEC(\".maps\") as BTF maps (libbpf's `struct { __uint(type, ...); }`) and compile with -g"
         }
         ObjectError::WrongByteOrder { .. } => {
