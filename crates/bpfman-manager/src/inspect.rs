@@ -206,7 +206,10 @@ impl Manager<'_> {
     }
 
     /// The kernel's map of a record: at its pin, which asks for no more rights than the load did, or by its id.
-    fn observe_map(&mut self, map: &ManagedMap) -> Result<Option<kernel::Map>, KernelError> {
+    pub(crate) fn observe_map(
+        &mut self,
+        map: &ManagedMap,
+    ) -> Result<Option<kernel::Map>, KernelError> {
         if let Some(path) = &map.pin_path
             && let PinState::Map(found) = self.kernel.pin_state(path, Detail::Full)?
             && found.id == map.id

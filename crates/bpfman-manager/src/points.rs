@@ -281,10 +281,13 @@ impl Manager<'_> {
         }
         // The first is its main function, which needs no type.
         if kept.functions.len() > 1
-            && let Some(found) = self.kernel.program(program.id(), Detail::Info)?
+            && let PinState::Program(found) =
+                self.kernel.pin_state(&program.pin_path, Detail::Info)?
+            && found.identity == program.identity
             && found.btf_id != 0
         {
-            facts.types = self.kernel.types(found.btf_id)?.unwrap_or_default();
+            let types = self.kernel.types(found.btf_id).ok().flatten();
+            facts.types = types.unwrap_or_default();
         }
         let loads = |name: &str| {
             kept.references
@@ -292,7 +295,8 @@ impl Manager<'_> {
                 .any(|reference| reference.map == name)
         };
         for map in program.maps.iter().filter(|map| loads(&map.name)) {
-            if let Some(found) = self.kernel.map(map.id)? {
+            // One that has no pin can be looked up only with more rights than a detach asks for.
+            if let Ok(Some(found)) = self.observe_map(map) {
                 facts.maps.insert(map.id, found.map_type);
             }
         }

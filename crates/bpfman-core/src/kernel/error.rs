@@ -64,9 +64,6 @@ pub struct KernelError {
     /// What is known to have refused it; `message` says so in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
-    /// The symbol that the object leaves to the kernel and could not be resolved.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub symbol: Option<String>,
 }
 
 /// What may explain an EPERM. A missing capability does; the others are facts for whoever looks for the reason.
@@ -96,7 +93,6 @@ impl KernelError {
             permission: None,
             map: None,
             cause: None,
-            symbol: None,
         }
     }
 

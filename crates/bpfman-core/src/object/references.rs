@@ -424,6 +424,9 @@ mod tests {
     use super::super::testing::REFERENCES;
     use super::*;
 
+    /// A symbol: its name, who defines it, and whether it is weak.
+    type Named<'a> = (&'a str, ExternKind, bool);
+
     fn found() -> References {
         inspect(REFERENCES).unwrap().references
     }
@@ -477,7 +480,7 @@ mod tests {
     fn symbols_are_of_the_kernel_its_configuration_or_nobody() {
         use ConfigurationKind as C;
         use ExternKind as E;
-        let table: [(&str, &[(&str, ExternKind, bool)]); 6] = [
+        let table: [(&str, &[Named<'_>]); 6] = [
             ("plain", &[]),
             (
                 "function",

@@ -155,8 +155,23 @@ pub(super) fn open_refused(path: &str, error: &io::Error) -> KernelError {
 }
 
 /// A load that was refused: `types` are those of the programs.
-pub(super) fn load_refused(errno: i32, log: &str, types: &[KernelProgramType]) -> KernelError {
-    classify(errno, log, &take_warnings(), || permission_facts(types))
+/// `user` names the program that uses a symbol which is missing.
+pub(super) fn load_refused(
+    errno: i32,
+    log: &str,
+    types: &[KernelProgramType],
+    user: impl Fn(&str) -> Option<String>,
+) -> KernelError {
+    let warnings = take_warnings();
+    match unresolved(&warnings) {
+        Some((symbol, message)) => {
+            let program = symbol.and_then(user);
+            let whose = program.map_or_else(String::new, |name| format!("program `{name}`: "));
+            let message = format!("{whose}{message}");
+            KernelError::new(KernelErrorKind::Unsupported, message)
+        }
+        None => classify(errno, log, &warnings, || permission_facts(types)),
+    }
 }
 
 /// A load of one program that libbpf knows nothing of.
@@ -176,9 +191,6 @@ fn classify(
     warnings: &[String],
     facts: impl FnOnce() -> PermissionFacts,
 ) -> KernelError {
-    if let Some(refusal) = unresolved(warnings) {
-        return refusal;
-    }
     let program = refused_program(warnings);
     explain(program, errno, log, last_warning(warnings), facts)
 }
@@ -333,8 +345,8 @@ fn source_of<'log>(log: &'log str, reason: &str) -> Option<&'log str> {
     None
 }
 
-/// A symbol that the object leaves to the kernel and libbpf could not resolve (`bpf_object__resolve_externs`).
-fn unresolved(warnings: &[String]) -> Option<KernelError> {
+/// A symbol that the object leaves to the kernel and libbpf could not resolve (`bpf_object__resolve_externs`), and why.
+fn unresolved(warnings: &[String]) -> Option<(Option<&str>, String)> {
     let lines = warnings.iter().flat_map(|text| text.lines());
     let mut lines = lines.map(|line| line.trim().trim_start_matches("libbpf: "));
     let line = lines.find(|line| {
@@ -355,10 +367,7 @@ fn unresolved(warnings: &[String]) -> Option<KernelError> {
     } else {
         line.to_owned()
     };
-    Some(KernelError {
-        symbol: symbol.map(str::to_owned),
-        ..KernelError::new(KernelErrorKind::Unsupported, message)
-    })
+    Some((symbol, message))
 }
 
 /// The program that libbpf says could not be loaded.

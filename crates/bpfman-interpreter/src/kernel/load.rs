@@ -80,7 +80,7 @@ fn load_once(
     for program in kept.filter(|_| statistics) {
         loading.want_statistics(program.name.clone());
     }
-    let loaded = load_open(loading).map_err(|error| naming_user(error, request))?;
+    let loaded = load_open(loading, |symbol| user_of(symbol, request))?;
     drop((targets, templates));
     check_loaded(&loaded.object, request)?;
     collect(loaded, request)
@@ -103,27 +103,18 @@ fn open(request: &LoadObject) -> Result<Loading, KernelError> {
     opened.map_err(|error| errors::open_refused(path, &error))
 }
 
-/// A refusal over a symbol, with the program that uses it: libbpf does not say which.
-fn naming_user(mut refusal: KernelError, request: &LoadObject) -> KernelError {
-    let Some(symbol) = &refusal.symbol else {
-        return refusal;
-    };
-    let bytes = fs::read(request.object.as_str()).unwrap_or_default();
-    let Ok(facts) = inspect(&bytes) else {
-        return refusal;
-    };
-    let references = facts.references;
+/// The program that uses a symbol: libbpf does not say which.
+fn user_of(symbol: &str, request: &LoadObject) -> Option<String> {
+    let bytes = fs::read(request.object.as_str()).ok()?;
+    let references = inspect(&bytes).ok()?.references;
     let uses = |program: &&ProgramToLoad| {
         let externs = references.reach(&[&program.name]).externs.into_iter();
-        let mut names = externs.filter_map(|at| references.externs.get(at));
-        names.any(|found| found.name == *symbol)
+        let mut found = externs.filter_map(|at| references.externs.get(at));
+        found.any(|found| found.name == symbol)
     };
     // A program in an array first: who calls it reaches all that it uses.
     let mut programs = request.held_programs.iter().chain(&request.programs);
-    if let Some(program) = programs.find(uses) {
-        refusal.message = format!("program `{}`: {}", program.name, refusal.message);
-    }
-    refusal
+    programs.find(uses).map(|program| program.name.clone())
 }
 
 /// The programs of a load: those asked for, then those that their arrays hold.
@@ -131,8 +122,11 @@ fn wanted(request: &LoadObject) -> impl Iterator<Item = &ProgramToLoad> {
     request.programs.iter().chain(&request.held_programs)
 }
 
-/// Loads what is prepared.
-pub(super) fn load_open(loading: Loading) -> Result<LoadedWith, KernelError> {
+/// Loads what is prepared; `user` names the program that uses a symbol.
+pub(super) fn load_open(
+    loading: Loading,
+    user: impl Fn(&str) -> Option<String>,
+) -> Result<LoadedWith, KernelError> {
     let programs = loading.object().progs();
     let types: Vec<KernelProgramType> = programs
         .filter(libbpf_rs::OpenProgram::autoload)
@@ -140,7 +134,7 @@ pub(super) fn load_open(loading: Loading) -> Result<LoadedWith, KernelError> {
         .collect();
     loading
         .load()
-        .map_err(|error| errors::load_refused(error.errno, &error.log, &types))
+        .map_err(|error| errors::load_refused(error.errno, &error.log, &types, user))
 }
 
 fn prepare_programs(

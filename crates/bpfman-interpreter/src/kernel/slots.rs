@@ -36,7 +36,7 @@ pub(super) fn load(request: &LoadDispatcher) -> Result<(LoadedProgram, OwnedFd),
         .map_err(|error| errors::open_refused(object_name, &error))?;
     set_config(&mut loading, request)?;
     set_frags(&mut loading, request)?;
-    let loaded = load::load_open(loading)?;
+    let loaded = load::load_open(loading, |_| None)?;
     let program = loaded.object.progs().next();
     let fd = program.as_ref().and_then(sys::loaded_program);
     let fd = fd.ok_or_else(|| bad_request(format!("dispatcher `{name}` has no program")))?;

@@ -2,6 +2,7 @@ use bpfman_core::kernel::KernelErrorKind as Kind;
 use bpfman_core::kernel::PermissionFacts;
 
 use super::classify;
+use super::unresolved;
 
 const EPERM: i32 = 1;
 const ENOENT: i32 = 2;
@@ -178,9 +179,7 @@ fn what_libbpf_does_not_resolve_is_named() {
     ];
     for (warning, expected) in table {
         let warnings = [warning.to_owned(), FAILED.to_owned()];
-        let refusal = classify(EINVAL, "", &warnings, PermissionFacts::default);
-        assert_eq!(refusal.message, expected);
-        assert_eq!(refusal.symbol.as_deref(), Some("f"));
-        assert_eq!(refusal.kind, Kind::Unsupported);
+        let found = unresolved(&warnings);
+        assert_eq!(found, Some((Some("f"), expected.to_owned())));
     }
 }
