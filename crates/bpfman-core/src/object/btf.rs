@@ -681,6 +681,7 @@ mod tests {
                     ..Definition::EMPTY
                 },
             };
+            assert_eq!(expected.definition.pinned_by_name(), pinned_by_name);
             assert_eq!(map_declarations(&build(&types)), Ok(vec![expected]));
         }
     }
