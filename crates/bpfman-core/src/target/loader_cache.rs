@@ -19,6 +19,8 @@ pub struct LoaderFlags(u32);
 
 /// Libraries of the GNU C library: `FLAG_ELF_LIBC6`.
 const LIBC6: u32 = 0x0003;
+/// Libraries of no known C library or processor: `FLAG_ELF`, which some writers of caches give to every entry.
+const ELF: u32 = 0x0001;
 
 impl LoaderFlags {
     /// x86-64: `FLAG_X8664_LIB64`.
@@ -58,14 +60,16 @@ pub enum LoaderCacheError {
 struct Entry<'a> {
     name: &'a str,
     path: &'a str,
+    /// Whether it is for the processor in question, rather than for one that the cache does not name.
+    certain: bool,
     /// Whether it needs certain features of the processor.
     special: bool,
 }
 
 /// The path of a library by its name, as [`library::matches`] understands it; `None` when there is none.
 ///
-/// Of a library built several times, the one for every processor is taken: which one a process has loaded, only its
-/// maps can tell.
+/// Of a library built several times, the one without special needs is taken: which one a process has loaded, only its
+/// maps can tell. An entry that names no processor counts where none names this one.
 ///
 /// # Errors
 /// [`LoaderCacheError`].
@@ -74,12 +78,12 @@ pub fn find<'a>(
     wanted: &str,
     flags: LoaderFlags,
 ) -> Result<Option<&'a str>, LoaderCacheError> {
-    let mut best: Option<((Match<'a>, bool), &'a str)> = None;
+    let mut best: Option<((Match<'a>, bool, bool), &'a str)> = None;
     for_each_entry(cache, flags, |entry| {
         let Some(matched) = library::matches(wanted, entry.name) else {
             return;
         };
-        let key = (matched, !entry.special);
+        let key = (matched, entry.certain, !entry.special);
         // Of equals the first is taken, as the loader does.
         if best.is_none_or(|(known, _)| key > known) {
             best = Some((key, entry.path));
@@ -114,15 +118,18 @@ fn for_each_entry<'a>(
         .and_then(|bytes| cache.get(HEADER_BYTES..)?.get(..bytes))
         .ok_or(LoaderCacheError::Damaged)?;
     for entry in entries.chunks_exact(ENTRY_BYTES) {
-        if word(entry, 0) != Some(flags.0) {
-            continue;
-        }
+        let certain = match word(entry, 0) {
+            Some(found) if found == flags.0 => true,
+            Some(ELF) => false,
+            _ => continue,
+        };
         let texts = (text(cache, word(entry, 4)), text(cache, word(entry, 8)));
         if let (Some(name), Some(path)) = texts {
             let hwcap = entry.get(16..).unwrap_or_default();
             visit(Entry {
                 name,
                 path,
+                certain,
                 special: hwcap.iter().any(|byte| *byte != 0),
             });
         }
@@ -179,7 +186,10 @@ mod tests {
     struct Library(u32, &'static str, &'static str, u64);
 
     const X86: u32 = LoaderFlags::X86_64.0;
-    const LIBRARIES: [Library; 7] = [
+    const LIBRARIES: [Library; 10] = [
+        Library(ELF, "libz.so.1", "/plain/libz.so.1", 0),
+        Library(ELF, "libprobed.so.2", "/plain/libprobed.so.2", 0),
+        Library(ELF, "libprobed.so.1", "/plain/libprobed.so.1", 0),
         Library(X86, "libz.so.1", "/lib/x86_64-linux-gnu/libz.so.1", 0),
         Library(X86, "libssl.so.3", "/opt/v3/libssl.so.3", 1 << 62 | 2),
         Library(X86, "libssl.so.3", "/lib/libssl.so.3", 0),
@@ -234,6 +244,9 @@ mod tests {
             ("libssl.so", Some("/lib/libssl.so")),
             ("libssl.so.1.1", Some("/lib/libssl.so.1.1")),
             ("crypto", None),
+            ("z", Some("/lib/x86_64-linux-gnu/libz.so.1")),
+            ("probed", Some("/plain/libprobed.so.2")),
+            ("libprobed.so.1", Some("/plain/libprobed.so.1")),
         ];
         for cache in [behind_the_old_format(&plain), plain] {
             for (name, path) in table {
@@ -247,7 +260,7 @@ mod tests {
     fn every_name_is_offered() {
         let mut names = vec![];
         for_each_name(&cache(), LoaderFlags::X86_64, |name| names.push(name.len())).unwrap();
-        assert_eq!(names.len(), 6);
+        assert_eq!(names.len(), 9);
     }
 
     #[test]

@@ -91,12 +91,14 @@ link_kinds! {
 pub struct UnknownLinkKind(pub String);
 
 impl LinkKind {
-    /// Reads a kind.
+    /// Reads a kind, in upper or lower case.
     ///
     /// # Errors
     /// [`UnknownLinkKind`] for a text that is no name of the table.
     pub fn parse(text: &str) -> Result<Self, UnknownLinkKind> {
-        let found = Self::ALL.iter().find(|kind| kind.name() == text);
+        let found = Self::ALL
+            .iter()
+            .find(|kind| kind.name().eq_ignore_ascii_case(text));
         found
             .copied()
             .ok_or_else(|| UnknownLinkKind(text.to_owned()))
@@ -175,6 +177,8 @@ mod tests {
     fn a_kind_is_read_back_from_its_name() {
         for kind in LinkKind::ALL {
             assert_eq!(LinkKind::parse(kind.name()), Ok(*kind));
+            let upper = kind.name().to_ascii_uppercase();
+            assert_eq!(LinkKind::parse(&upper), Ok(*kind));
         }
         assert!(LinkKind::parse("nosuch").is_err());
     }

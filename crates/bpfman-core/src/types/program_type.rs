@@ -264,9 +264,11 @@ impl ProgramType {
     /// # Errors
     /// [`UnknownProgramType`] for any other text.
     pub fn parse(text: &str) -> Result<Self, UnknownProgramType> {
-        let by_name = Self::ALL.iter().find(|kind| kind.name() == text).copied();
+        let named = |kind: &&Self| kind.name().eq_ignore_ascii_case(text);
+        let by_name = Self::ALL.iter().find(named).copied();
         let by_section = || {
-            let matches = |pattern: &&'static str| pattern.trim_end_matches('+') == text;
+            let matches =
+                |pattern: &&'static str| pattern.trim_end_matches('+').eq_ignore_ascii_case(text);
             let owns = |kind: &&Self| kind.sections().iter().any(&matches);
             Self::ALL.iter().find(owns).copied()
         };
