@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bpfman_core::action::Plan;
 use bpfman_core::compute::UnloadSnapshot;
+use bpfman_core::compute::dependants;
 use bpfman_core::compute::plan_unload;
 use bpfman_core::managed::AttachPoint;
 use bpfman_core::managed::Link;
@@ -14,6 +15,7 @@ use bpfman_core::types::ProgramId;
 use bpfman_core::types::RuntimeLayout;
 use bpfman_interpreter::interfaces::Detail;
 use bpfman_interpreter::runtime::ReaderStore;
+use bpfman_interpreter::store::StoreError;
 
 use crate::Manager;
 use crate::ManagerError;
@@ -63,6 +65,38 @@ impl Manager<'_> {
         let snapshot = self.unload_snapshot(program, &*store)?;
         let plan = plan_unload(&snapshot, Engine::Auto, &self.layout)?;
         self.lasting(plan)
+    }
+
+    /// These programs in an order for deleting them, each once: those that were loaded with the maps of another go
+    /// before it, also when only the other one is named.
+    ///
+    /// # Errors
+    /// When store or kernel cannot be read.
+    pub fn with_dependants(&mut self, ids: &[ProgramId]) -> Result<Vec<ProgramId>, ManagerError> {
+        let Some(store) = self.runtime.reader()? else {
+            return Ok(ids.to_vec());
+        };
+        let mut order = Vec::new();
+        let mut add = |id: ProgramId| {
+            if !order.contains(&id) {
+                order.push(id);
+            }
+        };
+        for id in ids {
+            match store.get(*id) {
+                Ok(program) => {
+                    let sharing = self.observe_sharers(store.sharing(&program)?)?;
+                    dependants(&program, &sharing)
+                        .into_iter()
+                        .for_each(&mut add);
+                }
+                // Whoever unloads it says so.
+                Err(StoreError::NotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            add(*id);
+        }
+        Ok(order)
     }
 
     /// What there is of a program and its links.

@@ -88,6 +88,7 @@ pub use shared::shown_pin;
 pub use shared::why_invalid;
 pub use shared::without_fragments;
 pub use sharing::Sharer;
+pub use sharing::dependants;
 pub use sharing::map_users;
 pub use struct_ops::StructOpsFacts;
 pub use struct_ops::struct_ops_map;

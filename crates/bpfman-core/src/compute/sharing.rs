@@ -50,3 +50,19 @@ pub fn map_users(program: &Program, sharing: &[Sharer]) -> Vec<ProgramId> {
     });
     users.map(|other| other.record.id()).collect()
 }
+
+/// The living programs that were loaded with the maps of `program`; none for one that took its maps from another.
+#[must_use]
+pub fn dependants(program: &Program, sharing: &[Sharer]) -> Vec<ProgramId> {
+    if program.load.map_owner_id.is_some() {
+        return Vec::new();
+    }
+    let mut users = map_users(program, sharing);
+    let borrows = |other: &Sharer| other.record.load.map_owner_id.is_some();
+    let borrowers = |id: &ProgramId| {
+        let mut records = sharing.iter().filter(|other| other.record.id() == *id);
+        records.any(borrows)
+    };
+    users.retain(borrowers);
+    users
+}

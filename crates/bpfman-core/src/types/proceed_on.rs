@@ -77,7 +77,9 @@ pub fn verdict_codes<'a>(
 ) -> Result<Vec<i32>, UnknownVerdict> {
     let mut codes = Vec::new();
     for name in names {
-        let found = table.iter().find(|verdict| verdict.name == name);
+        let found = table
+            .iter()
+            .find(|verdict| verdict.name.eq_ignore_ascii_case(name));
         let found = found.ok_or_else(|| UnknownVerdict {
             given: name.into(),
             known: table

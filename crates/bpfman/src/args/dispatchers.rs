@@ -26,7 +26,7 @@ pub(crate) enum DispatcherCommand {
 #[derive(Debug, Default, PartialEq, Eq, Args)]
 pub(crate) struct DispatcherListArgs {
     /// Only those of this hook
-    #[arg(long = "type", value_name = "TYPE", value_enum)]
+    #[arg(long = "type", value_name = "TYPE", value_enum, ignore_case = true)]
     hook: Option<DispatcherType>,
     /// Only those of this network namespace (the inode of its file)
     #[arg(long, value_name = "N")]
@@ -42,7 +42,7 @@ pub(crate) struct DispatcherListArgs {
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct PointArgs {
     /// The hook
-    #[arg(value_name = "TYPE", value_enum)]
+    #[arg(value_name = "TYPE", value_enum, ignore_case = true)]
     hook: DispatcherType,
     /// The network namespace: the inode of its file
     nsid: u64,

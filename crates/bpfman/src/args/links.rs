@@ -11,6 +11,7 @@ use bpfman_core::types::Direction;
 use bpfman_core::types::InterfaceName;
 use bpfman_core::types::LinkKind;
 use bpfman_core::types::Priority;
+use bpfman_core::types::ProgramType;
 use bpfman_core::types::TC_VERDICTS;
 use bpfman_core::types::XDP_VERDICTS;
 use bpfman_core::types::XdpMode;
@@ -20,7 +21,8 @@ use clap::Subcommand;
 use clap::ValueEnum;
 
 use super::Output;
-use super::key_value;
+use super::Pairs;
+use super::program_type;
 use crate::report::Failure;
 
 /// `bpfman link ...`
@@ -51,9 +53,9 @@ pub(crate) struct AttachArgs {
 /// What every kind takes.
 #[derive(Debug, Args)]
 pub(crate) struct LinkOptions {
-    /// Metadata of the link; may be given several times
-    #[arg(short, long = "metadata", value_name = "KEY=VALUE", value_parser = key_value)]
-    pub(crate) metadata: Vec<(String, String)>,
+    /// Metadata of the link, pairs with commas between; `\,` is a comma in a value. May be given several times
+    #[arg(short, long = "metadata", value_name = "KEY=VALUE,...", value_parser = Pairs::parse)]
+    pub(crate) metadata: Vec<Pairs>,
     /// Print the plan and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -181,7 +183,7 @@ pub(crate) struct XdpArgs {
     #[arg(long, value_delimiter = ',', value_name = "VERDICT,...")]
     proceed_on: Vec<String>,
     /// How the program meets its packets [default: `[dispatcher] xdp_mode` of the configuration, else auto]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, ignore_case = true)]
     pub(crate) mode: Option<Mode>,
     /// Count the program's runs through this link; `link get` shows them
     #[arg(long)]
@@ -196,7 +198,7 @@ pub(crate) struct TcArgs {
     #[command(flatten)]
     pub(crate) interface: InterfaceArgs,
     /// Which way packets go
-    #[arg(value_enum)]
+    #[arg(value_enum, ignore_case = true)]
     pub(crate) direction: Way,
     /// The program's place among others: the smaller, the earlier
     #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = priority)]
@@ -218,7 +220,7 @@ pub(crate) struct TcxArgs {
     #[command(flatten)]
     pub(crate) interface: InterfaceArgs,
     /// Which way packets go
-    #[arg(value_enum)]
+    #[arg(value_enum, ignore_case = true)]
     pub(crate) direction: Way,
     /// The program's place among others: the smaller, the earlier
     #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = priority)]
@@ -379,7 +381,7 @@ pub(crate) struct CgroupArgs {
     #[arg(value_name = "PATH")]
     pub(crate) path: PathBuf,
     /// Which way packets go, for a cgroup_skb program whose section does not say
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, ignore_case = true)]
     pub(crate) direction: Option<Way>,
 }
 
@@ -399,10 +401,10 @@ pub(crate) struct NetfilterArgs {
     #[command(flatten)]
     pub(crate) common: Common,
     /// The protocol family
-    #[arg(value_enum)]
+    #[arg(value_enum, ignore_case = true)]
     pub(crate) family: Family,
     /// The hook
-    #[arg(value_enum)]
+    #[arg(value_enum, ignore_case = true)]
     pub(crate) hook: FilterHook,
     /// The place among other hooks: the smaller, the earlier
     #[arg(
@@ -489,9 +491,18 @@ pub(crate) struct LinkListArgs {
     /// Only links of these kinds
     #[arg(long = "kind", value_delimiter = ',', value_name = "KIND", value_parser = link_kind)]
     pub(crate) kinds: Vec<LinkKind>,
-    /// Only links with this metadata; may be given several times
-    #[arg(short, long = "metadata", value_name = "KEY=VALUE", value_parser = key_value)]
-    pub(crate) metadata: Vec<(String, String)>,
+    /// Only links of programs of these types
+    #[arg(short = 'p', long = "program-type", value_delimiter = ',', value_name = "TYPE", value_parser = program_type)]
+    pub(crate) program_types: Vec<ProgramType>,
+    /// Only links of programs of this application
+    #[arg(long, value_name = "APP")]
+    pub(crate) application: Option<String>,
+    /// Only links of programs with this metadata; may be given several times
+    #[arg(short, long = "metadata-selector", value_name = "KEY=VALUE,...", value_parser = Pairs::parse)]
+    pub(crate) metadata_selector: Vec<Pairs>,
+    /// Only links with this metadata of their own; may be given several times
+    #[arg(long, value_name = "KEY=VALUE,...", value_parser = Pairs::parse)]
+    pub(crate) metadata: Vec<Pairs>,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -522,7 +533,7 @@ pub(crate) struct LinkDeleteArgs {
     /// The links' ids
     #[arg(required = true, value_name = "LINK")]
     pub(crate) ids: Vec<u32>,
-    /// Also unload the programs that are left without a link
+    /// Also unload the programs that are left without a link, and before them those that were loaded with their maps
     #[arg(short, long)]
     pub(crate) recursive: bool,
     #[command(flatten)]

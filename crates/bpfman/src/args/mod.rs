@@ -46,7 +46,7 @@ use crate::report::Failure;
 
 /// Loads, records, lists and unloads BPF programs.
 #[derive(Debug, Parser)]
-#[command(name = "bpfman", version, disable_help_subcommand = true, after_help = EXIT_CODES)]
+#[command(name = "bpfman", version, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -87,7 +87,7 @@ pub(crate) struct Global {
     /// Reach the kernel through this bpfman-kernel binary instead of in process
     #[arg(long, env = "BPFMAN_KERNEL_HELPER", global = true, value_name = "PATH")]
     pub(crate) kernel_helper: Option<PathBuf>,
-    /// Show the verifier's whole log when a program is refused
+    /// Show the verifier's log of a refused program without leaving anything out
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
 }
@@ -99,8 +99,8 @@ pub(crate) enum Command {
     Load(ShortLoad),
     /// List the managed programs
     List(ListArgs),
-    /// Show one managed program
-    Get(GetArgs),
+    /// Show one managed program, or with `link` before the id one link
+    Get(GetAnyArgs),
     /// Unload managed programs
     Unload(UnloadArgs),
     /// Load, replace, list, get, unload and delete programs
@@ -188,11 +188,11 @@ pub(crate) struct Output {
 /// What both forms of load take.
 #[derive(Debug, Args)]
 pub(crate) struct LoadOptions {
-    /// Metadata of the programs; may be given several times
-    #[arg(short, long = "metadata", value_name = "KEY=VALUE", value_parser = key_value)]
-    pub(crate) metadata: Vec<(String, String)>,
+    /// Metadata of the programs, pairs with commas between; `\,` is a comma in a value. May be given several times
+    #[arg(short, long = "metadata", value_name = "KEY=VALUE,...", value_parser = Pairs::parse)]
+    pub(crate) metadata: Vec<Pairs>,
     /// Set a global variable before the load; the value is hex
-    #[arg(short, long = "global", value_name = "NAME=HEX", value_parser = global_value)]
+    #[arg(short, long = "global", value_name = "NAME=HEX", value_delimiter = ',', value_parser = global_value)]
     pub(crate) global: Vec<(String, Vec<u8>)>,
     /// Give a map this many entries, a ring buffer this many bytes, an arena this many pages; may be given several
     /// times. The maps in a map of maps are called `OUTER.inner`
@@ -256,15 +256,15 @@ pub(crate) struct ListArgs {
     /// Only programs that have none
     #[arg(long)]
     pub(crate) unattached: bool,
-    /// Only programs of these types
-    #[arg(long = "type", value_delimiter = ',', value_name = "TYPE", value_parser = program_type)]
+    /// Only programs of these types; with --all also those that we do not manage, by the kernel's type
+    #[arg(short = 'p', long = "type", visible_alias = "program-type", value_delimiter = ',', value_name = "TYPE", value_parser = program_type)]
     pub(crate) types: Vec<ProgramType>,
     /// Only programs of this application
     #[arg(long, value_name = "APP")]
     pub(crate) application: Option<String>,
     /// Only programs with this metadata; may be given several times
-    #[arg(short, long = "metadata", value_name = "KEY=VALUE", value_parser = key_value)]
-    pub(crate) metadata: Vec<(String, String)>,
+    #[arg(short, long = "metadata-selector", visible_alias = "metadata", value_name = "KEY=VALUE,...", value_parser = Pairs::parse)]
+    pub(crate) metadata: Vec<Pairs>,
     /// Only programs whose metadata this selector matches: `a=b,c!=d,e in (x,y),!f`
     #[arg(short = 'l', long, value_name = "SELECTOR", value_parser = selector)]
     pub(crate) selector: Option<LabelSelector>,
@@ -283,6 +283,42 @@ pub(crate) struct GetArgs {
     pub(crate) id: u32,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+/// `bpfman get [program|link] ID`
+#[derive(Debug, Args)]
+pub(crate) struct GetAnyArgs {
+    /// The id, with what has it before it: `program`, as without a word, or `link`
+    #[arg(required = true, num_args = 1..=2, value_name = "[program|link] ID")]
+    words: Vec<String>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// What `bpfman get` asks for.
+pub(crate) enum GetAny {
+    Program(GetArgs),
+    Link(GetLinkArgs),
+}
+
+impl GetAnyArgs {
+    /// What is asked for.
+    pub(crate) fn asked(&self) -> Result<GetAny, Failure> {
+        let (noun, id) = match self.words.as_slice() {
+            [noun, id] => (noun.as_str(), id),
+            words => ("program", &words[0]),
+        };
+        let hint = "bpfman get [program|link] ID";
+        let id = id
+            .parse()
+            .map_err(|_| Failure::input(format!("`{id}` is not an id")).hint(hint))?;
+        let output = self.output;
+        match noun {
+            "program" => Ok(GetAny::Program(GetArgs { id, output })),
+            "link" => Ok(GetAny::Link(GetLinkArgs { id, output })),
+            other => Err(Failure::input(format!("cannot get a `{other}`")).hint(hint)),
+        }
+    }
 }
 
 /// `bpfman program replace ID OBJECT`
@@ -328,7 +364,7 @@ pub(crate) struct DeleteArgs {
     /// Every managed program
     #[arg(long)]
     pub(crate) all: bool,
-    /// Detach their links too
+    /// Delete the programs that were loaded with their maps (--map-owner-id), too, before them
     #[arg(short, long)]
     pub(crate) recursive: bool,
     #[command(flatten)]
@@ -339,9 +375,9 @@ impl LoadOptions {
     /// The metadata with the application in it.
     pub(crate) fn all_metadata(&self) -> Result<BTreeMap<String, String>, Failure> {
         let key = || bpfman_core::managed::METADATA_APPLICATION.to_owned();
-        let mut pairs = self.metadata.clone();
-        pairs.extend(self.application.iter().map(|app| (key(), app.clone())));
-        each_once("metadata", &pairs)
+        let mut all: Vec<(String, String)> = pairs(&self.metadata).cloned().collect();
+        all.extend(self.application.iter().map(|app| (key(), app.clone())));
+        each_once("metadata", &all)
     }
 }
 
@@ -360,6 +396,33 @@ pub(crate) fn each_once<V: Clone>(
     Ok(values)
 }
 
+/// `KEY=VALUE`, several with commas between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pairs(Vec<(String, String)>);
+
+impl Pairs {
+    /// Splits at the commas that no backslash stands before.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let mut words = vec![String::new()];
+        let mut rest = text.chars().peekable();
+        while let Some(c) = rest.next() {
+            let last = words.len() - 1;
+            match c {
+                ',' => words.push(String::new()),
+                '\\' if rest.peek() == Some(&',') => words[last].extend(rest.next()),
+                c => words[last].push(c),
+            }
+        }
+        let pairs = words.iter().map(|word| key_value(word));
+        pairs.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// All pairs of an option that may be given several times.
+pub(crate) fn pairs(given: &[Pairs]) -> impl Iterator<Item = &(String, String)> {
+    given.iter().flat_map(|pairs| &pairs.0)
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
@@ -370,7 +433,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("expected KEY=VALUE".to_owned()),
+        _ => Err(format!("expected KEY=VALUE, not `{text}`")),
     }
 }
 

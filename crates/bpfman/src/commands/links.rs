@@ -7,7 +7,9 @@ use bpfman_core::managed::AttachRequest;
 use bpfman_core::managed::AttachSpec;
 use bpfman_core::managed::InterfaceRequest;
 use bpfman_core::managed::Link;
+use bpfman_core::managed::METADATA_APPLICATION;
 use bpfman_core::managed::ProbedFile;
+use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::LinkKind;
@@ -39,6 +41,7 @@ use crate::args::ProbedFileArgs;
 use crate::args::TcArgs;
 use crate::args::UsdtArgs;
 use crate::args::XdpArgs;
+use crate::args::pairs;
 use crate::config::Config;
 use crate::output;
 use crate::report::Failure;
@@ -53,7 +56,10 @@ pub(crate) fn attach(global: &Global, config: &Config, args: &AttachArgs) -> Res
     let spec = AttachSpec {
         program: ProgramId(program),
         request: request(&args.kind, config)?,
-        metadata: args::each_once("metadata", &options.metadata)?,
+        metadata: args::each_once(
+            "metadata",
+            &pairs(&options.metadata).cloned().collect::<Vec<_>>(),
+        )?,
     };
     let format = options.output.output;
     with_manager(global, config, |manager| {
@@ -297,7 +303,14 @@ pub(crate) fn update(
 pub(crate) fn list(global: &Global, config: &Config, args: &LinkListArgs) -> Result<(), Failure> {
     with_manager(global, config, |manager| {
         let mut listing = manager.list_links()?;
-        listing.links.retain(|link| wanted(args, link));
+        let programs = &listing.programs;
+        let of_program = |link: &ListedLink| {
+            let owner = programs.get(&link.record.program);
+            !selects_programs(args) || owner.is_some_and(|owner| wanted_program(args, owner))
+        };
+        listing
+            .links
+            .retain(|link| wanted(args, link) && of_program(link));
         if args.quiet {
             return output::print_text(&ids(&listing));
         }
@@ -311,10 +324,21 @@ fn wanted(args: &LinkListArgs, listed: &ListedLink) -> bool {
     args.program_id
         .is_none_or(|id| link.program == ProgramId(id))
         && (args.kinds.is_empty() || args.kinds.contains(&link.kind()))
-        && args
-            .metadata
-            .iter()
-            .all(|(key, value)| metadata(key) == Some(value))
+        && pairs(&args.metadata).all(|(key, value)| metadata(key) == Some(value))
+}
+
+fn selects_programs(args: &LinkListArgs) -> bool {
+    !args.program_types.is_empty()
+        || args.application.is_some()
+        || !args.metadata_selector.is_empty()
+}
+
+fn wanted_program(args: &LinkListArgs, owner: &Program) -> bool {
+    let metadata = |key: &str| owner.metadata.get(key);
+    (args.program_types.is_empty() || args.program_types.contains(&owner.load.program_type))
+        && (args.application.is_none()
+            || metadata(METADATA_APPLICATION) == args.application.as_ref())
+        && pairs(&args.metadata_selector).all(|(key, value)| metadata(key) == Some(value))
 }
 
 fn ids(listing: &LinkListing) -> String {
@@ -339,7 +363,8 @@ pub(crate) fn delete(
             let mut links = left.links.iter();
             links.any(|link| link.record.program == *program)
         };
-        let unload = programs.into_iter().filter(|program| !linked(program));
+        let unlinked: Vec<ProgramId> = programs.into_iter().filter(|id| !linked(id)).collect();
+        let unload = manager.with_dependants(&unlinked)?.into_iter();
         let results = unload.map(|program| (program, manager.unload(program)));
         batch("unloaded", results.collect())
     })

@@ -16,6 +16,7 @@ use crate::args::Cli;
 use crate::args::Command;
 use crate::args::DispatcherCommand;
 use crate::args::Format;
+use crate::args::GetAny;
 use crate::args::LinkCommand;
 use crate::args::ProgramCommand;
 use crate::config::Config;
@@ -40,7 +41,10 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Version => output::print_text(&format!("bpfman {}\n", env!("CARGO_PKG_VERSION"))),
         Command::Load(args) => programs::short_load(global, &config, args),
         Command::List(args) => programs::list(global, &config, &args),
-        Command::Get(args) => programs::get(global, &config, &args),
+        Command::Get(args) => match args.asked()? {
+            GetAny::Program(args) => programs::get(global, &config, &args),
+            GetAny::Link(args) => links::get(global, &config, &args),
+        },
         Command::Unload(args) => programs::unload(global, &config, &args),
         Command::Attach(args) => links::attach(global, &config, &args),
         Command::Detach(args) => links::detach(global, &config, &args),

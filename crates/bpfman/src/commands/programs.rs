@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use bpfman_core::compute::Sharer;
+use bpfman_core::kernel;
 use bpfman_core::managed::LoadSpec;
+use bpfman_core::managed::METADATA_APPLICATION;
 use bpfman_core::managed::Program;
 use bpfman_core::managed::ProgramRequest;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
+use bpfman_core::types::ProgramType;
 use bpfman_interpreter::executor::ActionError;
 use bpfman_interpreter::executor::ExecutionError;
 use bpfman_interpreter::files::read_object;
@@ -32,6 +35,7 @@ use crate::args::ProgramLoad;
 use crate::args::ReplaceArgs;
 use crate::args::ShortLoad;
 use crate::args::UnloadArgs;
+use crate::args::pairs;
 use crate::config::Config;
 use crate::config::DEFAULT_OBJECT_BYTES;
 use crate::output;
@@ -169,7 +173,11 @@ pub(crate) fn list(global: &Global, config: &Config, args: &ListArgs) -> Result<
         let links = std::mem::take(&mut listing.links);
         listing
             .programs
-            .retain(|(record, _)| wanted(args, record.as_ref(), &links));
+            .retain(|(record, kernel)| match (record, kernel) {
+                (Some(record), _) => wanted(args, record, &links),
+                (None, Some(found)) => wanted_unmanaged(args, found),
+                (None, None) => false,
+            });
         listing.links = links;
         if args.quiet {
             output::print_text(&ids(&listing))?;
@@ -186,34 +194,28 @@ pub(crate) fn list(global: &Global, config: &Config, args: &ListArgs) -> Result<
     })
 }
 
-fn wanted(
-    args: &ListArgs,
-    record: Option<&Program>,
-    links: &BTreeMap<ProgramId, Vec<LinkId>>,
-) -> bool {
-    let metadata = |key: &str| record.and_then(|record| record.metadata.get(key));
-    let filtered =
-        !args.types.is_empty() || args.application.is_some() || !args.metadata.is_empty();
-    match record {
-        // What we do not manage has no type, application or metadata of ours, and no link of ours.
-        None => !filtered && args.selector.is_none() && !args.attached,
-        Some(record) => {
-            (args.types.is_empty() || args.types.contains(&record.load.program_type))
-                && (args.application.is_none()
-                    || metadata(bpfman_core::managed::METADATA_APPLICATION)
-                        == args.application.as_ref())
-                && args
-                    .metadata
-                    .iter()
-                    .all(|(key, value)| metadata(key) == Some(value))
-                && args
-                    .selector
-                    .as_ref()
-                    .is_none_or(|selector| selector.matches(&record.metadata))
-                && (!args.attached || links.contains_key(&record.id()))
-                && (!args.unattached || !links.contains_key(&record.id()))
-        }
-    }
+fn wanted(args: &ListArgs, record: &Program, links: &BTreeMap<ProgramId, Vec<LinkId>>) -> bool {
+    let metadata = |key: &str| record.metadata.get(key);
+    (args.types.is_empty() || args.types.contains(&record.load.program_type))
+        && (args.application.is_none()
+            || metadata(METADATA_APPLICATION) == args.application.as_ref())
+        && pairs(&args.metadata).all(|(key, value)| metadata(key) == Some(value))
+        && args
+            .selector
+            .as_ref()
+            .is_none_or(|selector| selector.matches(&record.metadata))
+        && (!args.attached || links.contains_key(&record.id()))
+        && (!args.unattached || !links.contains_key(&record.id()))
+}
+
+/// What we do not manage has no application or metadata of ours, no link of ours, and only the kernel's type.
+fn wanted_unmanaged(args: &ListArgs, found: &kernel::Program) -> bool {
+    let of_type = |wanted: &ProgramType| wanted.kernel_type() == found.program_type;
+    (args.types.is_empty() || args.types.iter().any(of_type))
+        && args.application.is_none()
+        && args.metadata.is_empty()
+        && args.selector.is_none()
+        && !args.attached
 }
 
 fn ids(listing: &Listing) -> String {
@@ -254,7 +256,7 @@ pub(crate) fn unload(global: &Global, config: &Config, args: &UnloadArgs) -> Res
 
 pub(crate) fn delete(global: &Global, config: &Config, args: &DeleteArgs) -> Result<(), Failure> {
     with_manager(global, config, |manager| {
-        let ids = if args.all {
+        let ids: Vec<ProgramId> = if args.all {
             let listing = manager.list(Detail::Info)?;
             listing
                 .programs
@@ -263,6 +265,10 @@ pub(crate) fn delete(global: &Global, config: &Config, args: &DeleteArgs) -> Res
                 .collect()
         } else {
             each_once(&args.ids)
+        };
+        let ids = match args.all || args.recursive {
+            true => manager.with_dependants(&ids)?,
+            false => ids,
         };
         unload_each(manager, &ids, false)
     })

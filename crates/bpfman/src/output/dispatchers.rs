@@ -23,6 +23,9 @@ pub(crate) fn listing(format: Format, found: &[DispatcherStatus]) -> Result<(), 
         let dispatchers = found.iter().map(dispatchers::row).collect();
         return print_shape(format, &Shape { dispatchers });
     }
+    if found.is_empty() {
+        return Ok(());
+    }
     let mut rows = String::from("TYPE\tNSID\tIFINDEX\tINTERFACE\tENGINE\tPROGRAM\tMEMBERS\n");
     for status in found {
         let at = &status.dispatcher;

@@ -92,6 +92,9 @@ pub(crate) fn listing(format: Format, listing: &LinkListing) -> Result<(), Failu
             },
         );
     }
+    if listing.links.is_empty() {
+        return Ok(());
+    }
     let program = |link: &bpfman_core::managed::Link| listing.programs.get(&link.program);
     let application = |link| program(link).and_then(shapes::application);
     let applications = listing

@@ -236,6 +236,9 @@ pub(crate) fn listing(
             },
         );
     }
+    if listing.programs.is_empty() {
+        return Ok(());
+    }
     let application = listing
         .programs
         .iter()

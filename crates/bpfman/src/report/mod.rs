@@ -1,6 +1,7 @@
 //! The edge type: every error becomes a message, hints and an exit code here, and nowhere else.
 
 mod points;
+mod verifier_log;
 
 use bpfman_core::compute::AttachRefusal;
 use bpfman_core::compute::DetachRefusal;
@@ -101,23 +102,17 @@ impl Failure {
         self
     }
 
-    /// Prints it to stderr, the whole verifier log only when asked.
+    /// Prints it to stderr. A very long log of the verifier loses its middle, unless the whole is asked for.
     pub(crate) fn print(&self, verbose: bool) {
         for FailedItem { noun, id, failure } in &self.items {
             eprintln!("{noun} {id}: {}", failure.message);
         }
         eprintln!("bpfman: error: {}", self.message);
-        if let (true, Some(log)) = (verbose, &self.verifier_log) {
-            eprintln!("{}", log.trim_end());
+        if let Some(log) = &self.verifier_log {
+            eprintln!("{}", verifier_log::shown(log, verbose));
         }
         for hint in &self.hints {
             eprintln!("  hint: {hint}");
-        }
-        if let (false, Some(log)) = (verbose, &self.verifier_log) {
-            eprintln!(
-                "  hint: --verbose shows the verifier's whole log ({} lines)",
-                log.lines().count()
-            );
         }
     }
 }
