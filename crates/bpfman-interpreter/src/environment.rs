@@ -32,18 +32,24 @@ pub struct Environment {
     pub features: Vec<Feature>,
 }
 
+/// Whether the kernel counts the runs of programs (`kernel.bpf_stats_enabled`); `None` when that cannot be read.
+#[must_use]
+pub fn statistics() -> Option<bool> {
+    let text = fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled").ok()?;
+    Some(text.trim() != "0")
+}
+
 /// Looks around. What cannot be read is not there.
 #[must_use]
 pub fn environment(bpffs: &AbsolutePath) -> Environment {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let types = kernel_types();
-    let statistics = fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled");
     Environment {
         kernel: release.trim().to_owned(),
         btf: !types.is_empty(),
         permission: permission_facts(&[KernelProgramType::XDP, KernelProgramType::KPROBE]),
         bpffs: LibbpfKernel::new().is_bpffs_root(bpffs).unwrap_or(false),
-        statistics: statistics.ok().map(|text| text.trim() != "0"),
+        statistics: statistics(),
         features: features(&types),
     }
 }

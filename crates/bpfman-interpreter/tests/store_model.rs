@@ -32,6 +32,7 @@ use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::ProgramType;
 use bpfman_core::types::Tag;
+use bpfman_core::types::TypedPath;
 use bpfman_core::types::UnixTime;
 use bpfman_interpreter::interfaces::DispatcherReader;
 use bpfman_interpreter::interfaces::DispatcherWriter;
@@ -195,7 +196,7 @@ fn any_load() -> impl Strategy<Value = LoadRecord> {
             )| {
                 LoadRecord {
                     object_path,
-                    source_path,
+                    source_path: source_path.as_ref().map(TypedPath::from),
                     program_name,
                     program_type,
                     global_data,

@@ -20,6 +20,7 @@ use bpfman_core::compute::joining;
 use bpfman_core::compute::plan_attach;
 use bpfman_core::compute::plan_change;
 use bpfman_core::compute::struct_ops_map;
+use bpfman_core::compute::tcx_pin;
 use bpfman_core::compute::twin;
 use bpfman_core::compute::with_link;
 use bpfman_core::kernel::KernelErrorKind;
@@ -196,10 +197,10 @@ impl Manager<'_> {
                 interface,
                 direction,
                 ..
-            } => self.interface_facts(interface, Hook::Tcx(*direction), store)?,
+            } => self.interface_facts(interface, Hook::Tcx(*direction), program, store)?,
             AttachRequest::Netkit { interface, .. } => {
                 let peer = program.load.program_type == ProgramType::NetkitPeer;
-                self.interface_facts(interface, Hook::Netkit { peer }, store)?
+                self.interface_facts(interface, Hook::Netkit { peer }, program, store)?
             }
             AttachRequest::Tracepoint { group, name } => {
                 AttachFacts::Tracepoint(targets.tracepoint(group, name)?)
@@ -333,6 +334,7 @@ impl Manager<'_> {
         &mut self,
         interface: &InterfaceRequest,
         hook: Hook,
+        program: &Program,
         store: &S,
     ) -> Result<AttachFacts, ManagerError> {
         let netns = interface.netns.as_ref();
@@ -355,7 +357,9 @@ impl Manager<'_> {
             Hook::Tcx(direction) => store.dispatcher(&point(Hook::Tc(direction)))?,
             _ => None,
         };
+        let pin = tcx_pin(&point(hook), program.id(), &self.layout);
         Ok(AttachFacts::Interface(InterfaceFacts {
+            tcx_pin_taken: pin.is_some_and(|path| self.files.exists(&path)),
             nsid,
             ifindex,
             attached,

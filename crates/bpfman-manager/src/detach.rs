@@ -1,6 +1,7 @@
 //! Detach.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use bpfman_core::action::Plan;
 use bpfman_core::compute::Change;
@@ -55,8 +56,18 @@ impl Manager<'_> {
         let (mut store, _lock) = self.writer()?;
         let mut ending: BTreeMap<KernelLinkId, LinkId> = BTreeMap::new();
         let mut results: Vec<Detached> = Vec::new();
+        let mut recorded = BTreeSet::new();
         for id in ids {
-            let done = self.detach_one(*id, &mut *store);
+            if store.link(*id).is_ok() {
+                recorded.insert(*id);
+            }
+        }
+        for id in ids {
+            let done = match self.detach_one(*id, &mut *store) {
+                // It went with an earlier one: a dead attach point goes as a whole.
+                Err(ManagerError::NoSuchLink(_)) if recorded.contains(id) => Ok(Vec::new()),
+                done => done,
+            };
             let done = done.map(|links| ending.extend(links.into_iter().map(|link| (link, *id))));
             results.push((*id, done));
         }

@@ -13,6 +13,7 @@ use bpfman_core::managed::Link;
 use bpfman_core::managed::ManagedMap;
 use bpfman_core::managed::Program;
 use bpfman_core::types::LinkId;
+use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
 use bpfman_interpreter::interfaces::Detail;
 use bpfman_interpreter::runtime::ReaderStore;
@@ -60,12 +61,25 @@ pub struct ProgramStatus {
     pub map_directory_present: bool,
     /// Whether our copy of its object is there.
     pub object_present: bool,
-    /// What the kernel says of its maps, in the order of the record; `None` for one that is gone, or not known.
-    pub maps: Vec<Option<kernel::Map>>,
-    /// The other programs that use its map set.
+    /// Its maps, in the kernel's order: those that it uses, of all that were made for its object.
+    pub maps: Vec<ProgramMap>,
+    /// The programs that use its map set, with itself, in the order of their ids.
     pub map_users: Vec<ProgramId>,
     /// Its links.
     pub links: Vec<LinkStatus>,
+}
+
+/// One map of a program.
+#[derive(Debug)]
+pub struct ProgramMap {
+    /// Its id.
+    pub id: MapId,
+    /// What is recorded of it.
+    pub record: Option<ManagedMap>,
+    /// What the kernel says of it; `None` when it is gone, or not known.
+    pub observed: Option<kernel::Map>,
+    /// Whether the program, which the kernel told of, uses it: then it is there, whatever is known of it.
+    pub in_use: bool,
 }
 
 impl Manager<'_> {
@@ -183,15 +197,15 @@ impl Manager<'_> {
     pub fn status(&mut self, record: Program, sharing: &[Sharer]) -> ProgramStatus {
         let (observed, mut unread) = known(self.observe(&record, Detail::Full));
         let (kernel, pin_present) = observed.unwrap_or_default();
-        let mut maps = Vec::with_capacity(record.maps.len());
-        for map in &record.maps {
-            let found = match kernel {
-                Some(_) => known(self.observe_map(map)),
-                None => (None, None),
-            };
-            maps.push(found.0.flatten());
-            unread = unread.or(found.1);
+        let mut map_users = map_users(&record, sharing);
+        if kernel.is_some() || unread.is_some() {
+            map_users.push(record.id());
         }
+        map_users.sort_unstable();
+        let maps = match &kernel {
+            Some(program) => self.maps_of(program, &record, &mut unread),
+            None => record.maps.iter().cloned().map(ProgramMap::gone).collect(),
+        };
         ProgramStatus {
             kernel,
             unread,
@@ -199,7 +213,7 @@ impl Manager<'_> {
             map_directory_present: self.files.exists(&record.map_directory),
             object_present: self.files.exists(&record.load.object_path),
             maps,
-            map_users: map_users(&record, sharing),
+            map_users,
             links: Vec::new(),
             record,
         }
@@ -217,6 +231,33 @@ impl Manager<'_> {
             return Ok(Some(found));
         }
         self.kernel.map(map.id)
+    }
+
+    /// The maps that a program uses. `unread` takes the first refusal to tell of one.
+    fn maps_of(
+        &mut self,
+        program: &kernel::Program,
+        record: &Program,
+        unread: &mut Option<KernelError>,
+    ) -> Vec<ProgramMap> {
+        let mut maps = Vec::with_capacity(program.map_ids.len());
+        for id in &program.map_ids {
+            let recorded = record.maps.iter().find(|map| map.id == *id);
+            let (observed, refusal) = known(match recorded {
+                Some(map) => self.observe_map(map),
+                None => self.kernel.map(*id),
+            });
+            if unread.is_none() {
+                *unread = refusal;
+            }
+            maps.push(ProgramMap {
+                id: *id,
+                record: recorded.cloned(),
+                observed: observed.flatten(),
+                in_use: true,
+            });
+        }
+        maps
     }
 
     /// The places at attach points where several run. The kernel is not asked about the others, of which there may be
@@ -266,6 +307,18 @@ impl Manager<'_> {
                     false,
                 ))
             }
+        }
+    }
+}
+
+impl ProgramMap {
+    /// A map of a program that the kernel no longer has.
+    fn gone(record: ManagedMap) -> Self {
+        Self {
+            id: record.id,
+            record: Some(record),
+            observed: None,
+            in_use: false,
         }
     }
 }

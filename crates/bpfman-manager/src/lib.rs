@@ -21,6 +21,7 @@ pub use dispatchers::LinkUpdate;
 pub use error::ManagerError;
 pub use inspect::Listing;
 pub use inspect::Place;
+pub use inspect::ProgramMap;
 pub use inspect::ProgramStatus;
 pub use links::LinkListing;
 pub use links::LinkStatus;

@@ -146,7 +146,7 @@ fn facts(spec: &LoadSpec, bytes: &[u8]) -> Result<ObjectFacts, ManagerError> {
 
 fn unusable(spec: &LoadSpec, cause: ObjectError) -> ManagerError {
     ManagerError::Object {
-        path: spec.source.to_string(),
+        path: spec.source.path.to_string(),
         cause,
     }
 }

@@ -49,6 +49,7 @@ use bpfman_interpreter::interfaces::Detail;
 use bpfman_interpreter::runtime::ReaderStore;
 use bpfman_interpreter::runtime::WriterStore;
 use bpfman_interpreter::store::StoreError;
+use bpfman_interpreter::targets::TargetError;
 
 use crate::Manager;
 use crate::ManagerError;
@@ -150,8 +151,13 @@ impl Manager<'_> {
             Some(record) if runs == Some(record.program) => self.lost_pin(record, &members)?,
             _ => None,
         };
+        let namespace_deleted = match standing {
+            Standing::Dead | Standing::Gone => self.is_deleted(&at)?,
+            Standing::Runs | Standing::Unpinned => false,
+        };
         Ok(PointFacts {
             hook,
+            namespace_deleted,
             lost_pin,
             shown: self.shown(dispatcher.as_ref().filter(|_| libxdp), &members)?,
             // A record that outlived its interface says nothing of the one that has its numbers now.
@@ -169,6 +175,20 @@ impl Manager<'_> {
             foreign,
             libxdp,
         })
+    }
+
+    /// Whether the network namespace of a recorded interface is deleted. One that has no path may only be another than
+    /// ours, and one whose file is none any more may only not be mounted where we are.
+    fn is_deleted(&self, at: &LinkInterface) -> Result<bool, ManagerError> {
+        let Some(path) = &at.netns else {
+            return Ok(false);
+        };
+        match self.targets.namespace(Some(path)) {
+            Ok(found) => Ok(found != at.nsid),
+            Err(error) if error.is_missing() => Ok(true),
+            Err(TargetError::NotANamespace { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The pin of what runs as recorded, when that is not at it.

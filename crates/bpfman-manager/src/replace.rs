@@ -19,8 +19,8 @@ use bpfman_core::kernel::KernelError;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::LoadSpec;
+use bpfman_core::managed::ObjectSource;
 use bpfman_core::managed::Program;
-use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::RuntimeLayout;
 use bpfman_interpreter::executor::ActionError;
@@ -43,7 +43,7 @@ impl Manager<'_> {
     pub fn replace(
         &mut self,
         id: ProgramId,
-        source: &AbsolutePath,
+        source: &ObjectSource,
         bytes: &[u8],
         map_sizes: &BTreeMap<String, u32>,
     ) -> Result<Program, ManagerError> {
@@ -73,7 +73,7 @@ impl Manager<'_> {
     fn load_version(
         &mut self,
         old: &Program,
-        source: &AbsolutePath,
+        source: &ObjectSource,
         bytes: &[u8],
         map_sizes: &BTreeMap<String, u32>,
         store: &mut dyn WriterStore,

@@ -79,6 +79,7 @@ pub(crate) fn attach(
         },
         link_type,
         place,
+        facts: kernel::LinkFacts::default(),
     };
     state.objects.links.insert(id, link);
     state.objects.held(process).links.insert(id);

@@ -10,6 +10,7 @@ mod common;
 use bpfman_core::compute::UnloadRefusal;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::ProgramIdentity;
+use bpfman_core::managed::LoadSpec;
 use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::ProgramId;
@@ -22,6 +23,7 @@ use self::common::Machine;
 use self::common::PROGRAMS;
 use self::common::path;
 use self::common::spec;
+use self::common::taking_maps_of;
 
 /// A machine that lost our program, and whose kernel gave its id to another.
 struct Recycled {
@@ -156,7 +158,7 @@ fn a_stale_record_of_a_set_with_the_same_id_keeps_no_maps_pinned() {
         assert_eq!(new.maps[0].id == stale.maps[0].id, maps_recycled_too);
 
         let status = machine.manage(|manager| manager.get(new.id())).unwrap();
-        assert_eq!(status.map_users, []);
+        assert_eq!(status.map_users, [new.id()]);
 
         machine.unload(new.id()).unwrap();
         let after = machine.world.places();
@@ -189,7 +191,7 @@ fn an_owners_id_that_is_given_away_while_its_set_is_used_harms_neither() {
     // The kernel does not give the same id twice in a row.
     let new = machine.load_pass();
     let status = machine.manage(|manager| manager.get(user.id())).unwrap();
-    assert_eq!(status.map_users, []);
+    assert_eq!(status.map_users, [user.id()]);
     machine.unload(user.id()).unwrap();
     assert!(!machine.world.places().paths().contains(&user.map_directory));
     machine.unload(new.id()).unwrap();
@@ -203,14 +205,19 @@ fn a_user_that_is_given_the_id_of_its_sets_late_owner_keeps_the_set() {
     let user = machine.load_user_of(owner.id());
     machine.unload(owner.id()).unwrap();
     machine.world.set_next_program_id(owner.id().0);
-    let second = machine.load_user_of(user.id());
+    // Only a new version of a program takes the maps of one that has them from another.
+    let version = LoadSpec {
+        replaces_owner: true,
+        ..taking_maps_of(user.id())
+    };
+    let second = machine.load(&version).remove(0);
     assert_eq!(
         (second.id(), second.map_set()),
         (owner.id(), user.map_set())
     );
 
     let status = machine.manage(|manager| manager.get(user.id())).unwrap();
-    assert_eq!(status.map_users, [second.id()]);
+    assert_eq!(status.map_users, [second.id(), user.id()]);
     machine.unload(user.id()).unwrap();
     let counters = second.maps[0].pin_path.clone().unwrap();
     assert!(machine.world.places().paths().contains(&counters));

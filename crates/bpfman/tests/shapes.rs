@@ -199,16 +199,15 @@ fn json_has_every_key_of_the_contract() {
         ("/record/meta", "name owner description metadata"),
         (
             "/status",
-            "kernel stats prog_pin map_dir bytecode links maps map_used_by",
+            "kernel stats prog_pin map_dir bytecode prog_pin_present map_dir_present bytecode_present links maps map_used_by",
         ),
         (
             "/status/kernel",
             "id name program_type tag loaded_at uid has_uid btf_id has_btf_id map_ids has_map_ids jited_size xlated_size verified_insns memlock has_memlock restricted",
         ),
-        ("/status/stats", "runtime run_count recursion_misses"),
         (
             "/status/maps/0",
-            "id name map_type key_size value_size max_entries flags btf_id has_btf_id map_extra has_map_extra memlock has_memlock frozen pin_path present",
+            "id name object_name map_type key_size value_size max_entries flags btf_id has_btf_id map_extra has_map_extra memlock has_memlock frozen pin_path present",
         ),
     ];
     for (pointer, expected) in table {

@@ -26,8 +26,10 @@ use crate::action::StoreAction;
 use crate::kernel;
 use crate::kernel::AttachOrder;
 use crate::kernel::PinState;
+use crate::managed::AttachPoint;
 use crate::managed::AttachSpec;
 use crate::managed::FilterPlace;
+use crate::managed::Hook;
 use crate::managed::Link;
 use crate::managed::LinkDetails;
 use crate::managed::LinkDraft;
@@ -105,6 +107,9 @@ pub struct InterfaceFacts {
     pub neighbours: Vec<Link>,
     /// The link that holds the programs of TC, which stands in the same order.
     pub tc: Option<KernelLinkId>,
+    /// Whether something is at [`tcx_pin`] of the program: the link of an interface that is gone, whose numbers this one
+    /// has now.
+    pub tcx_pin_taken: bool,
 }
 
 /// What the kernel has at a hook.
@@ -361,8 +366,10 @@ fn add_link(
     if !snapshot.bpffs_mounted {
         mount_bpffs(plan, layout);
     }
-    make_pin_directory(plan, layout.links());
-    let path = layout.link_pin(record.id);
+    let path = pin_path(&record, snapshot, layout);
+    if let Some(directory) = path.parent() {
+        make_pin_directory(plan, directory);
+    }
     pin_link(plan, link, &path);
     LinkDraft {
         link: Link {
@@ -371,6 +378,31 @@ fn add_link(
         },
         kernel: Some(link),
     }
+}
+
+/// Where a link is pinned: those of TCX where clients look for them, unless that is taken.
+fn pin_path(record: &Link, snapshot: &AttachSnapshot, layout: &RuntimeLayout) -> AbsolutePath {
+    let known = match &snapshot.facts {
+        AttachFacts::Interface(facts) if !facts.tcx_pin_taken => {
+            let point = record.details.attach_point();
+            point.and_then(|point| tcx_pin(&point, record.program, layout))
+        }
+        _ => None,
+    };
+    known.unwrap_or_else(|| layout.link_pin(record.id))
+}
+
+/// The pin that clients know of a program's link at an attach point; `None` for one that is not of TCX.
+#[must_use]
+pub fn tcx_pin(
+    point: &AttachPoint,
+    program: ProgramId,
+    layout: &RuntimeLayout,
+) -> Option<AbsolutePath> {
+    let Hook::Tcx(_) = point.hook else {
+        return None;
+    };
+    Some(layout.tcx_link_pin(point.hook.name(), point.nsid, point.ifindex, program))
 }
 
 /// Attaches a program by a link, which is still to be pinned.

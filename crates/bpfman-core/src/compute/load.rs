@@ -86,9 +86,7 @@ pub fn plan_load(
     if let (Some(path), Some(state)) = (&spec.pin_path, &snapshot.pin) {
         check_pin(path, state)?;
     }
-    if let (Some(id), None) = (spec.map_owner_id, &snapshot.map_owner) {
-        return Err(LoadRefusal::NoSuchMapOwner(id));
-    }
+    check_owner(spec, snapshot.map_owner.as_ref())?;
     let maps = map_places(&spec.other_maps, checked, snapshot, layout)?;
     let reused = maps.iter().filter_map(|(name, place)| match place {
         MapPlace::Reused(_) => Some(name.as_str()),
@@ -109,6 +107,18 @@ pub fn plan_load(
         map_sizes,
     };
     Ok(builder.plan())
+}
+
+/// The maps come from a program that has them of its own (contract: section 1).
+fn check_owner(spec: &LoadSpec, owner: Option<&Program>) -> Result<(), LoadRefusal> {
+    let Some(id) = spec.map_owner_id else {
+        return Ok(());
+    };
+    match owner.map(|owner| owner.load.map_owner_id) {
+        None => Err(LoadRefusal::NoSuchMapOwner(id)),
+        Some(Some(from)) if !spec.replaces_owner => Err(LoadRefusal::MapOwnerBorrows { id, from }),
+        Some(_) => Ok(()),
+    }
 }
 
 fn check_pin(path: &AbsolutePath, state: &PinState) -> Result<(), LoadRefusal> {
@@ -249,7 +259,7 @@ impl Builder<'_> {
             }),
             _ => None,
         };
-        let source_name = self.spec.source.file_name();
+        let source_name = self.spec.source.path.file_name();
         plan.push(
             Action::Kernel(KernelAction::LoadObject(LoadObject {
                 object: staged,
@@ -429,11 +439,14 @@ impl Builder<'_> {
             program_type: program.program_type,
             engine: self.spec.engine,
             object_path: self.program_file(program, "bytecode.o"),
-            source_path: Some(self.spec.source.clone()),
+            source_path: Some(self.spec.source.typed.clone()),
             global_data: globals,
             map_sizes: self.spec.map_sizes.clone(),
             attach_function: program.attach_function.clone(),
-            map_owner_id: self.spec.map_owner_id,
+            map_owner_id: match &self.snapshot.map_owner {
+                Some(old) if self.spec.replaces_owner => old.load.map_owner_id,
+                _ => self.spec.map_owner_id,
+            },
             license: self.snapshot.object.license.clone(),
             pin_path: self.pin_path(program),
             map_directory: self.map_directory(),

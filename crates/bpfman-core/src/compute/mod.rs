@@ -35,6 +35,7 @@ pub use attach::UsdtFacts;
 pub use attach::kind_for;
 pub use attach::plan_attach;
 pub use attach::position;
+pub use attach::tcx_pin;
 pub use attach::twin;
 pub use attach_target::check_attach;
 pub use detach::DetachRefusal;

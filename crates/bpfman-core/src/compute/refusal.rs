@@ -203,6 +203,16 @@ pub enum LoadRefusal {
     /// The map owner is not managed.
     #[error("map_owner_id {0} does not exist")]
     NoSuchMapOwner(ProgramId),
+    /// The map owner took its maps from another program itself.
+    #[error(
+        "map_owner_id {id} does not exist: program {id} owns no maps, it was loaded with those of program {from}"
+    )]
+    MapOwnerBorrows {
+        /// The program that was named.
+        id: ProgramId,
+        /// The program whose maps it was loaded with.
+        from: ProgramId,
+    },
 }
 
 fn missing_symbol(symbol: &Extern) -> String {

@@ -29,6 +29,7 @@ use crate::action::StoreAction;
 use crate::kernel::PinState;
 use crate::managed::Link;
 use crate::managed::LoadSpec;
+use crate::managed::ObjectSource;
 use crate::managed::Program;
 use crate::managed::ProgramRequest;
 use crate::types::AbsolutePath;
@@ -97,7 +98,7 @@ pub fn check_replace(links: &[Link]) -> Result<(), ReplaceRefusal> {
 
 /// The load of a new version: as the old one was, with its maps.
 #[must_use]
-pub fn new_version(old: &Program, source: AbsolutePath, other_maps: Vec<String>) -> LoadSpec {
+pub fn new_version(old: &Program, source: ObjectSource, other_maps: Vec<String>) -> LoadSpec {
     let globals = old.load.global_data.iter();
     LoadSpec {
         source,
@@ -113,6 +114,7 @@ pub fn new_version(old: &Program, source: AbsolutePath, other_maps: Vec<String>)
         map_sizes: old.load.map_sizes.clone(),
         metadata: old.metadata.clone(),
         map_owner_id: Some(old.id()),
+        replaces_owner: true,
         other_maps,
         engine: old.load.engine,
         engine_asked: false,

@@ -326,6 +326,7 @@ mod tests {
             program: ProgramId(0),
             link_type: KernelLinkType(9),
             place,
+            facts: kernel::LinkFacts::default(),
         };
         let holds = |map: Option<u32>| LinkPlace::Map {
             map: map.map(MapId),

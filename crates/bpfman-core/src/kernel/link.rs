@@ -72,6 +72,39 @@ pub struct Link {
     pub link_type: KernelLinkType,
     /// Where it is attached, as far as the kernel says.
     pub place: LinkPlace,
+    /// What else the kernel says of links of its type.
+    #[serde(default)]
+    pub facts: LinkFacts,
+}
+
+/// What `bpf_link_info` (`linux/bpf.h`) says of some types of links, in its own words; 0 where it says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LinkFacts {
+    /// `enum bpf_attach_type`, for the types of links that have one.
+    pub attach_type: Option<u32>,
+    /// Of tracing: the program or the module's types that it is attached to.
+    pub target_obj_id: u32,
+    /// Of tracing: the function there.
+    pub target_btf_id: u32,
+    /// Of netfilter: `NFPROTO_*`.
+    pub netfilter_pf: u32,
+    /// Of netfilter: `NF_INET_*`.
+    pub netfilter_hooknum: u32,
+    /// Of netfilter: the place among other hooks.
+    pub netfilter_priority: i32,
+    /// Of netfilter: `BPF_F_NETFILTER_*`.
+    pub netfilter_flags: u32,
+    /// Of kprobe.multi: how many functions.
+    pub kprobe_multi_count: u32,
+    /// Of kprobe.multi: `BPF_F_KPROBE_MULTI_*`.
+    pub kprobe_multi_flags: u32,
+    /// Of kprobe.multi: how often it was not run.
+    pub kprobe_multi_missed: u64,
+    /// Of a kprobe: where.
+    pub kprobe_address: u64,
+    /// Of a kprobe: how often it was not run.
+    pub kprobe_missed: u64,
 }
 
 /// Where a link is attached.

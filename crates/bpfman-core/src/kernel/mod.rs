@@ -23,6 +23,7 @@ pub use link::AttachOrder;
 pub use link::AttachedProgram;
 pub use link::KernelLinkType;
 pub use link::Link;
+pub use link::LinkFacts;
 pub use link::LinkPlace;
 pub use mount::BpffsMount;
 pub use mount::PrivateMount;

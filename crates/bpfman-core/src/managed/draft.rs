@@ -14,11 +14,11 @@ use crate::action::PathTemplate;
 use crate::action::ProgramReference;
 use crate::action::Results;
 use crate::action::UnresolvedReference;
-use crate::types::AbsolutePath;
 use crate::types::Base64Bytes;
 use crate::types::Engine;
 use crate::types::ProgramId;
 use crate::types::ProgramType;
+use crate::types::TypedPath;
 use crate::types::UnixTime;
 
 /// Everything about a program but what only its load will tell: ids, tag, load time.
@@ -34,8 +34,8 @@ pub struct ProgramDraft {
     pub engine: Engine,
     /// Our copy of the object.
     pub object_path: PathTemplate,
-    /// The user's object.
-    pub source_path: Option<AbsolutePath>,
+    /// The user's object, as it was typed.
+    pub source_path: Option<TypedPath>,
     /// The globals that were set.
     pub global_data: BTreeMap<String, Base64Bytes>,
     /// The sizes that maps were given.

@@ -39,4 +39,5 @@ pub use spec::LoadSpec;
 pub use spec::MAX_METADATA_ENTRIES;
 pub use spec::MAX_PROGRAMS_PER_LOAD;
 pub use spec::METADATA_APPLICATION;
+pub use spec::ObjectSource;
 pub use spec::ProgramRequest;

@@ -15,6 +15,7 @@ use crate::types::Engine;
 use crate::types::MapId;
 use crate::types::ProgramId;
 use crate::types::ProgramType;
+use crate::types::TypedPath;
 use crate::types::UnixTime;
 
 /// One program that we loaded and keep.
@@ -49,8 +50,8 @@ pub struct Program {
 pub struct LoadRecord {
     /// Our copy of the object file.
     pub object_path: AbsolutePath,
-    /// Where the user had it.
-    pub source_path: Option<AbsolutePath>,
+    /// Where the user had it, as it was typed.
+    pub source_path: Option<TypedPath>,
     /// The function in the object.
     pub program_name: String,
     /// The type it was loaded as.

@@ -8,6 +8,7 @@ use crate::types::AbsolutePath;
 use crate::types::Engine;
 use crate::types::ProgramId;
 use crate::types::ProgramType;
+use crate::types::TypedPath;
 
 /// The metadata key of `-a APP` (contract: section 1).
 pub const METADATA_APPLICATION: &str = "bpfman.io/application";
@@ -20,7 +21,7 @@ pub const MAX_METADATA_ENTRIES: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadSpec {
     /// The object file.
-    pub source: AbsolutePath,
+    pub source: ObjectSource,
     /// The programs, at least one.
     pub programs: Vec<ProgramRequest>,
     /// Global variables to set, by name.
@@ -31,6 +32,8 @@ pub struct LoadSpec {
     pub metadata: BTreeMap<String, String>,
     /// The managed program whose maps are taken.
     pub map_owner_id: Option<ProgramId>,
+    /// Whether it takes that program's place, and with it how that came to its maps: as their owner, or from another.
+    pub replaces_owner: bool,
     /// The maps that are made anew all the same.
     pub other_maps: Vec<String>,
     /// How XDP and TC programs of it share an attach point.
@@ -39,6 +42,24 @@ pub struct LoadSpec {
     pub engine_asked: bool,
     /// Where to pin the (only) program, instead of on our own bpffs.
     pub pin_path: Option<AbsolutePath>,
+}
+
+/// Where an object file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectSource {
+    /// The file.
+    pub path: AbsolutePath,
+    /// The same as the user typed it.
+    pub typed: TypedPath,
+}
+
+impl From<AbsolutePath> for ObjectSource {
+    fn from(path: AbsolutePath) -> Self {
+        Self {
+            typed: TypedPath::from(&path),
+            path,
+        }
+    }
 }
 
 /// One program of a load call.

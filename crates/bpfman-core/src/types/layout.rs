@@ -6,6 +6,7 @@ use super::AbsolutePath;
 use super::IfIndex;
 use super::LinkId;
 use super::NetnsId;
+use super::ProgramId;
 
 /// Where libxdp keeps the pins of all dispatchers of the machine, in `xdp` (`bpf_fs` of its `protocol.org`).
 pub const LIBXDP_BPFFS: &str = "/sys/fs/bpf";
@@ -96,13 +97,26 @@ impl RuntimeLayout {
         self.links().join(&format!("{link}"))
     }
 
+    /// The pin of a link of TCX (contract: section 2); `hook` is `tcx-ingress` or `tcx-egress`.
+    #[must_use]
+    pub fn tcx_link_pin(
+        &self,
+        hook: &str,
+        nsid: NetnsId,
+        ifindex: IfIndex,
+        program: ProgramId,
+    ) -> AbsolutePath {
+        let name = format!("link_{nsid}_{ifindex}_{program}");
+        self.dispatchers(hook).join(&name)
+    }
+
     /// The map that counts the runs of a link's program.
     #[must_use]
     pub fn counter_pin(&self, link: LinkId) -> AbsolutePath {
         self.links().join(&format!("{link}_counter"))
     }
 
-    /// The directory of what runs at a shared hook: `xdp`, `tc-ingress` or `tc-egress`.
+    /// The directory of what runs at a hook of interfaces: `xdp`, `tc-ingress`, `tcx-egress` and so on.
     #[must_use]
     pub fn dispatchers(&self, hook: &str) -> AbsolutePath {
         self.bpffs().join(hook)

@@ -40,6 +40,7 @@ pub use network::XdpMode;
 pub use path::AbsolutePath;
 pub use path::MAX_PATH_BYTES;
 pub use path::PathError;
+pub use path::TypedPath;
 pub use proceed_on::TC_DEFAULT;
 pub use proceed_on::TC_DISPATCHER_RETURN;
 pub use proceed_on::TC_OK;

@@ -139,6 +139,52 @@ impl fmt::Display for AbsolutePath {
     }
 }
 
+/// A path as a user typed it, absolute or not. It is only shown: what it named is known by its [`AbsolutePath`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct TypedPath(String);
+
+impl TypedPath {
+    /// Takes a text that can be printed on one line.
+    ///
+    /// # Errors
+    /// [`PathError::ControlCharacter`], [`PathError::TooLong`].
+    pub fn parse(text: &str) -> Result<Self, PathError> {
+        if text.len() > MAX_PATH_BYTES {
+            return Err(PathError::TooLong(text.len()));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(PathError::ControlCharacter(text.to_owned()));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The path as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&AbsolutePath> for TypedPath {
+    fn from(path: &AbsolutePath) -> Self {
+        Self(path.0.clone())
+    }
+}
+
+impl fmt::Display for TypedPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for TypedPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(D::Error::custom)
+    }
+}
+
 impl<'de> Deserialize<'de> for AbsolutePath {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
@@ -185,6 +231,15 @@ mod tests {
             AbsolutePath::parse(&long),
             Err(PathError::TooLong(4096))
         ));
+    }
+
+    #[test]
+    fn a_typed_path_stays_as_it_was_but_fits_on_a_line() {
+        for text in ["x.o", "./a/../b.o", "/a//b.o"] {
+            assert_eq!(TypedPath::parse(text).unwrap().as_str(), text);
+        }
+        assert!(TypedPath::parse("a\nb").is_err());
+        assert!(TypedPath::parse(&"a".repeat(MAX_PATH_BYTES + 1)).is_err());
     }
 
     #[test]

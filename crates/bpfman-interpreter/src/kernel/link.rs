@@ -75,6 +75,7 @@ pub(super) fn info(fd: BorrowedFd<'_>) -> io::Result<Link> {
         program: ProgramId(info.program),
         link_type: KernelLinkType(info.link_type),
         place,
+        facts: info.facts,
     })
 }
 

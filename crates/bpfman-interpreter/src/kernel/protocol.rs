@@ -324,7 +324,7 @@ fn load_action(request: &LoadAndPin) -> Result<KernelAction, KernelError> {
         })?;
     let facts = inspect(&bytes).map_err(|error| invalid(format!("{path}: {error}")))?;
     let spec = LoadSpec {
-        source: path.clone(),
+        source: path.clone().into(),
         programs: vec![ProgramRequest {
             name: request.program.clone(),
             program_type: None,
@@ -334,6 +334,7 @@ fn load_action(request: &LoadAndPin) -> Result<KernelAction, KernelError> {
         map_sizes: BTreeMap::new(),
         metadata: BTreeMap::new(),
         map_owner_id: None,
+        replaces_owner: false,
         other_maps: Vec::new(),
         pin_path: Some(request.pin_path.clone()),
         engine: Engine::default(),

@@ -203,6 +203,12 @@ impl TargetError {
         }
     }
 
+    /// Whether nothing is at the path that was looked at.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::System { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     /// The names that may have been meant, the closest first.
     #[must_use]
     pub fn similar(&self) -> &[String] {

@@ -125,7 +125,7 @@ impl Machine {
             attach_function: None,
         };
         let spec = LoadSpec {
-            source: path("/home/user/links.o"),
+            source: path("/home/user/links.o").into(),
             programs: vec![request],
             pin_path: pin.map(path),
             engine,
@@ -178,7 +178,7 @@ impl Machine {
 
     /// Replaces a program of [`LINKS`] by another load of the same.
     pub(crate) fn replace(&self, id: ProgramId) -> Result<Program, ManagerError> {
-        let source = path("/home/user/links.o");
+        let source = path("/home/user/links.o").into();
         self.manage(|manager| manager.replace(id, &source, LINKS, &BTreeMap::new()))
     }
 
@@ -195,12 +195,13 @@ pub(crate) fn spec(programs: &[&str]) -> LoadSpec {
         attach_function: None,
     };
     LoadSpec {
-        source: path("/home/user/programs.o"),
+        source: path("/home/user/programs.o").into(),
         programs: programs.iter().map(request).collect(),
         global_data: BTreeMap::new(),
         map_sizes: BTreeMap::new(),
         metadata: BTreeMap::from([("owner".to_owned(), "tests".to_owned())]),
         map_owner_id: None,
+        replaces_owner: false,
         other_maps: Vec::new(),
         engine: Engine::Auto,
         engine_asked: false,

@@ -7,12 +7,14 @@ use bpfman_core::compute::Sharer;
 use bpfman_core::kernel;
 use bpfman_core::managed::LoadSpec;
 use bpfman_core::managed::METADATA_APPLICATION;
+use bpfman_core::managed::ObjectSource;
 use bpfman_core::managed::Program;
 use bpfman_core::managed::ProgramRequest;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::ProgramType;
+use bpfman_core::types::TypedPath;
 use bpfman_interpreter::executor::ActionError;
 use bpfman_interpreter::executor::ExecutionError;
 use bpfman_interpreter::files::read_object;
@@ -94,6 +96,7 @@ fn load(
         map_sizes: args::each_once("map size", &options.map_sizes)?,
         metadata: options.all_metadata()?,
         map_owner_id: options.map_owner_id.map(ProgramId),
+        replaces_owner: false,
         other_maps: Vec::new(),
         engine: options.engine.unwrap_or(config.dispatcher.engine),
         engine_asked: options.engine.is_some(),
@@ -106,7 +109,7 @@ fn load(
         }
         let records = manager
             .load(&spec, &bytes)
-            .map_err(|error| load_failure(error, &staged, &spec.source))?;
+            .map_err(|error| load_failure(error, &staged, &spec.source.path))?;
         let mut loaded = Vec::with_capacity(records.len());
         for record in &records {
             let others = records
@@ -121,11 +124,13 @@ fn load(
 }
 
 /// Reads an object file, which may be as large as the configuration says.
-fn read(object: &Path, config: &Config) -> Result<(AbsolutePath, Vec<u8>), Failure> {
+fn read(object: &Path, config: &Config) -> Result<(ObjectSource, Vec<u8>), Failure> {
     let limit = config.limits.object_bytes.unwrap_or(DEFAULT_OBJECT_BYTES);
-    let source = absolute(object)?;
-    let bytes = read_object(Path::new(source.as_str()), limit).map_err(ManagerError::from)?;
-    Ok((source, bytes))
+    let path = absolute(object)?;
+    let typed = TypedPath::parse(&object.to_string_lossy());
+    let typed = typed.map_err(|error| Failure::input(error.to_string()))?;
+    let bytes = read_object(Path::new(path.as_str()), limit).map_err(ManagerError::from)?;
+    Ok((ObjectSource { path, typed }, bytes))
 }
 
 pub(crate) fn replace(global: &Global, config: &Config, args: &ReplaceArgs) -> Result<(), Failure> {
@@ -136,7 +141,7 @@ pub(crate) fn replace(global: &Global, config: &Config, args: &ReplaceArgs) -> R
         let staged = manager.layout.staged_object();
         let record = manager
             .replace(ProgramId(args.id), &source, &bytes, &map_sizes)
-            .map_err(|error| load_failure(error, &staged, &source))?;
+            .map_err(|error| load_failure(error, &staged, &source.path))?;
         let status = manager.get(record.id())?;
         output::replaced(format, ProgramId(args.id), &status, boot_time())
     })

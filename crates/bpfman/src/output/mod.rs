@@ -198,12 +198,16 @@ fn program_text(status: &ProgramStatus, boot: UnixTime) -> Result<String, Failur
     for (key, value) in &record.metadata {
         row("Metadata", &format!("{key}={value}"));
     }
-    for map in &record.maps {
-        let pin = map
-            .pin_path
-            .as_ref()
-            .map_or("not pinned", |path| path.as_str());
-        row("Map", &format!("{} {} ({pin})", map.id, map.name));
+    for map in &status.maps {
+        let recorded = map.record.as_ref();
+        let pin = recorded.and_then(|recorded| recorded.pin_path.as_ref());
+        let pin = pin.map_or("not pinned", |path| path.as_str());
+        let name = match (recorded, &map.observed) {
+            (Some(recorded), _) => recorded.name.as_str(),
+            (None, Some(observed)) => observed.name.as_str(),
+            (None, None) => "",
+        };
+        row("Map", &format!("{} {name} ({pin})", map.id));
     }
     if let Some(source) = &record.load.source_path {
         row("Loaded from", source.as_str());

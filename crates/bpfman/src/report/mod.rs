@@ -345,6 +345,9 @@ fn load_refusal(message: &str, refusal: &LoadRefusal) -> Failure {
         LoadRefusal::NoSuchMapOwner(_) => {
             failure(Kind::NotFound).hint("`bpfman list` shows the managed programs")
         }
+        LoadRefusal::MapOwnerBorrows { from, .. } => failure(Kind::NotFound).hint(format!(
+            "--map-owner-id {from}, as long as that program is loaded"
+        )),
         LoadRefusal::UnknownType { program, .. } => failure(Kind::Input).hint(format!(
             "declare it: bpfman program load PATH --programs TYPE:{program}"
         )),

@@ -19,6 +19,8 @@ use bpfman_core::types::ProgramId;
 use bpfman_manager::DispatcherStatus;
 use serde::Serialize;
 
+use super::text;
+
 /// What runs at an attach point, with its members.
 #[derive(Serialize)]
 pub(crate) struct DispatcherShape<'a> {
@@ -62,7 +64,8 @@ struct RuntimeShape<'a> {
     kernel_link_id: Option<KernelLinkId>,
     filter_priority: Option<u32>,
     filter_handle: Option<u32>,
-    netns_path: Option<&'a str>,
+    /// Empty for the process's own namespace.
+    netns_path: &'a str,
 }
 
 #[derive(Serialize)]
@@ -72,7 +75,8 @@ struct MemberShape<'a> {
     prog_pin_path: &'a str,
     link_id: LinkId,
     kernel_link_id: Option<KernelLinkId>,
-    link_pin_path: Option<&'a str>,
+    /// Empty for a member that has no link of its own.
+    link_pin_path: &'a str,
     position: Option<usize>,
     priority: Option<Priority>,
     proceed_on: u32,
@@ -139,7 +143,7 @@ fn runtime(found: &Dispatcher) -> RuntimeShape<'_> {
         kernel_link_id: found.link().map(|(id, _)| id),
         filter_priority: filter.as_ref().map(|filter| filter.preference),
         filter_handle: filter.as_ref().map(|filter| filter.handle),
-        netns_path: found.at.netns.as_ref().map(|path| path.as_str()),
+        netns_path: text(found.at.netns.as_ref()),
     }
 }
 
@@ -152,7 +156,7 @@ fn member<'a>(found: &'a Dispatcher, link: &'a Link, program: &'a Program) -> Me
         prog_pin_path: program.pin_path.as_str(),
         link_id: link.id,
         kernel_link_id: link.kernel,
-        link_pin_path: link.pin_path.as_ref().map(|path| path.as_str()),
+        link_pin_path: text(link.pin_path.as_ref()),
         position: found.position(link.id),
         priority: link.details.priority(),
         proceed_on: membership.map_or(0, |own| mask(family, own.proceed_on)),

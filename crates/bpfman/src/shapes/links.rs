@@ -63,14 +63,56 @@ struct KernelLinkShape<'a> {
     /// None for a struct_ops link, whose map holds several.
     program_id: Option<ProgramId>,
     link_type: String,
+    /// `enum bpf_attach_type`, in decimal; empty for types of links that have none.
+    attach_type: String,
+    ifindex: u32,
+    cgroup_id: u64,
+    netns_ino: u64,
+    target_obj_id: u32,
+    target_btf_id: u32,
+    netfilter_pf: u32,
+    netfilter_hooknum: u32,
+    netfilter_priority: i32,
+    netfilter_flags: u32,
+    kprobe_multi_count: u32,
+    kprobe_multi_flags: u32,
+    kprobe_multi_missed: u64,
+    kprobe_address: u64,
+    kprobe_missed: u64,
     place: &'a LinkPlace,
 }
 
 fn kernel(link: &kernel::Link) -> KernelLinkShape<'_> {
+    let facts = &link.facts;
+    let attach_type = facts.attach_type.map(|number| number.to_string());
     KernelLinkShape {
         id: link.id,
         program_id: (link.program != ProgramId(0)).then_some(link.program),
         link_type: link.link_type.to_string(),
+        attach_type: attach_type.unwrap_or_default(),
+        ifindex: match link.place {
+            LinkPlace::Interface { ifindex } => ifindex.map_or(0, |index| index.0),
+            _ => 0,
+        },
+        cgroup_id: match link.place {
+            LinkPlace::Cgroup { cgroup } => cgroup,
+            _ => 0,
+        },
+        netns_ino: match link.place {
+            LinkPlace::Namespace { netns } => netns.0,
+            _ => 0,
+        },
+        target_obj_id: facts.target_obj_id,
+        target_btf_id: facts.target_btf_id,
+        netfilter_pf: facts.netfilter_pf,
+        netfilter_hooknum: facts.netfilter_hooknum,
+        netfilter_priority: facts.netfilter_priority,
+        netfilter_flags: facts.netfilter_flags,
+        kprobe_multi_count: facts.kprobe_multi_count,
+        kprobe_multi_flags: facts.kprobe_multi_flags,
+        kprobe_multi_missed: facts.kprobe_multi_missed,
+        kprobe_address: facts.kprobe_address,
+        kprobe_missed: facts.kprobe_missed,
         place: &link.place,
     }
 }
@@ -108,7 +150,8 @@ pub(crate) fn link(status: &LinkStatus) -> LinkShape<'_> {
     }
 }
 
-/// The details without the kind, which stands beside them, and with what is known only when they are shown.
+/// The details without the kind, which stands beside them, with what is known only when they are shown, and with texts
+/// empty where they are absent.
 fn details(
     details: &LinkDetails,
     position: Option<usize>,
@@ -117,6 +160,11 @@ fn details(
     let mut value = serde_json::to_value(details).unwrap_or(Value::Null);
     if let Some(fields) = value.as_object_mut() {
         fields.remove("kind");
+        for text in ["netns", "fn_name"] {
+            if let Some(absent @ Value::Null) = fields.get_mut(text) {
+                *absent = Value::from("");
+            }
+        }
         if details.attach_point().is_some() {
             fields.insert("position".to_owned(), position.into());
         }

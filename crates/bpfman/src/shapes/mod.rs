@@ -1,4 +1,5 @@
-//! The JSON and YAML shapes (contract: section 1): every key always there, null when absent.
+//! The JSON and YAML shapes (contract: section 1): every key always there, each with a value of one type. What is absent
+//! is null where clients expect that, and else an empty text.
 
 pub(crate) mod dispatchers;
 mod failures;
@@ -10,8 +11,8 @@ pub(crate) use failures::error;
 use std::collections::BTreeMap;
 
 use bpfman_core::kernel;
-use bpfman_core::managed::ManagedMap;
 use bpfman_core::managed::Program;
+use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::Base64Bytes;
 use bpfman_core::types::Engine;
 use bpfman_core::types::KernelTime;
@@ -20,6 +21,7 @@ use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::UnixTime;
 use bpfman_manager::Listing;
+use bpfman_manager::ProgramMap;
 use bpfman_manager::ProgramStatus;
 use serde::Serialize;
 
@@ -34,7 +36,7 @@ pub(crate) struct ProgramShape<'a> {
 pub(crate) struct RecordShape<'a> {
     program_id: ProgramId,
     load: LoadShape<'a>,
-    license: Option<&'a str>,
+    license: &'a str,
     gpl_compatible: bool,
     handles: HandlesShape<'a>,
     meta: MetaShape<'a>,
@@ -66,8 +68,10 @@ struct HandlesShape<'a> {
 #[derive(Serialize)]
 struct MetaShape<'a> {
     name: &'a str,
-    owner: Option<&'a str>,
-    description: Option<&'a str>,
+    /// Nothing sets it: clients of the contract read a text.
+    owner: &'static str,
+    /// As [`Self::owner`].
+    description: &'static str,
     metadata: &'a BTreeMap<String, String>,
 }
 
@@ -75,18 +79,16 @@ struct MetaShape<'a> {
 struct StatusShape<'a> {
     kernel: Option<KernelShape<'a>>,
     stats: Option<StatsShape>,
-    prog_pin: PlaceShape<'a>,
-    map_dir: PlaceShape<'a>,
-    bytecode: PlaceShape<'a>,
+    /// The path, or empty when nothing is there; so for the next two.
+    prog_pin: &'a str,
+    map_dir: &'a str,
+    bytecode: &'a str,
+    prog_pin_present: bool,
+    map_dir_present: bool,
+    bytecode_present: bool,
     links: Vec<links::LinkShape<'a>>,
     maps: Vec<MapShape<'a>>,
     map_used_by: &'a [ProgramId],
-}
-
-#[derive(Serialize)]
-struct PlaceShape<'a> {
-    path: &'a str,
-    present: bool,
 }
 
 /// A program as the kernel describes it.
@@ -118,23 +120,27 @@ struct StatsShape {
     recursion_misses: u64,
 }
 
+/// One map of a program; all numbers are 0 when the kernel no longer has it.
 #[derive(Serialize)]
 struct MapShape<'a> {
     id: MapId,
+    /// As the kernel has it: at most 15 bytes.
     name: &'a str,
-    map_type: Option<String>,
-    key_size: Option<u32>,
-    value_size: Option<u32>,
-    max_entries: Option<u32>,
-    flags: Option<u32>,
-    btf_id: Option<u32>,
+    /// As the object has it; empty for a map that is not recorded.
+    object_name: &'a str,
+    map_type: String,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    flags: u32,
+    btf_id: u32,
     has_btf_id: bool,
-    map_extra: Option<u64>,
+    map_extra: u64,
     has_map_extra: bool,
-    memlock: Option<u64>,
+    memlock: u64,
     has_memlock: bool,
-    frozen: Option<bool>,
-    pin_path: Option<&'a str>,
+    frozen: bool,
+    pin_path: &'a str,
     present: bool,
 }
 
@@ -143,7 +149,8 @@ struct MapShape<'a> {
 pub(crate) struct RowShape<'a> {
     program_id: ProgramId,
     managed: bool,
-    application: Option<&'a str>,
+    /// Empty for none.
+    application: &'a str,
     r#type: String,
     function_name: &'a str,
     links: &'a [LinkId],
@@ -209,17 +216,17 @@ pub(crate) fn record(program: &Program) -> RecordShape<'_> {
             map_owner_id: program.load.map_owner_id,
             engine: program.load.engine,
         },
-        license: program.license.as_deref(),
+        license: program.license.as_deref().unwrap_or_default(),
         gpl_compatible: program.gpl_compatible,
         handles: HandlesShape {
             pin_path: program.pin_path.as_str(),
             map_pin_path: program.map_directory.as_str(),
-            map_owner_id: program.map_owner,
+            map_owner_id: program.load.map_owner_id,
         },
         meta: MetaShape {
             name: &program.load.program_name,
-            owner: None,
-            description: None,
+            owner: "",
+            description: "",
             metadata: &program.metadata,
         },
         created_at: rfc3339(program.created_at),
@@ -250,63 +257,71 @@ pub(crate) fn kernel(program: &kernel::Program, boot: UnixTime) -> KernelShape<'
     }
 }
 
-/// `used` says that its program, which the kernel told of, uses it: then it is there, whatever is known of it.
-fn map<'a>(managed: &'a ManagedMap, observed: Option<&'a kernel::Map>, used: bool) -> MapShape<'a> {
+/// Whether the kernel counts the runs of programs; where that cannot be read, nobody relies on the counts.
+fn statistics_are_on() -> bool {
+    bpfman_interpreter::environment::statistics().unwrap_or(false)
+}
+
+/// A path as text, empty for none.
+fn text(path: Option<&AbsolutePath>) -> &str {
+    path.map_or("", AbsolutePath::as_str)
+}
+
+/// A path where something is.
+fn present(path: &AbsolutePath, there: bool) -> &str {
+    text(Some(path).filter(|_| there))
+}
+
+/// The 15 bytes of a name that the kernel keeps.
+fn kernel_name(name: &str) -> &str {
+    name.get(..15).unwrap_or(name)
+}
+
+fn map(map: &ProgramMap) -> MapShape<'_> {
+    let (managed, observed) = (map.record.as_ref(), map.observed.as_ref());
+    let number = |of: fn(&kernel::Map) -> u32| observed.map_or(0, of);
+    let object_name = managed.map_or("", |managed| managed.name.as_str());
     MapShape {
-        id: managed.id,
-        name: &managed.name,
-        map_type: observed.map(|map| map.map_type.to_string()),
-        key_size: observed.map(|map| map.key_size),
-        value_size: observed.map(|map| map.value_size),
-        max_entries: observed.map(|map| map.max_entries),
-        flags: observed.map(|map| map.flags),
-        btf_id: observed.map(|map| map.btf_id),
+        id: map.id,
+        name: observed.map_or_else(|| kernel_name(object_name), |map| map.name.as_str()),
+        object_name,
+        map_type: observed.map_or_else(String::new, |map| map.map_type.to_string()),
+        key_size: number(|map| map.key_size),
+        value_size: number(|map| map.value_size),
+        max_entries: number(|map| map.max_entries),
+        flags: number(|map| map.flags),
+        btf_id: number(|map| map.btf_id),
         has_btf_id: observed.is_some_and(|map| map.btf_id != 0),
-        map_extra: observed.map(|map| map.map_extra),
-        has_map_extra: observed.is_some(),
-        memlock: observed.and_then(|map| map.memlock),
+        map_extra: observed.map_or(0, |map| map.map_extra),
+        has_map_extra: observed.is_some_and(|map| map.map_extra != 0),
+        memlock: observed.and_then(|map| map.memlock).unwrap_or(0),
         has_memlock: observed.is_some_and(|map| map.memlock.is_some()),
-        frozen: observed.and_then(|map| map.frozen),
-        pin_path: managed.pin_path.as_ref().map(|path| path.as_str()),
-        present: observed.is_some() || used,
+        frozen: observed.and_then(|map| map.frozen).unwrap_or(false),
+        pin_path: text(managed.and_then(|managed| managed.pin_path.as_ref())),
+        present: map.in_use,
     }
 }
 
 pub(crate) fn program(status: &ProgramStatus, boot: UnixTime) -> ProgramShape<'_> {
     let managed = &status.record;
-    let maps = managed.maps.iter().zip(&status.maps);
+    let counted = status.kernel.as_ref().filter(|_| statistics_are_on());
     ProgramShape {
         record: record(managed),
         status: StatusShape {
             kernel: status.kernel.as_ref().map(|program| kernel(program, boot)),
-            stats: status.kernel.as_ref().map(|program| StatsShape {
+            stats: counted.map(|program| StatsShape {
                 runtime: program.run_time_ns,
                 run_count: program.run_count,
                 recursion_misses: program.recursion_misses,
             }),
-            prog_pin: PlaceShape {
-                path: managed.pin_path.as_str(),
-                present: status.pin_present,
-            },
-            map_dir: PlaceShape {
-                path: managed.map_directory.as_str(),
-                present: status.map_directory_present,
-            },
-            bytecode: PlaceShape {
-                path: managed.load.object_path.as_str(),
-                present: status.object_present,
-            },
+            prog_pin: present(&managed.pin_path, status.pin_present),
+            map_dir: present(&managed.map_directory, status.map_directory_present),
+            bytecode: present(&managed.load.object_path, status.object_present),
+            prog_pin_present: status.pin_present,
+            map_dir_present: status.map_directory_present,
+            bytecode_present: status.object_present,
             links: status.links.iter().map(links::link).collect(),
-            maps: maps
-                .map(|(managed, observed)| {
-                    let ids = status.kernel.iter().flat_map(|kernel| &kernel.map_ids);
-                    map(
-                        managed,
-                        observed.as_ref(),
-                        ids.into_iter().any(|id| *id == managed.id),
-                    )
-                })
-                .collect(),
+            maps: status.maps.iter().map(map).collect(),
             map_used_by: &status.map_users,
         },
     }
@@ -333,7 +348,7 @@ pub(crate) fn row<'a>(
     Some(RowShape {
         program_id: id,
         managed: managed.is_some(),
-        application: managed.and_then(application),
+        application: managed.and_then(application).unwrap_or_default(),
         r#type: type_name(managed, observed),
         function_name: function_name(managed, observed),
         links,

@@ -310,10 +310,10 @@ pub fn id(program: &Value) -> u64 {
     program["record"]["program_id"].as_u64().unwrap()
 }
 
-/// The kernel id of a program's map.
+/// The kernel id of a program's map, by its name in the object.
 pub fn map_id(program: &Value, name: &str) -> u64 {
     let maps = program["status"]["maps"].as_array().unwrap();
-    let map = maps.iter().find(|map| map["name"] == name);
+    let map = maps.iter().find(|map| map["object_name"] == name);
     map.unwrap()["id"].as_u64().unwrap()
 }
 

@@ -66,6 +66,8 @@ pub struct PointFacts {
     pub hook: SharedHook,
     /// The interface.
     pub at: LinkInterface,
+    /// Whether its network namespace is known to be deleted: nothing of the attach point comes back.
+    pub namespace_deleted: bool,
     /// Whether our bpffs is mounted.
     pub bpffs_mounted: bool,
     /// How the kernel rounds the stack frames of a chain.
@@ -292,6 +294,12 @@ pub(super) fn add_change(
         }
         (Standing::Runs, _) => {}
         (_, Change::Join(_)) => membership::check_free(facts)?,
+        // A dead attach point goes as a whole: nobody could detach its other members from anything.
+        (_, Change::Leave(leaving)) if facts.namespace_deleted => {
+            let stayed = after.into_iter();
+            let all: Vec<Member> = leaving.iter().cloned().chain(stayed).collect();
+            return Ok(forget(facts, layout, &all, &[]));
+        }
         (_, Change::Leave(leaving)) => return Ok(forget(facts, layout, leaving, &after)),
         (_, Change::Alter { link, .. }) => return Err(PointRefusal::NotAttached(*link)),
         (_, Change::Exchange { .. } | Change::Refresh) => {

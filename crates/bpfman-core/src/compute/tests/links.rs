@@ -106,6 +106,7 @@ pub(super) fn at_interface(
     tc: Option<u32>,
 ) -> AttachFacts {
     AttachFacts::Interface(InterfaceFacts {
+        tcx_pin_taken: false,
         nsid: NetnsId(7),
         ifindex: IfIndex(2),
         attached: order(members),
@@ -211,6 +212,28 @@ fn tcx_stands_before_the_programs_of_tc() {
         other.identity.id = ProgramId(6);
         let plan = attach(other, tcx(1_000), facts).unwrap();
         assert!(lines(&plan)[0].ends_with(place), "{members:?}: {plan}");
+    }
+}
+
+#[test]
+fn a_link_of_tcx_is_pinned_where_clients_look_unless_that_is_taken() {
+    for (taken, pin) in [
+        (false, "/run/bpfman/fs/tcx-ingress/link_7_2_5"),
+        (true, "/run/bpfman/fs/links/3"),
+    ] {
+        let AttachFacts::Interface(facts) = at_interface(&[], Vec::new(), None) else {
+            panic!("an interface has its facts");
+        };
+        let facts = AttachFacts::Interface(InterfaceFacts {
+            tcx_pin_taken: taken,
+            ..facts
+        });
+        let plan = attach(program(ProgramType::Tcx), tcx(1), facts).unwrap();
+        let at = alloc::format!(" at {pin}");
+        assert!(
+            lines(&plan).iter().any(|line| line.ends_with(&at)),
+            "{plan}"
+        );
     }
 }
 
@@ -446,6 +469,7 @@ fn kernel_link(id: u32, program: u32, link_type: KernelLinkType) -> kernel::Link
         program: ProgramId(program),
         link_type,
         place: LinkPlace::Unsaid,
+        facts: kernel::LinkFacts::default(),
     }
 }
 

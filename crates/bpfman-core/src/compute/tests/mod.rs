@@ -57,12 +57,13 @@ fn spec(programs: &[(&str, Option<ProgramType>, Option<&str>)]) -> LoadSpec {
         }
     };
     LoadSpec {
-        source: path("/tmp/x.bpf.o"),
+        source: path("/tmp/x.bpf.o").into(),
         programs: programs.iter().map(request).collect(),
         global_data: BTreeMap::new(),
         map_sizes: BTreeMap::new(),
         metadata: BTreeMap::new(),
         map_owner_id: None,
+        replaces_owner: false,
         other_maps: Vec::new(),
         engine: Engine::Auto,
         engine_asked: false,

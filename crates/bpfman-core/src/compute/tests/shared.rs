@@ -143,6 +143,7 @@ fn revision_directory(hook: SharedHook, revision: u32) -> AbsolutePath {
 /// An attach point where nobody is.
 pub(super) fn free(hook: SharedHook) -> PointFacts {
     PointFacts {
+        namespace_deleted: false,
         lost_pin: None,
         hook,
         at: at(),
@@ -763,6 +764,22 @@ fn members_of_a_record_that_nothing_runs_of_never_come_back() {
         let detach = alloc::format!("kernel  detach link 70 and unpin it from {LINK}");
         let plan = lines(&change(&facts, &Change::Leave(facts.members.clone())));
         assert_eq!(plan.contains(&detach), standing == Standing::Dead);
+    }
+}
+
+#[test]
+fn an_attach_point_of_a_deleted_namespace_goes_as_a_whole() {
+    for standing in [Standing::Dead, Standing::Gone] {
+        let mut facts = running(XDP, vec![member(1, 5), member(2, 6)]);
+        facts.standing = standing;
+        facts.namespace_deleted = true;
+        let first = lines(&change(&facts, &leave(&facts.members[0].clone())));
+        let whole = Change::Leave(facts.members.clone());
+        assert_eq!(first, lines(&change(&facts, &whole)), "{standing:?}");
+        assert!(
+            first[0].contains("delete link 1, delete link 2"),
+            "{first:?}"
+        );
     }
 }
 

@@ -10,6 +10,7 @@ use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::ptr;
 
+use bpfman_core::kernel::LinkFacts;
 use libbpf_rs::libbpf_sys;
 use libbpf_rs::libbpf_sys::bpf_iter_link_info;
 use libbpf_rs::libbpf_sys::bpf_link_create_opts;
@@ -61,6 +62,7 @@ pub(in crate::kernel) struct LinkInfo {
     pub(in crate::kernel) program: u32,
     pub(in crate::kernel) link_type: u32,
     pub(in crate::kernel) place: Place,
+    pub(in crate::kernel) facts: LinkFacts,
 }
 
 /// What the kernel says about a link.
@@ -86,7 +88,61 @@ pub(in crate::kernel) fn link_info(fd: BorrowedFd<'_>) -> io::Result<LinkInfo> {
         program: info.prog_id,
         link_type: info.type_,
         place,
+        facts: link_facts(&info),
     })
+}
+
+/// What belongs to the link's type besides its place.
+fn link_facts(info: &bpf_link_info) -> LinkFacts {
+    let about = &info.__bindgen_anon_1;
+    let none = LinkFacts::default();
+    let typed = |attach_type| LinkFacts {
+        attach_type: Some(attach_type),
+        ..none
+    };
+    // SAFETY: the kernel has filled the member that the type names; all are plain numbers, zero before the call.
+    unsafe {
+        match info.type_ {
+            libbpf_sys::BPF_LINK_TYPE_TRACING => LinkFacts {
+                target_obj_id: about.tracing.target_obj_id,
+                target_btf_id: about.tracing.target_btf_id,
+                ..typed(about.tracing.attach_type)
+            },
+            libbpf_sys::BPF_LINK_TYPE_CGROUP => typed(about.cgroup.attach_type),
+            libbpf_sys::BPF_LINK_TYPE_NETNS => typed(about.netns.attach_type),
+            libbpf_sys::BPF_LINK_TYPE_TCX => typed(about.tcx.attach_type),
+            libbpf_sys::BPF_LINK_TYPE_NETKIT => typed(about.netkit.attach_type),
+            libbpf_sys::BPF_LINK_TYPE_SOCKMAP => typed(about.sockmap.attach_type),
+            libbpf_sys::BPF_LINK_TYPE_NETFILTER => LinkFacts {
+                netfilter_pf: about.netfilter.pf,
+                netfilter_hooknum: about.netfilter.hooknum,
+                netfilter_priority: about.netfilter.priority,
+                netfilter_flags: about.netfilter.flags,
+                ..none
+            },
+            libbpf_sys::BPF_LINK_TYPE_KPROBE_MULTI => LinkFacts {
+                kprobe_multi_count: about.kprobe_multi.count,
+                kprobe_multi_flags: about.kprobe_multi.flags,
+                kprobe_multi_missed: about.kprobe_multi.missed,
+                ..none
+            },
+            libbpf_sys::BPF_LINK_TYPE_PERF_EVENT => {
+                let event = &about.perf_event;
+                match event.type_ {
+                    libbpf_sys::BPF_PERF_EVENT_KPROBE | libbpf_sys::BPF_PERF_EVENT_KRETPROBE => {
+                        let probe = &event.__bindgen_anon_1.kprobe;
+                        LinkFacts {
+                            kprobe_address: probe.addr,
+                            kprobe_missed: probe.missed,
+                            ..none
+                        }
+                    }
+                    _ => none,
+                }
+            }
+            _ => none,
+        }
+    }
 }
 
 fn tracepoint_name(fd: BorrowedFd<'_>) -> io::Result<String> {

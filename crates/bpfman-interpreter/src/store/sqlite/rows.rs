@@ -11,6 +11,7 @@ use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::ProgramType;
 use bpfman_core::types::Tag;
+use bpfman_core::types::TypedPath;
 use bpfman_core::types::UnixTime;
 use rusqlite::Connection;
 use rusqlite::Row;
@@ -66,7 +67,7 @@ pub(super) fn program(row: &Row<'_>) -> Result<Program, Fault> {
         program_name: cells.text(4)?.to_owned(),
         program_type: cells.parsed(5, ProgramType::parse)?,
         object_path: cells.path(7)?,
-        source_path: cells.optional(8, Cells::path)?,
+        source_path: cells.optional(8, |cells, at| cells.parsed(at, TypedPath::parse))?,
         global_data: cells.json(9)?,
         map_sizes: cells.json(20)?,
         engine: cells.parsed(19, str::parse::<Engine>)?,
@@ -168,7 +169,7 @@ impl<'connection> Save<'connection> {
             load.program_type.name(),
             program.pin_path.as_str(),
             load.object_path.as_str(),
-            load.source_path.as_ref().map(AbsolutePath::as_str),
+            load.source_path.as_ref().map(TypedPath::as_str),
             json(&load.global_data)?,
             load.attach_function,
             load.map_owner_id.map(|owner| owner.0),
