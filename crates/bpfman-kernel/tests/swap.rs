@@ -305,3 +305,19 @@ fn a_filter_gets_another_program_in_place() {
         .helper
         .refused(&replace(&programs[0], &other), "not_found");
 }
+
+/// `ingress` has the place of clsact, and with it a filter of egress would see the packets that come in.
+#[test]
+fn a_qdisc_in_the_place_of_clsact_is_named() {
+    let mut bench = Bench::new();
+    let interface = bench.net.interface();
+    let make = json!({"op": "make_clsact", "interface": interface});
+    bench.net.add_ingress_qdisc();
+    let error = bench.helper.refused(&make, "other_qdisc");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("qdisc `ingress`"), "{message}");
+    bench.net.delete_ingress_qdisc();
+    for _ in 0..2 {
+        bench.helper.done(&make);
+    }
+}

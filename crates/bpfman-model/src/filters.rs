@@ -31,6 +31,9 @@ pub(crate) fn make_clsact(
 ) -> Result<Outcome, KernelError> {
     let place = state.network.place(interface)?;
     let place = place.ok_or_else(|| Errno::NoDevice.refusal(interface))?;
+    if state.network.ingress_qdiscs.contains(&place) {
+        return Err(KernelError::other_qdisc(interface, "ingress"));
+    }
     Ok(match state.network.clsact.insert(place) {
         true => Outcome::Done,
         false => Outcome::Unchanged,

@@ -52,6 +52,8 @@ pub(crate) struct Network {
     hooks: BTreeMap<AttachPoint, Order>,
     /// The interfaces that have the queueing discipline for filters.
     pub(crate) clsact: BTreeSet<(NetnsId, IfIndex)>,
+    /// The interfaces that have another one in its place.
+    pub(crate) ingress_qdiscs: BTreeSet<(NetnsId, IfIndex)>,
     pub(crate) filters: BTreeMap<FilterKey, ProgramId>,
     pub(crate) next_namespace: u64,
     pub(crate) next_interface: u32,
@@ -64,6 +66,7 @@ impl Default for Network {
             interfaces: BTreeMap::new(),
             hooks: BTreeMap::new(),
             clsact: BTreeSet::new(),
+            ingress_qdiscs: BTreeSet::new(),
             filters: BTreeMap::new(),
             next_namespace: OWN_NAMESPACE.0 + 1,
             next_interface: 1,
@@ -249,6 +252,7 @@ impl Network {
     fn drop_interface(&mut self, key: (NetnsId, IfIndex)) -> Vec<KernelLinkId> {
         self.interfaces.remove(&key);
         self.clsact.remove(&key);
+        self.ingress_qdiscs.remove(&key);
         self.filters.retain(|filter, _| filter.interface != key);
         let here = |point: &AttachPoint| (point.nsid, point.ifindex) == key;
         let hooks = self.hooks.iter().filter(|(point, _)| here(point));

@@ -83,6 +83,22 @@ impl World {
         Ok(())
     }
 
+    /// Gives an interface the queueing discipline `ingress`, which has the place of clsact.
+    ///
+    /// # Errors
+    /// When there is no such namespace or interface.
+    pub fn add_ingress_qdisc(
+        &self,
+        netns: Option<&AbsolutePath>,
+        name: &InterfaceName,
+    ) -> Result<(), Errno> {
+        let network = &mut self.state().borrow_mut().network;
+        let nsid = network.namespace(netns)?;
+        let index = network.interface(nsid, name).ok_or(Errno::NoDevice)?;
+        network.ingress_qdiscs.insert((nsid, index));
+        Ok(())
+    }
+
     /// Sets the inode that the next namespace gets: this is how inodes are recycled.
     pub fn set_next_namespace(&self, id: NetnsId) {
         self.state().borrow_mut().network.next_namespace = id.0;

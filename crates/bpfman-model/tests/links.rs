@@ -19,15 +19,19 @@ use bpfman_core::compute::AttachRefusal;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::LinkPlace;
 use bpfman_core::managed::AttachPoint;
+use bpfman_core::managed::AttachRequest;
 use bpfman_core::managed::AttachSpec;
 use bpfman_core::managed::Hook;
 use bpfman_core::managed::InterfaceRequest;
 use bpfman_core::managed::Link;
 use bpfman_core::types::Direction;
+use bpfman_core::types::Engine;
 use bpfman_core::types::IfIndex;
+use bpfman_core::types::InterfaceName;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::KernelProgramType;
 use bpfman_core::types::LinkId;
+use bpfman_core::types::Priority;
 use bpfman_core::types::XdpMode;
 use bpfman_interpreter::executor::ActionError;
 use bpfman_manager::LinkStatus;
@@ -572,6 +576,40 @@ fn a_link_that_cannot_be_detached_while_somebody_else_holds_it_is_said_to_be_att
     assert!(left.link_records().is_empty());
     machine.world.release_foreign(id);
     assert!(machine.world.places().links.is_empty());
+}
+
+#[test]
+fn a_qdisc_in_the_place_of_clsact_is_refused_for_both_directions() {
+    for engine in [Engine::Auto, Engine::Extension] {
+        for direction in [Direction::Ingress, Direction::Egress] {
+            let machine = Machine::new().with_interfaces(&["eth0"]);
+            // The kernels on which every engine needs a filter.
+            machine.world.lack(link_types::TCX);
+            let interface = InterfaceName::parse("eth0").unwrap();
+            machine.world.add_ingress_qdisc(None, &interface).unwrap();
+            let program = machine.load_for(engine, "filter", None);
+            let before = machine.world.places();
+            let request = AttachRequest::Tc {
+                interface: InterfaceRequest {
+                    name: interface,
+                    netns: None,
+                },
+                direction,
+                priority: Priority::new(50).unwrap(),
+                proceed_on: None,
+                count: false,
+            };
+            let spec = AttachSpec {
+                program: program.id(),
+                request,
+                metadata: BTreeMap::new(),
+            };
+            let error = machine.try_attach(&spec).unwrap_err();
+            assert_eq!(cause_of(&error), Some(KernelErrorKind::OtherQdisc));
+            assert!(error.to_string().contains("qdisc `ingress`"), "{error}");
+            assert_eq!(machine.world.places(), before);
+        }
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 
 use common::Via;
 use common::World;
@@ -653,7 +654,7 @@ fn links_of_tcx_are_pinned_where_clients_look_for_them() {
         let hook = format!("tcx-{direction}");
         let pin = link.record.pin_path.unwrap();
         assert!(pin.ends_with(&format!("/fs/{hook}/{place}")), "{pin}");
-        assert_eq!(pins(&world, &hook), [pin.clone()]);
+        assert_eq!(pins(&world, &hook), std::slice::from_ref(&pin));
         let seen = bpftool(&["link", "show", "pinned", &pin]).unwrap();
         assert_eq!(seen["id"], link.record.kernel_link_id.unwrap());
         world.ok(&["link", "detach", &link.record.id.to_string()]);
@@ -715,4 +716,51 @@ fn a_detach_at_a_deleted_interface_leaves_the_others_recorded() {
     world.ok(&["detach", "1"]);
     assert_eq!(world.ok(&["link", "list", "-q"]), "2\n");
     world.ok(&["detach", "2"]);
+}
+
+/// With a foreign `ingress` qdisc a filter of egress would see the packets that come in. TCX needs no qdisc.
+fn over_a_foreign_ingress_qdisc(world: &World, more: &[&str]) -> Result<(), String> {
+    let net = Net::new();
+    let tc = [
+        "netns", "exec", &net.near, "tc", "qdisc", "add", "dev", "veth0", "ingress",
+    ];
+    common::run(Command::new("ip").args(tc));
+    let program = world.try_load("traffic.bpf.o", "tc:tc_3", more)?;
+    let by_filter = !more.is_empty() || bpfman_testing::kernel_knows("BPF_LINK_TYPE_TCX").is_err();
+    for direction in ["ingress", "egress"] {
+        let args = [
+            "attach",
+            "tc",
+            &program.id,
+            "veth0",
+            direction,
+            "-p",
+            "5",
+            "-n",
+            &net.near,
+        ];
+        if by_filter {
+            let refused = world.refused(&args, 1, &["qdisc `ingress`", "tc qdisc del"]);
+            assert!(refused.stdout.is_empty());
+        } else {
+            let link: Link = decode(world, &args);
+            assert_eq!(link.status.kernel.unwrap().link_type, "tcx");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn no_filter_is_made_over_a_foreign_ingress_qdisc() {
+    let world = World::new(Via::InProcess);
+    over_a_foreign_ingress_qdisc(&world, &[]).unwrap();
+}
+
+#[test]
+fn no_dispatcher_is_made_over_a_foreign_ingress_qdisc() {
+    let world = World::new(Via::InProcess);
+    bpfman_testing::requires!(over_a_foreign_ingress_qdisc(
+        &world,
+        &["--engine", "extension"]
+    ));
 }

@@ -1,5 +1,6 @@
 //! Why the kernel, a bpffs or the loader refused. Errors are data: the helper sends them as JSON.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -7,6 +8,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use super::Cause;
+use crate::action::InterfaceTarget;
 
 /// What kind of refusal it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +36,8 @@ pub enum KernelErrorKind {
     Unsupported,
     /// Another program is attached where only one can be, or this one is there already.
     Taken,
+    /// An interface has a queueing discipline in the place of the one that filters need.
+    OtherQdisc,
     /// What the attach was decided on has changed meanwhile: decide again.
     Stale,
     /// No memory or space is left.
@@ -82,6 +86,17 @@ pub struct PermissionFacts {
 }
 
 impl KernelError {
+    /// An interface has the queueing discipline `kind` where filters need clsact.
+    #[must_use]
+    pub fn other_qdisc(interface: &InterfaceTarget, kind: &str) -> Self {
+        let message = format!(
+            "{interface} has the qdisc `{}` where filters of tc need clsact; with it an egress filter would see \
+             packets that come in",
+            kind.escape_debug()
+        );
+        Self::new(KernelErrorKind::OtherQdisc, message)
+    }
+
     /// A refusal without further facts.
     #[must_use]
     pub fn new(kind: KernelErrorKind, message: String) -> Self {

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use super::errors::refused;
 use super::namespace;
+use super::qdisc;
 use super::sys;
 use super::sys::Filter;
 
@@ -28,7 +29,7 @@ fn filter(of: &TcFilter) -> Filter {
 }
 
 /// Whether an answer of netlink says that filter, queueing discipline or interface is not there.
-fn is_absent(error: &io::Error) -> bool {
+pub(super) fn is_absent(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(errno, Some(Errno::NOENT | Errno::NODEV | Errno::INVAL))
 }
@@ -37,8 +38,26 @@ pub(super) fn make_clsact(interface: &InterfaceTarget) -> Result<Outcome, Kernel
     let made = namespace::within(&interface.netns, || sys::make_clsact(interface.ifindex.0))?;
     match made {
         Ok(()) => Ok(Outcome::Done),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Outcome::Unchanged),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            check_qdisc(interface).map(|()| Outcome::Unchanged)
+        }
         Err(error) => Err(refused(&format!("making clsact of {interface}"), &error)),
+    }
+}
+
+/// Refuses a queueing discipline that is not clsact and has its place.
+fn check_qdisc(interface: &InterfaceTarget) -> Result<(), KernelError> {
+    let asked = namespace::within(&interface.netns, || {
+        qdisc::ingress_kind(interface.ifindex.0)
+    })?;
+    let kind = asked.map_err(|error| refused(&format!("the qdisc of {interface}"), &error))?;
+    match kind.as_deref() {
+        Some("clsact") => Ok(()),
+        Some(other) => Err(KernelError::other_qdisc(interface, other)),
+        None => {
+            let message = format!("the qdisc of {interface} was removed just now");
+            Err(KernelError::new(KernelErrorKind::Stale, message))
+        }
     }
 }
 

@@ -18,6 +18,7 @@ mod pins;
 mod probe;
 mod program;
 pub mod protocol;
+mod qdisc;
 mod slots;
 mod struct_ops;
 mod swap;

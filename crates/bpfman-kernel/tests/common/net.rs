@@ -42,6 +42,19 @@ impl Net {
         json!({"netns": {"path": path, "id": inode}, "ifindex": shown[0]["ifindex"]})
     }
 
+    pub(crate) fn add_ingress_qdisc(&self) {
+        self.qdisc("add");
+    }
+
+    pub(crate) fn delete_ingress_qdisc(&self) {
+        self.qdisc("del");
+    }
+
+    fn qdisc(&self, verb: &str) {
+        let command = ["tc", "qdisc", verb, "dev", "veth0", "ingress"];
+        ip(&[&["netns", "exec", &self.name][..], &command].concat());
+    }
+
     pub(crate) fn delete_interface(&self) {
         self.ip(&["link", "del", "veth0"]);
     }

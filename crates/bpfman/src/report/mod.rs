@@ -554,6 +554,7 @@ pub(crate) fn kernel(message: String, error: KernelError) -> Failure {
         K::Verifier
         | K::MapMismatch
         | K::Taken
+        | K::OtherQdisc
         | K::Exists
         | K::NotOurs
         | K::Unsupported
@@ -584,6 +585,9 @@ fn kernel_hint(error: &KernelError) -> String {
         K::Verifier => "the verifier refused the program; nothing was loaded",
         K::MapMismatch => "declare the map as the program that made it does",
         K::Taken => "`bpftool net` and `bpftool link` show what is attached where",
+        K::OtherQdisc => {
+            "`tc qdisc show` shows it; `tc qdisc del dev INTERFACE ingress` removes it with its filters; TCX (Linux 6.6) needs none"
+        }
         K::Stale => "try again",
         K::Exists => "choose another path, or remove what is there",
         K::NotOurs => "move what is there away first",
