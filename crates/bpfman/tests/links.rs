@@ -781,6 +781,6 @@ fn links_are_filtered_by_program_kind_and_metadata() {
     let quiet = |filters: &[&str]| world.ok(&[&["link", "list", "-q"], filters].concat());
     assert_eq!(quiet(&[]), format!("{one}\n{two}\n"));
     assert_eq!(quiet(&["--program-id", &second]), format!("{two}\n"));
-    assert_eq!(quiet(&["-m", "a=b"]), format!("{one}\n"));
+    assert_eq!(quiet(&["--metadata", "a=b"]), format!("{one}\n"));
     assert_eq!(quiet(&["--kind", "xdp,tc"]), "");
 }

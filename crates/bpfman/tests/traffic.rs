@@ -304,7 +304,7 @@ fn an_interface_of_our_own_namespace_needs_no_name_of_one() {
     let output = world.command(&inside, &attach).output().unwrap();
     assert!(output.status.success(), "{}", common::stderr(&output));
     let link: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert!(link["record"]["details"]["netns"].is_null());
+    assert_eq!(link["record"]["details"]["netns"], "");
     net.send_in(1);
     assert_eq!(runs(&world, &programs[0], 2), 1);
     world.ok(&["detach", &link_id(&link)]);

@@ -335,7 +335,9 @@ fn detach_of_a_link_that_only_somebody_else_holds() -> Scene {
 
 fn detach_of_a_link_that_is_gone() -> Scene {
     let (machine, link) = link_between_two();
-    let pin = machine.layout.link_pin(link);
+    let records = machine.world.places().link_records();
+    let record = records.into_iter().find(|record| record.id == link);
+    let pin = record.and_then(|record| record.pin_path).unwrap();
     machine.world.unlink(&pin).unwrap();
     Scene::detach(machine, link)
 }
