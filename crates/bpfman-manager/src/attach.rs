@@ -357,9 +357,15 @@ impl Manager<'_> {
             Hook::Tcx(direction) => store.dispatcher(&point(Hook::Tc(direction)))?,
             _ => None,
         };
-        let pin = tcx_pin(&point(hook), program.id(), &self.layout);
+        let tcx_pin_taken = match tcx_pin(&point(hook), program.id(), &self.layout) {
+            Some(path) => {
+                let mut recorded = neighbours.iter().filter_map(|link| link.pin_path.as_ref());
+                recorded.any(|recorded| *recorded == path) || self.files.exists(&path)
+            }
+            None => false,
+        };
         Ok(AttachFacts::Interface(InterfaceFacts {
-            tcx_pin_taken: pin.is_some_and(|path| self.files.exists(&path)),
+            tcx_pin_taken,
             nsid,
             ifindex,
             attached,

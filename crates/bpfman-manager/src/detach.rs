@@ -65,8 +65,11 @@ impl Manager<'_> {
         for id in ids {
             let done = match self.detach_one(*id, &mut *store) {
                 // It went with an earlier one: a dead attach point goes as a whole.
-                Err(ManagerError::NoSuchLink(_)) if recorded.contains(id) => Ok(Vec::new()),
-                done => done,
+                Err(ManagerError::NoSuchLink(_)) if recorded.remove(id) => Ok(Vec::new()),
+                done => {
+                    recorded.remove(id);
+                    done
+                }
             };
             let done = done.map(|links| ending.extend(links.into_iter().map(|link| (link, *id))));
             results.push((*id, done));

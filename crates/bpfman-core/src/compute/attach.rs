@@ -107,8 +107,8 @@ pub struct InterfaceFacts {
     pub neighbours: Vec<Link>,
     /// The link that holds the programs of TC, which stands in the same order.
     pub tc: Option<KernelLinkId>,
-    /// Whether something is at [`tcx_pin`] of the program: the link of an interface that is gone, whose numbers this one
-    /// has now.
+    /// Whether something is at [`tcx_pin`] of the program, or a record says so: the link of an interface that is gone,
+    /// whose numbers this one has now, or one that has lost its pin.
     pub tcx_pin_taken: bool,
 }
 
