@@ -255,7 +255,6 @@ fn only_kinds_that_fit_the_type_are_attached() {
         function: function.to_owned(),
         offset: 0,
     };
-    let bound = |kind| AttachRequest::Bound { kind };
     let table = [
         (ProgramType::Kprobe, kprobe("f"), Ok(" to f+0")),
         (
