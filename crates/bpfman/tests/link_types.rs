@@ -156,30 +156,64 @@ fn try_round_trip(program_type: ProgramType) -> bpfman_testing::Required {
     Ok(())
 }
 
-/// The features that `doctor` tries, and a program type whose round trip needs each.
-const NEEDED: &[(&str, ProgramType)] = &[
-    ("links of xdp", ProgramType::Xdp),
-    ("links of tracepoints and probes", ProgramType::Tracepoint),
-    ("fentry and fexit", ProgramType::Fentry),
-    ("fsession", ProgramType::Fsession),
-    ("extension programs", ProgramType::Freplace),
-    ("kprobe.multi", ProgramType::KprobeMulti),
-    ("tcx", ProgramType::Tcx),
-    ("netkit", ProgramType::NetkitPrimary),
-    ("netfilter", ProgramType::Netfilter),
-];
-
-#[test]
-fn what_doctor_says_a_kernel_can_do_is_what_a_load_meets() {
+/// What `doctor` says of a feature is what a round trip that needs it meets.
+fn agrees(name: &str, program_type: ProgramType) {
     let world = World::new(Via::InProcess);
     let shown = world.bpfman(&["doctor", "-o", "json"]).stdout;
     let shown: serde_json::Value = serde_json::from_slice(&shown).unwrap();
-    let features = shown["environment"]["features"].as_array().unwrap();
-    for (name, program_type) in NEEDED {
-        let feature = features.iter().find(|feature| feature["name"] == *name);
-        let said = feature.unwrap()["there"].as_bool().unwrap();
-        let met = try_round_trip(*program_type);
-        assert_eq!(said, met.is_ok(), "{name}: {met:?}");
+    let mut features = shown["environment"]["features"].as_array().unwrap().iter();
+    let feature = features.find(|feature| feature["name"] == name);
+    let said = feature.unwrap()["there"].as_bool().unwrap();
+    let met = try_round_trip(program_type);
+    assert_eq!(said, met.is_ok(), "{name}: {met:?}");
+}
+
+mod doctor_tries_what_a_load_and_an_attach_meet {
+    use super::*;
+
+    #[test]
+    fn links_of_xdp() {
+        agrees("links of xdp", ProgramType::Xdp);
+    }
+
+    #[test]
+    fn links_of_tracepoints() {
+        agrees("links of tracepoints and probes", ProgramType::Tracepoint);
+    }
+
+    #[test]
+    fn fentry() {
+        agrees("fentry and fexit", ProgramType::Fentry);
+    }
+
+    #[test]
+    fn fsession() {
+        agrees("fsession", ProgramType::Fsession);
+    }
+
+    #[test]
+    fn extensions() {
+        agrees("extension programs", ProgramType::Freplace);
+    }
+
+    #[test]
+    fn kprobe_multi() {
+        agrees("kprobe.multi", ProgramType::KprobeMulti);
+    }
+
+    #[test]
+    fn tcx() {
+        agrees("tcx", ProgramType::Tcx);
+    }
+
+    #[test]
+    fn netkit() {
+        agrees("netkit", ProgramType::NetkitPrimary);
+    }
+
+    #[test]
+    fn netfilter() {
+        agrees("netfilter", ProgramType::Netfilter);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Why the kernel, a bpffs or the loader refused. Errors are data: the helper sends them as JSON.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -67,7 +68,7 @@ pub struct KernelError {
     pub map: Option<String>,
     /// What is known to have refused it; `message` says so in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause: Option<Cause>,
+    pub cause: Option<Box<Cause>>,
 }
 
 /// What may explain an EPERM. A missing capability does; the others are facts for whoever looks for the reason.
@@ -115,7 +116,7 @@ impl KernelError {
     #[must_use]
     pub fn because(self, cause: Cause) -> Self {
         Self {
-            cause: Some(cause),
+            cause: Some(Box::new(cause)),
             ..self
         }
     }

@@ -397,6 +397,10 @@ fn reason(target: &AttachTarget, errno: Errno) -> Option<(KernelErrorKind, Strin
             KernelErrorKind::Unsupported,
             "the interface does not support this XDP mode",
         ),
+        (Errno::INVAL, T::Slot { .. }) => (
+            KernelErrorKind::Unsupported,
+            "the program is no extension, or one of a function that differs",
+        ),
         (Errno::INVAL | Errno::OPNOTSUPP, _) => {
             let lacking = features::lacking(target)?;
             let why = format!("this kernel has no {lacking}");

@@ -134,7 +134,7 @@ fn options(command: &Command, path: &str, found: &mut BTreeMap<(String, String),
         let command = if global { "*" } else { path };
         let written = ["help", "version"].contains(&name);
         // A noun alone takes the options of its `list`.
-        if !written && !(NOUNS.contains(&path) && !global) {
+        if !written && (global || !NOUNS.contains(&path)) {
             let key = (command.to_owned(), name.to_owned());
             found.insert(key, spellings(option));
         }

@@ -14,6 +14,7 @@ use bpfman_core::object::Extern;
 use bpfman_core::object::ExternKind;
 use bpfman_core::object::ObjectError;
 use bpfman_core::target::FunctionError;
+use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::LinkKind;
 use bpfman_core::types::ProgramType;
 use bpfman_interpreter::executor::ActionError;
@@ -332,10 +333,12 @@ fn load_refusal(message: &str, refusal: &LoadRefusal) -> Failure {
             "its global variables are: {}",
             available.join(", ")
         )),
-        LoadRefusal::NoSuchMap { available, .. } => match available.as_slice() {
-            [] => failure(Kind::Input).hint("it has no maps"),
-            names => failure(Kind::Input).hint(format!("its maps are: {}", names.join(", "))),
-        },
+        LoadRefusal::NoSuchMap { available, .. } if available.is_empty() => {
+            failure(Kind::Input).hint("it has no maps")
+        }
+        LoadRefusal::NoSuchMap { available, .. } => {
+            failure(Kind::Input).hint(format!("its maps are: {}", available.join(", ")))
+        }
         LoadRefusal::MapTakesNoSize { name, .. } => {
             failure(Kind::Input).hint(format!("leave --map-size {name}=N out"))
         }
@@ -365,37 +368,45 @@ fn load_refusal(message: &str, refusal: &LoadRefusal) -> Failure {
         LoadRefusal::GlobalSize { expected, .. } => {
             failure(Kind::Input).hint(format!("give {} hex digits", expected.saturating_mul(2)))
         }
-        LoadRefusal::PinOutsideBpffs { path, .. } if path.as_str().starts_with(BPFFS) => {
-            failure(Kind::Input).hint(format!(
-                "no bpffs is mounted there: `mount -t bpf bpf {}`",
-                BPFFS.trim_end_matches('/')
-            ))
+        LoadRefusal::PinOutsideBpffs { path, ancestor } => {
+            failure(Kind::Input).hint(bpffs_hint(path, ancestor))
         }
-        LoadRefusal::PinOutsideBpffs { ancestor, .. } => failure(Kind::Input).hint(format!(
-            "{ancestor} is not a bpffs; use a path under {BPFFS}"
-        )),
         LoadRefusal::EngineWithoutEffect { .. } => failure(Kind::Input)
             .hint("leave --engine out: it says how XDP and TC programs share an interface"),
         LoadRefusal::PinTaken(_) => {
             failure(Kind::Failed).hint("choose another path, or unload what is pinned there")
         }
         LoadRefusal::IncompleteStructOps { missing, named, .. } => {
-            let missing = missing.iter().map(|name| format!("struct_ops:{name}"));
-            let all: Vec<String> = named.iter().cloned().chain(missing).collect();
-            failure(Kind::Input).hint(format!(
-                "load them together: bpfman program load PATH --programs {}",
-                all.join(",")
-            ))
+            failure(Kind::Input).hint(struct_ops_hint(missing, named))
         }
         LoadRefusal::HeldProgram { program, named, .. } => failure(Kind::Input).hint(format!(
             "name it too, with its type: bpfman program load PATH --programs {},TYPE:{program}",
             named.join(",")
         )),
         LoadRefusal::MissingSymbol { symbol, .. } => missing_symbol(message, symbol),
-        LoadRefusal::UnsafeMapName(_) => {
-            failure(Kind::Input).hint("rename the map in the program's source")
-        }
+        LoadRefusal::UnsafeMapName(_) => failure(Kind::Input).hint("rename the map in its source"),
         _ => failure(Kind::Input).hint("see bpfman program load --help"),
+    }
+}
+
+/// The load that names every program of a struct_ops map.
+fn struct_ops_hint(missing: &[String], named: &[String]) -> String {
+    let missing = missing.iter().map(|name| format!("struct_ops:{name}"));
+    let all: Vec<String> = named.iter().cloned().chain(missing).collect();
+    format!(
+        "load them together: bpfman program load PATH --programs {}",
+        all.join(",")
+    )
+}
+
+/// Where a pin can go instead, or what makes it possible there.
+fn bpffs_hint(path: &AbsolutePath, ancestor: &AbsolutePath) -> String {
+    match path.as_str().starts_with(BPFFS) {
+        true => format!(
+            "no bpffs is mounted there: `mount -t bpf bpf {}`",
+            BPFFS.trim_end_matches('/')
+        ),
+        false => format!("{ancestor} is not a bpffs; use a path under {BPFFS}"),
     }
 }
 
