@@ -669,14 +669,18 @@ fn a_detach_in_a_deleted_namespace_takes_the_attach_point_along() {
     let net = Net::new();
     let programs = load(&world, "traffic.bpf.o", "xdp:xdp_1,xdp:xdp_2,tc:tc_3", &[]);
     let near = format!("/run/netns/{}", net.near);
-    let attach = |program: &Program, hook: &[&str]| -> String {
+    let attach = |program: &Program, hook: &[&str], priority: &str| -> String {
         let id = program.record.program_id.to_string();
         let args = [&["link", "attach", hook[0], &id, "veth0"], &hook[1..]].concat();
-        let link: Link = decode(&world, &[&args[..], &["-p", "5", "-n", &near]].concat());
+        let link: Link = decode(
+            &world,
+            &[&args[..], &["-p", priority, "-n", &near]].concat(),
+        );
         link.record.id.to_string()
     };
-    let xdp = [0, 1, 1].map(|at| attach(&programs[at], &["xdp"]));
-    let tc = [(); 2].map(|()| attach(&programs[2], &["tc", "ingress"]));
+    let xdp = [(0, "1"), (1, "2"), (1, "3")]
+        .map(|(at, priority)| attach(&programs[at], &["xdp"], priority));
+    let tc = ["1", "2"].map(|priority| attach(&programs[2], &["tc", "ingress"], priority));
     let rows: Dispatchers = decode(&world, &["dispatcher", "list"]);
     assert_eq!(rows.dispatchers.len(), 2);
     net.delete_near();
@@ -709,8 +713,10 @@ fn a_detach_at_a_deleted_interface_leaves_the_others_recorded() {
         .record
         .program_id;
     let id = program.to_string();
-    for _ in 0..2 {
-        world.ok(&["attach", "xdp", &id, "veth0", "-p", "5", "-n", &net.near]);
+    for priority in ["5", "6"] {
+        world.ok(&[
+            "attach", "xdp", &id, "veth0", "-p", priority, "-n", &net.near,
+        ]);
     }
     net.delete_interface();
     world.ok(&["detach", "1"]);
