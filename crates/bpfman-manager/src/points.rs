@@ -410,7 +410,7 @@ pub(crate) fn explain(facts: &PointFacts, change: &Change, error: ManagerError) 
                 extension,
             };
         }
-        ManagerError::Execution(error) if error.loads_chain => {
+        ManagerError::Execution(error) if error.loads_chain && is_about_members(&error) => {
             let invalid = matches!(&error.cause, ActionError::Kernel(cause) if cause.kind == KernelErrorKind::Unsupported);
             if let Some(why) = why_invalid(facts, change).filter(|_| invalid) {
                 return why.into();
@@ -437,11 +437,20 @@ fn is_not_joined(error: &ManagerError) -> bool {
         ManagerError::PointRefused(PointRefusal::Chain(_))
         | ManagerError::UnloadRefused(UnloadRefusal::Point(PointRefusal::Chain(_)))
         | ManagerError::ReplaceRefused(ReplaceRefusal::Point(PointRefusal::Chain(_))) => true,
-        // Not only the verifier refuses chains: maps have owners, and BTF has rules.
         ManagerError::Execution(error) => {
-            let other = matches!(&error.cause, ActionError::Kernel(cause) if matches!(cause.kind, KernelErrorKind::Permission | KernelErrorKind::Helper));
-            error.loads_chain && !other && error.is_undone()
+            error.loads_chain && is_about_members(error) && error.is_undone()
         }
         _ => false,
     }
+}
+
+/// Whether a refusal may be due to the programs of a chain. Not only the verifier refuses chains: maps have owners, and
+/// BTF has rules. What the process lacks or the machine is short of says nothing of them.
+fn is_about_members(error: &ExecutionError) -> bool {
+    use KernelErrorKind as K;
+    let kind = match &error.cause {
+        ActionError::Kernel(cause) => Some(cause.kind),
+        _ => None,
+    };
+    !matches!(kind, Some(K::Permission | K::Helper | K::NoSpace))
 }

@@ -64,8 +64,15 @@ pub(crate) fn attach(
     target: &AttachTarget,
 ) -> Result<KernelLinkId, KernelError> {
     let link_type = link_type(target);
-    if state.lacking.contains(&link_type) || !takes(state, target, program) {
+    if state.lacking.contains(&link_type) {
         return Err(unsupported(target));
+    }
+    if !takes(state, target, program) {
+        // To a program of another type a kernel without links of perf events answers alike.
+        return Err(match target {
+            AttachTarget::Tracepoint { .. } => unsupported(target),
+            _ => invalid(target),
+        });
     }
     check_free_slot(state, process, target)?;
     let Spot { place, hook } = spot(state, program, target)?;
@@ -129,6 +136,11 @@ fn refusal(target: &AttachTarget, kind: KernelErrorKind, why: &str) -> KernelErr
 fn unsupported(target: &AttachTarget) -> KernelError {
     let why = "this kernel does not support it";
     refusal(target, KernelErrorKind::Unsupported, why)
+}
+
+/// The kernel's `EINVAL`: the program is of another type or attach type.
+fn invalid(target: &AttachTarget) -> KernelError {
+    refusal(target, KernelErrorKind::Other, "Invalid argument")
 }
 
 fn missing(target: &AttachTarget) -> KernelError {
@@ -268,7 +280,7 @@ fn xdp(
     let point = state.network.point(interface, Hook::Xdp)?;
     let point = point.ok_or_else(|| interface_gone(target))?;
     if mode == XdpMode::Offload {
-        return Err(unsupported(target));
+        return Err(invalid(target));
     }
     if !state.network.order(&point).links.is_empty() {
         return Err(taken(target));
@@ -326,7 +338,7 @@ fn tracepoint(
 ) -> Result<Spot, KernelError> {
     let mut known = state.catalogue.tracepoints.values();
     if !known.any(|known| *known == id) {
-        return Err(unsupported(target));
+        return Err(invalid(target));
     }
     let links = state.tracepoints.iter().filter(|(_, at)| **at == id);
     let mut links = links.filter_map(|(link, _)| state.objects.links.get(link));

@@ -103,7 +103,7 @@ fn unload_removes_what_is_left_of_ours_and_leaves_the_other_alone() {
         assert!(!after.paths().contains(&lost.load.object_path));
         assert!(matches!(
             machine.unload(lost.id()),
-            Err(ManagerError::NoSuchProgram(_))
+            Err(ManagerError::NotManaged { .. })
         ));
     });
 }

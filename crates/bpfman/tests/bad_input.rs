@@ -109,6 +109,9 @@ fn the_verifier_refuses_a_program(world: &World) {
         text.lines().next().unwrap().contains("invalid mem access"),
         "{text}"
     );
+    let whole = [&["--verbose"], &load[..]].concat();
+    let shown = stderr(&world.refused(&whole, 1, &["\nprocessed "]));
+    assert!(!shown.contains("lines left out"), "{shown}");
     let json = [&load[..], &["-o", "json"]].concat();
     let output = world.refused(&json, 1, &["invalid mem access"]);
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -60,7 +60,11 @@ fn verdict(program: &Value) -> u64 {
 
 /// The programs in a program array, whose value is read as an id.
 fn held(program: &Value, array: &str) -> Vec<u64> {
-    let array = common::map_id(program, array).to_string();
+    // By its pin: a program's own maps are not those of the programs that it jumps to.
+    let directory = program["record"]["handles"]["map_pin_path"].as_str();
+    let pin = format!("{}/{array}", directory.unwrap());
+    let shown = bpftool(&["map", "show", "pinned", &pin]).unwrap();
+    let array = shown["id"].to_string();
     let dump = bpftool(&["map", "dump", "id", &array]).unwrap();
     let byte = |text: &Value| u64::from_str_radix(&text.as_str().unwrap()[2..], 16).unwrap();
     let entries = dump.as_array().unwrap().iter();

@@ -294,7 +294,10 @@ fn dispatchers_and_their_links_have_every_key_of_the_contract() {
     assert_shape(
         &got,
         &[
-            ("", "key revision engine standing runtime members"),
+            (
+                "",
+                "key revision engine standing runtime members shared_tail_calls",
+            ),
             ("/runtime", runtime),
             (
                 "/members/0",

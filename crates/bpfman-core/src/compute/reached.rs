@@ -23,6 +23,7 @@ use crate::object::ObjectFacts;
 use crate::object::ObjectMapKind;
 use crate::object::Reach;
 use crate::object::References;
+use crate::types::LinkKind;
 use crate::types::section_match;
 
 /// What follows from what the programs reach.
@@ -50,9 +51,13 @@ pub(super) fn reached(
     if !is_known(&names, references) {
         return Ok(reached);
     }
+    // Programs of a socket map are attached to it, and need not name it.
+    let of_socket_map = programs
+        .iter()
+        .any(|program| LinkKind::Sockmap.takes(program.program_type));
     let made_if_used = |kind: &ObjectMapKind| !matches!(kind, ObjectMapKind::StructOps { .. });
     let maps = object.maps.iter().filter(|map| made_if_used(&map.kind));
-    let maps = maps.filter(|map| !reach.maps.contains(&map.name));
+    let maps = maps.filter(|map| !of_socket_map && !reach.maps.contains(&map.name));
     reached.skip_maps = maps.map(|map| map.name.clone()).collect();
     for (number, symbol) in references.externs.iter().enumerate() {
         match symbol.kind {

@@ -213,7 +213,7 @@ pub(crate) fn spec(programs: &[&str]) -> LoadSpec {
 pub(crate) fn taking_maps_of(owner: ProgramId) -> LoadSpec {
     LoadSpec {
         map_owner_id: Some(owner),
-        ..spec(&["count"])
+        ..spec(&["pass"])
     }
 }
 

@@ -523,8 +523,9 @@ fn store(message: String, error: &StoreError) -> Failure {
             Failure::new(Kind::Failed, message).hint("free space under the runtime directory")
         }
         StoreError::Busy { .. } => Failure::new(Kind::Busy, message).hint("try again"),
-        StoreError::Unreadable { .. } => Failure::new(Kind::Permission, message)
-            .hint("run as root; look at its owner, its mode and its mount"),
+        StoreError::Unreadable { .. } => Failure::new(Kind::Permission, message).hint(
+            "run as root; look at its owner and its mode, and whether its mount is read-only",
+        ),
         _ => Failure::new(Kind::Failed, message)
             .hint("move the database away to start with an empty one"),
     }
