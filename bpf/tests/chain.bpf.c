@@ -78,7 +78,7 @@ int xdp_frags_90(struct xdp_md *ctx)
 SEC("xdp")
 int xdp_deep_91(struct xdp_md *ctx)
 {
-	char room[480];
+	char room[496];
 
 	for (int at = 0; at < sizeof(room); at++)
 		((volatile char *)room)[at] = at;
