@@ -330,7 +330,14 @@ pub(crate) fn essence(places: &Places) -> Places {
     let mut places = places.clone();
     let layout = RuntimeLayout::new(path("/run/bpfman"));
     places.clsact.clear();
-    let hooks = ["xdp", "tc-ingress", "tc-egress"].map(|hook| layout.dispatchers(hook));
+    let hooks = [
+        "xdp",
+        "tc-ingress",
+        "tc-egress",
+        "tcx-ingress",
+        "tcx-egress",
+    ]
+    .map(|hook| layout.dispatchers(hook));
     let mut shared = vec![layout.links(), layout.map_sets(), layout.shared_maps()];
     shared.extend(hooks);
     shared.push(path("/sys/fs/bpf/xdp"));

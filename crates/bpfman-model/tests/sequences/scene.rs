@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bpfman_core::compute::PointRefusal;
 use bpfman_core::managed::AttachSpec;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Link;
@@ -299,6 +300,10 @@ impl Scene {
                 }
             }
             Err(ManagerError::NotJoined { .. }) if self.refuses => assert_eq!(found, before),
+            // The same program twice at one priority would run twice for each packet.
+            Err(ManagerError::PointRefused(PointRefusal::AttachedAlready { .. })) => {
+                assert_eq!(found, before);
+            }
             Err(error) => {
                 assert!(self.refuses, "{event:?}: {error}");
                 let verifier = error.to_string().contains("too large");
