@@ -8,7 +8,6 @@ use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
-use std::thread;
 
 use bpfman_core::action::AttachTarget;
 use bpfman_core::action::LoadDispatcher;
@@ -33,6 +32,7 @@ use super::sys;
 use super::sys::LinkOptions;
 use super::sys::RawProgram;
 use crate::interfaces::Detail;
+use crate::namespace;
 
 /// Where the kernel publishes its types.
 pub(crate) const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
@@ -122,15 +122,9 @@ pub(super) fn lacking(target: &AttachTarget) -> Option<&'static str> {
 
 /// Calls `call` on a thread that moves into a network namespace of its own, which ends with it.
 fn in_new_namespace<T: Send>(call: impl FnOnce() -> T + Send) -> io::Result<T> {
-    thread::scope(|scope| {
-        let inside = thread::Builder::new().spawn_scoped(scope, || {
-            sys::leave_network_namespace()?;
-            Ok(call())
-        })?;
-        match inside.join() {
-            Ok(done) => done,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
+    namespace::on_a_thread(|| {
+        sys::leave_network_namespace()?;
+        Ok(call())
     })
 }
 
