@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 
 use bpfman_core::action::AttachTarget;
 use bpfman_core::action::LoadDispatcher;
+use bpfman_core::action::ProbeWhen;
 use bpfman_core::dispatcher::DispatcherConfig;
 use bpfman_core::dispatcher::SLOT_FUNCTIONS;
 use bpfman_core::dispatcher::Slot;
@@ -36,6 +37,10 @@ use crate::namespace;
 
 /// Where the kernel publishes its types.
 pub(crate) const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
+const KPROBE_MULTI: &str = "kprobe.multi links (Linux 5.18 has)";
+const KPROBE_SESSION: &str = "kprobe.session links (Linux 6.10 has)";
+const UPROBE_MULTI: &str = "uprobe.multi links (Linux 6.6 has)";
+const UPROBE_SESSION: &str = "uprobe.session links (Linux 6.13 has)";
 /// `lo` is the first interface of every network namespace.
 const LOOPBACK: u32 = 1;
 /// No function of any kernel.
@@ -75,8 +80,8 @@ pub(crate) fn features(types: &[u8]) -> Vec<Feature> {
             refusable(types, "BPF_LSM_MAC", KernelProgramType::LSM),
         ),
         ("extension programs", extensions()),
-        ("kprobe.multi", kprobe_multi()),
-        ("uprobe.multi", uprobe_multi()),
+        ("kprobe.multi", kprobe_multi(false)),
+        ("uprobe.multi", uprobe_multi(false)),
         ("tcx", tcx),
         ("netkit", netkit),
         ("netfilter", netfilter),
@@ -103,8 +108,12 @@ pub(super) fn lacking(target: &AttachTarget) -> Option<&'static str> {
         AttachTarget::Tcx { .. } => (networked()?[1], "TCX hooks (Linux 6.6 has)"),
         AttachTarget::Netkit { .. } => (networked()?[2], "netkit devices (Linux 6.7 has)"),
         AttachTarget::Netfilter { .. } => (networked()?[3], "netfilter links (Linux 6.4 has)"),
-        AttachTarget::KprobeMulti { .. } => (kprobe_multi(), "kprobe.multi links (Linux 5.18 has)"),
-        AttachTarget::UprobeMulti { .. } => (uprobe_multi(), "uprobe.multi links (Linux 6.6 has)"),
+        AttachTarget::KprobeMulti { when, .. } => {
+            several(*when, kprobe_multi, KPROBE_MULTI, KPROBE_SESSION)
+        }
+        AttachTarget::UprobeMulti { when, .. } => {
+            several(*when, uprobe_multi, UPROBE_MULTI, UPROBE_SESSION)
+        }
         AttachTarget::Sockmap { .. } => {
             (socket_map_links(), "links of socket maps (Linux 6.10 has)")
         }
@@ -218,8 +227,25 @@ fn perf_links() -> FeatureState {
     }
 }
 
-fn kprobe_multi() -> FeatureState {
-    let attach_type = libbpf_sys::BPF_TRACE_KPROBE_MULTI;
+/// A session needs a newer kernel than a link of several places does.
+fn several(
+    when: ProbeWhen,
+    try_it: fn(bool) -> FeatureState,
+    links: &'static str,
+    sessions: &'static str,
+) -> (FeatureState, &'static str) {
+    let state = try_it(false);
+    match (state, when) {
+        (FeatureState::Missing, _) | (_, ProbeWhen::Entry | ProbeWhen::Return) => (state, links),
+        (_, ProbeWhen::Session) => (try_it(true), sessions),
+    }
+}
+
+fn kprobe_multi(session: bool) -> FeatureState {
+    let attach_type = match session {
+        true => libbpf_sys::BPF_TRACE_KPROBE_SESSION,
+        false => libbpf_sys::BPF_TRACE_KPROBE_MULTI,
+    };
     let functions = [CString::new(NO_FUNCTION).unwrap_or_default()];
     let options = LinkOptions::KprobeMulti {
         functions: &functions,
@@ -231,8 +257,11 @@ fn kprobe_multi() -> FeatureState {
     tried(made, &[Errno::SRCH, Errno::NOENT])
 }
 
-fn uprobe_multi() -> FeatureState {
-    let attach_type = libbpf_sys::BPF_TRACE_UPROBE_MULTI;
+fn uprobe_multi(session: bool) -> FeatureState {
+    let attach_type = match session {
+        true => libbpf_sys::BPF_TRACE_UPROBE_SESSION,
+        false => libbpf_sys::BPF_TRACE_UPROBE_MULTI,
+    };
     let options = LinkOptions::UprobeMulti {
         path: "/",
         offsets: &[0],
