@@ -107,9 +107,7 @@ impl Place {
         fs::create_dir(&bpffs).unwrap();
         fs::write(place.0.path().join("file"), "").unwrap();
         fs::create_dir(place.0.path().join("mounted")).unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "bpf", "bpf"]).arg(&bpffs);
-        assert!(mount.status().unwrap().success(), "needs root");
+        bpfman_testing::mount("bpf", &bpffs);
         place
     }
 
@@ -121,9 +119,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         for mount in ["fs/nested", "mounted", "fs"] {
-            // Best effort: this may run while a test panics, and most of these are not mounted.
-            let mut unmount = Command::new("umount");
-            let _ = unmount.arg("-lq").arg(self.0.path().join(mount)).output();
+            bpfman_testing::unmount(&self.0.path().join(mount));
         }
     }
 }

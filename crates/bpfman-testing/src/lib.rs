@@ -7,6 +7,8 @@
 //! # }
 //! ```
 
+mod mounts;
+
 use std::env;
 use std::fs;
 use std::fs::OpenOptions;
@@ -14,6 +16,9 @@ use std::io::Write;
 use std::thread;
 
 use libbpf_rs::ProgramType;
+
+pub use mounts::mount;
+pub use mounts::unmount;
 
 /// The variable that names the file to which skipped tests are added, a line `TEST<tab>REASON` each.
 pub const SKIPPED: &str = "BPFMAN_TEST_SKIPPED";

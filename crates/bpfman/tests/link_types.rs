@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::cell::OnceCell;
 use std::path::Path;
 use std::process::Command;
 
@@ -20,18 +21,20 @@ use common::object;
 use common::run;
 use common::stderr;
 
-/// What a test of one type attaches to.
+/// What a test of one type attaches to; made when it is needed.
+#[derive(Default)]
 struct Place {
-    net: Net,
-    cgroup: Cgroup,
+    net: OnceCell<Net>,
+    cgroup: OnceCell<Cgroup>,
 }
 
 impl Place {
-    fn new() -> Self {
-        Self {
-            net: Net::new(),
-            cgroup: Cgroup::new(),
-        }
+    fn near(&self) -> &str {
+        &self.net.get_or_init(Net::new).near
+    }
+
+    fn cgroup(&self) -> String {
+        self.cgroup.get_or_init(Cgroup::new).text()
     }
 }
 
@@ -42,13 +45,11 @@ fn attach_words(program_type: ProgramType, place: &Place) -> Vec<String> {
     let Some(kind) = kinds.clone().find(|kind| kind.takes(program_type)) else {
         return Vec::new();
     };
-    let near = place.net.near.as_str();
-    let cgroup = place.cgroup.text();
-    let cgroup = cgroup.as_str();
+    let cgroup;
     let words: Vec<&str> = match kind {
-        LinkKind::Xdp => vec!["veth0", "-p", "1", "-n", near],
-        LinkKind::Tc | LinkKind::Tcx => vec!["veth0", "ingress", "-p", "1", "-n", near],
-        LinkKind::Netkit => vec!["primary0", "-n", near],
+        LinkKind::Xdp => vec!["veth0", "-p", "1", "-n", place.near()],
+        LinkKind::Tc | LinkKind::Tcx => vec!["veth0", "ingress", "-p", "1", "-n", place.near()],
+        LinkKind::Netkit => vec!["primary0", "-n", place.near()],
         LinkKind::Tracepoint => vec!["sched/sched_switch"],
         LinkKind::RawTracepoint if program_type == T::RawTracepointWritable => {
             vec!["bpf_test_finish"]
@@ -65,11 +66,15 @@ fn attach_words(program_type: ProgramType, place: &Place) -> Vec<String> {
         }
         LinkKind::PerfEvent => vec!["cpu-clock", "--frequency", "1", "--cpu", "0"],
         LinkKind::Cgroup if program_type == T::CgroupSkb => {
-            vec![cgroup, "--direction", "egress"]
+            cgroup = place.cgroup();
+            vec![&cgroup, "--direction", "egress"]
         }
-        LinkKind::Cgroup => vec![cgroup],
-        LinkKind::SkLookup | LinkKind::FlowDissector => vec!["-n", near],
-        LinkKind::Netfilter => vec!["ipv4", "local_in", "-p", "-100", "-n", near],
+        LinkKind::Cgroup => {
+            cgroup = place.cgroup();
+            vec![&cgroup]
+        }
+        LinkKind::SkLookup | LinkKind::FlowDissector => vec!["-n", place.near()],
+        LinkKind::Netfilter => vec!["ipv4", "local_in", "-p", "-100", "-n", place.near()],
         LinkKind::TpBtf
         | LinkKind::Fentry
         | LinkKind::Fexit
@@ -97,12 +102,12 @@ fn round_trip(program_type: ProgramType) {
 /// Loads, attaches, detaches and unloads, or says what the kernel lacks.
 fn try_round_trip(program_type: ProgramType) -> bpfman_testing::Required {
     let world = World::new(Via::InProcess);
-    let place = Place::new();
+    let place = Place::default();
     if matches!(
         program_type,
         ProgramType::NetkitPrimary | ProgramType::NetkitPeer
     ) {
-        make_netkit(&place.net.near)?;
+        make_netkit(place.near())?;
     }
     let program = format!(
         "{program_type}:t_{program_type}{}",

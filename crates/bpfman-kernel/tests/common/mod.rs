@@ -38,9 +38,7 @@ pub(crate) struct Bpffs(TempDir);
 impl Bpffs {
     pub(crate) fn mount() -> Self {
         let bpffs = Self(tempfile::tempdir().unwrap());
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "bpf", "bpf"]).arg(bpffs.0.path());
-        assert!(mount.status().unwrap().success(), "needs root");
+        bpfman_testing::mount("bpf", bpffs.0.path());
         bpffs
     }
 
@@ -65,8 +63,7 @@ impl Bpffs {
 
 impl Drop for Bpffs {
     fn drop(&mut self) {
-        // Best effort: this may run while a test panics.
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+        bpfman_testing::unmount(self.0.path());
     }
 }
 

@@ -6,8 +6,6 @@ use std::process::Command;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 
-use super::run;
-
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// In a mount of its own: the hierarchy is one for the whole machine, and may be mounted anywhere.
@@ -22,9 +20,7 @@ impl Cgroup {
             .prefix("bpfman-cgroups.")
             .tempdir_in("/tmp")
             .unwrap();
-        run(Command::new("mount")
-            .args(["-t", "cgroup2", "none"])
-            .arg(mount.path()));
+        bpfman_testing::mount("cgroup2", mount.path());
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("bpfman-test-{}-{number}", std::process::id());
         let cgroup = Self { mount, name };
@@ -52,9 +48,6 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir(self.path());
-        let _ = Command::new("umount")
-            .arg("-l")
-            .arg(self.mount.path())
-            .output();
+        bpfman_testing::unmount(self.mount.path());
     }
 }

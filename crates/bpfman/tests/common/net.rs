@@ -1,14 +1,21 @@
 //! Two network namespaces joined by a veth pair; gone when the test ends.
 #![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used)]
 
+use std::io::Write;
 use std::process::Command;
+use std::process::Output;
+use std::process::Stdio;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 
 use super::run;
+use super::stderr;
 
 /// The port whose packets the programs of `traffic.bpf.c` note.
 const PORT: u16 = 7777;
+/// The hardware addresses of the two ends (locally administered).
+const NEAR: &str = "02:00:00:00:09:01";
+const FAR: &str = "02:00:00:00:09:02";
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -26,54 +33,31 @@ impl Net {
             near: name("near"),
             far: name("far"),
         };
-        ip(&["netns", "add", &net.near]);
-        ip(&["netns", "add", &net.far]);
-        ip(&[
-            "-n", &net.near, "link", "add", "veth0", "type", "veth", "peer", "name", "veth1",
-            "netns", &net.far,
-        ]);
-        for (namespace, interface, address) in [
-            (&net.near, "veth0", "10.9.0.1/24"),
-            (&net.far, "veth1", "10.9.0.2/24"),
-        ] {
-            ip(&["-n", namespace, "addr", "add", address, "dev", interface]);
-            ip(&["-n", namespace, "link", "set", interface, "up"]);
-        }
-        // Without it the first packets wait for an answer that a dropping program never lets through.
-        let far_address = net.address("veth1", &net.far);
-        let near_address = net.address("veth0", &net.near);
-        ip(&[
-            "-n",
-            &net.near,
-            "neigh",
-            "add",
-            "10.9.0.2",
-            "lladdr",
-            &far_address,
-            "dev",
-            "veth0",
-        ]);
-        ip(&[
-            "-n",
-            &net.far,
-            "neigh",
-            "add",
-            "10.9.0.1",
-            "lladdr",
-            &near_address,
-            "dev",
-            "veth1",
-        ]);
+        let (near, far) = (&net.near, &net.far);
+        let ends = format!(
+            "veth0 netns {near} address {NEAR} type veth peer name veth1 netns {far} address {FAR}"
+        );
+        batch(
+            &[],
+            &format!("netns add {near}\nnetns add {far}\nlink add {ends}\n"),
+        );
+        // The neighbours are told: else the first packets wait for an answer that a dropping program never lets
+        // through.
+        let one_end = |interface, own, other, address| {
+            format!(
+                "addr add {own}/24 dev {interface}\nlink set {interface} up\n\
+                 neigh add {other} lladdr {address} dev {interface}\n"
+            )
+        };
+        batch(
+            &["-n", near],
+            &one_end("veth0", "10.9.0.1", "10.9.0.2", FAR),
+        );
+        batch(
+            &["-n", far],
+            &one_end("veth1", "10.9.0.2", "10.9.0.1", NEAR),
+        );
         net
-    }
-
-    fn address(&self, interface: &str, namespace: &str) -> String {
-        let output = Command::new("ip")
-            .args(["-j", "-n", namespace, "link", "show", interface])
-            .output()
-            .unwrap();
-        let links: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        links[0]["address"].as_str().unwrap().to_owned()
     }
 
     /// Sends `count` packets from the far end to the near one.
@@ -120,14 +104,28 @@ impl Net {
 
 impl Drop for Net {
     fn drop(&mut self) {
-        for namespace in [&self.near, &self.far] {
-            let _ = Command::new("ip")
-                .args(["netns", "del", namespace])
-                .output();
-        }
+        // Either may be gone already.
+        let script = format!("netns del {}\nnetns del {}\n", self.near, self.far);
+        let _ = feed(Command::new("ip").args(["-force", "-batch", "-"]), &script);
     }
 }
 
 fn ip(args: &[&str]) {
     run(Command::new("ip").args(args));
+}
+
+/// Several commands of `ip` in one process: in an emulated guest, each process costs a fifth of a second.
+fn batch(options: &[&str], script: &str) {
+    let mut ip = Command::new("ip");
+    let output = feed(ip.args(options).args(["-batch", "-"]), script);
+    assert!(output.status.success(), "{script}: {}", stderr(&output));
+}
+
+fn feed(command: &mut Command, input: &str) -> Output {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).unwrap();
+    drop(stdin);
+    child.wait_with_output().unwrap()
 }
