@@ -42,7 +42,7 @@ test: setup mounts bpf fmt-check clippy build ## Run every check, and the tests 
 
 test-kernels: setup mounts bpf build ## Run the tests on this kernel, 5.10, 6.1, 6.12 and the newest (root)
 	@scripts/kernels/setup.sh 5.10 6.1 6.12 newest
-	@scripts/test.sh running 5.10 6.1 6.12 newest
+	@scripts/test.sh --long running 5.10 6.1 6.12 newest
 
 test-pure: ## Run the tests that need neither root nor BPF
 	cargo nextest run --locked -p bpfman-core

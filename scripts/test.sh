@@ -1,13 +1,22 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Runs the tests on several kernels and reports what ran where.
-#   test.sh [--elsewhere FILE] KERNEL...
+#   test.sh [--long] [--elsewhere FILE] KERNEL...
 # A KERNEL is `running` (all tests) or one that scripts/kernels/fetch.sh fetched (the tests that depend on the kernel).
+# With --long, guests also run the tests that take them minutes.
 # Each leaves junit.xml, skipped.tsv and release in target/kernels/KERNEL/out; see also scripts/kernels/run.sh.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+profile=vm
+# Seconds for a guest; 90 minutes are all that a clean clone has.
+limit=2700
+if [[ ${1-} == --long ]]; then
+    profile=vm-long
+    limit=7200
+    shift
+fi
 report=()
 if [[ ${1-} == --elsewhere ]]; then
     report=("$1" "$2")
@@ -32,7 +41,7 @@ run_here() {
 
 run_in_vm() {
     local kernel=$1 out=$kernels/$1/out start=$SECONDS
-    if scripts/kernels/run.sh "$kernel" bash scripts/kernels/test-guest.sh; then
+    if scripts/kernels/run.sh -t "$limit" "$kernel" bash scripts/kernels/test-guest.sh "$profile"; then
         echo "kernel $kernel: done in $((SECONDS - start)) s"
     else
         echo "kernel $kernel: failed after $((SECONDS - start)) s; the end of $out/output:"
