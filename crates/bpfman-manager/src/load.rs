@@ -112,7 +112,19 @@ impl Manager<'_> {
             .filter(|map| !map.name.contains('/') && self.files.exists(&shared.join(&map.name)))
             .map(|map| map.name.clone())
             .collect();
+        let owner_set = match &map_owner {
+            Some(owner) => {
+                let names = object.facts.maps.iter().map(|map| &map.name);
+                names
+                    .filter(|name| !name.contains('/'))
+                    .filter(|name| self.files.exists(&owner.map_directory.join(name)))
+                    .cloned()
+                    .collect()
+            }
+            None => Vec::new(),
+        };
         let snapshot = LoadSnapshot {
+            owner_set,
             object: object.facts.clone(),
             object_bytes: object.bytes.len() as u64,
             bpffs_mounted: self.kernel.is_bpffs_root(&self.layout.bpffs())?,

@@ -8,14 +8,17 @@ use std::collections::BTreeMap;
 use bpfman_core::action::Action;
 use bpfman_core::compute::AttachRefusal;
 use bpfman_core::compute::Change;
+use bpfman_core::compute::MapAnew;
 use bpfman_core::compute::MemberFacts;
 use bpfman_core::compute::PointRefusal;
 use bpfman_core::compute::ReplaceRefusal;
 use bpfman_core::compute::ReplaceSnapshot;
 use bpfman_core::compute::check_replace;
+use bpfman_core::compute::maps_anew;
 use bpfman_core::compute::new_version;
 use bpfman_core::compute::plan_replace;
 use bpfman_core::kernel::KernelError;
+use bpfman_core::kernel::PinState;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::LoadSpec;
@@ -34,9 +37,18 @@ use crate::load::map_names;
 use crate::points::explain;
 use crate::unload::by_point;
 
+/// What a replacement did.
+#[derive(Debug)]
+pub struct Replacement {
+    /// The new version.
+    pub program: Program,
+    /// The maps that started anew.
+    pub maps_anew: Vec<MapAnew>,
+}
+
 impl Manager<'_> {
     /// Loads a new version of a program with the maps of the old one, as far as they fit, gives every link of the old
-    /// one to it, and unloads the old one. Returns the record of the new one.
+    /// one to it, and unloads the old one.
     ///
     /// # Errors
     /// [`ManagerError`]; the old version runs on, unless the error says what could not be undone.
@@ -46,7 +58,7 @@ impl Manager<'_> {
         source: &ObjectSource,
         bytes: &[u8],
         map_sizes: &BTreeMap<String, u32>,
-    ) -> Result<Program, ManagerError> {
+    ) -> Result<Replacement, ManagerError> {
         // Nothing is made for a program that nobody recorded.
         let (known, _) = self.managed(id)?;
         check_replace(&known.links_of(id)?)?;
@@ -54,8 +66,12 @@ impl Manager<'_> {
         let (mut store, _lock) = self.writer()?;
         let old = store.get(id)?;
         let (new, load) = self.load_version(&old, source, bytes, map_sizes, &mut *store)?;
+        let maps_anew = self.maps_anew(&old, &new);
         match self.take_over(&old, &new, &load, &mut *store) {
-            Ok(()) => Ok(store.get(new.id())?),
+            Ok(()) => Ok(Replacement {
+                program: store.get(new.id())?,
+                maps_anew,
+            }),
             // The new version runs.
             Err(ManagerError::Execution(error)) if error.unfinished => Err(error.into()),
             Err(why) => Err(match self.executor(&mut *store).take_back(&load) {
@@ -99,6 +115,19 @@ impl Manager<'_> {
                 },
             }
         }
+    }
+
+    /// The maps that the new version has other ones of. Shapes that cannot be read are no reason to fail.
+    fn maps_anew(&mut self, old: &Program, new: &Program) -> Vec<MapAnew> {
+        let maps = old.maps.iter().chain(&new.maps);
+        let pins: Vec<_> = maps.filter_map(|map| map.pin_path.as_ref()).collect();
+        let mut shapes = BTreeMap::new();
+        for pin in pins {
+            if let Ok(PinState::Map(map)) = self.kernel.pin_state(pin, Detail::Info) {
+                shapes.insert(map.id, map.shape());
+            }
+        }
+        maps_anew(old, new, &shapes)
     }
 
     fn take_over(

@@ -61,6 +61,8 @@ pub struct LoadSnapshot {
     pub pin: Option<PinState>,
     /// The record of the map owner, when one was asked for and exists.
     pub map_owner: Option<Program>,
+    /// The names of the object's maps that are pinned in the owner's map set.
+    pub owner_set: Vec<String>,
     /// The names of the maps that are pinned in the shared directory, of those the object pins by name.
     pub shared_maps: Vec<String>,
     /// The time of the operation.
@@ -87,7 +89,7 @@ pub fn plan_load(
         check_pin(path, state)?;
     }
     check_owner(spec, snapshot.map_owner.as_ref())?;
-    let maps = map_places(&spec.other_maps, checked, snapshot, layout)?;
+    let maps = map_places(spec, checked, snapshot, layout)?;
     let reused = maps.iter().filter_map(|(name, place)| match place {
         MapPlace::Reused(_) => Some(name.as_str()),
         _ => None,
@@ -157,7 +159,7 @@ enum MapPlace {
 }
 
 fn map_places(
-    other_maps: &[String],
+    spec: &LoadSpec,
     checked: &CheckedLoad,
     snapshot: &LoadSnapshot,
     layout: &RuntimeLayout,
@@ -171,33 +173,46 @@ fn map_places(
             continue;
         }
         let name = PinName::parse(&map.name).map_err(LoadRefusal::UnsafeMapName)?;
-        let owned = snapshot.map_owner.iter().flat_map(|owner| &owner.maps);
-        let owned = owned
-            .filter(|owned| owned.name == map.name && !other_maps.contains(&map.name))
-            .find_map(|owned| owned.pin_path.clone());
+        let anew = spec.other_maps.contains(&map.name);
         let shared = layout.shared_maps().join(name.as_str());
-        let place = match (owned, &map.kind) {
-            (Some(pin), _) => MapPlace::Reused(pin),
-            (None, ObjectMapKind::PinnedByName) if snapshot.shared_maps.contains(&map.name) => {
-                MapPlace::Reused(shared)
-            }
-            (None, ObjectMapKind::PinnedByName) => MapPlace::Shared(shared.into()),
-            (None, _) => MapPlace::OwnSet(PathTemplate::with_id(
+        let own_set = || {
+            MapPlace::OwnSet(PathTemplate::with_id(
                 format!("{}/", layout.map_sets()),
-                map_set(checked, snapshot),
+                map_set(spec, checked, snapshot),
                 format!("/{name}"),
-            )),
+            ))
+        };
+        let by_name = map.kind == ObjectMapKind::PinnedByName;
+        let place = match owned(&map.name, snapshot) {
+            // Those who share it keep it.
+            _ if anew => own_set(),
+            Some(pin) => MapPlace::Reused(pin),
+            None if by_name && snapshot.shared_maps.contains(&map.name) => MapPlace::Reused(shared),
+            None if by_name => MapPlace::Shared(shared.into()),
+            None => own_set(),
         };
         places.push((map.name.clone(), place));
     }
     Ok(places)
 }
 
-/// The program whose id names the map set: the owner's set, or that of the first program of the call.
-fn map_set(checked: &CheckedLoad, snapshot: &LoadSnapshot) -> ProgramReference {
+/// The pin of a map that the owner has, or another user of its map set.
+fn owned(name: &str, snapshot: &LoadSnapshot) -> Option<AbsolutePath> {
+    let owner = snapshot.map_owner.as_ref()?;
+    let of_owner = owner.maps.iter().filter(|map| map.name == name);
+    let of_set = snapshot.owner_set.iter().find(|other| *other == name);
+    of_owner
+        .filter_map(|map| map.pin_path.clone())
+        .next()
+        .or(of_set.map(|name| owner.map_directory.join(name)))
+}
+
+/// The program whose id names the map set: the owner's set, or that of the first program of the call. A set has one map
+/// of a name.
+fn map_set(spec: &LoadSpec, checked: &CheckedLoad, snapshot: &LoadSnapshot) -> ProgramReference {
     match (&snapshot.map_owner, checked.programs.first()) {
-        (Some(owner), _) => ProgramReference::Known(owner.map_set()),
-        (None, first) => ProgramReference::Loaded {
+        (Some(owner), _) if spec.other_maps.is_empty() => ProgramReference::Known(owner.map_set()),
+        (_, first) => ProgramReference::Loaded {
             program: first
                 .map(|first| first.load.name.clone())
                 .unwrap_or_default(),
@@ -458,7 +473,7 @@ impl Builder<'_> {
     }
 
     fn map_set(&self) -> ProgramReference {
-        map_set(self.checked, self.snapshot)
+        map_set(self.spec, self.checked, self.snapshot)
     }
 
     fn map_directory(&self) -> PathTemplate {

@@ -34,7 +34,7 @@ pub struct LoadSpec {
     pub map_owner_id: Option<ProgramId>,
     /// Whether it takes that program's place, and with it how that came to its maps: as their owner, or from another.
     pub replaces_owner: bool,
-    /// The maps that are made anew all the same.
+    /// The maps of it that do not fit and are made anew, in a map set of the load's own.
     pub other_maps: Vec<String>,
     /// How XDP and TC programs of it share an attach point.
     pub engine: Engine,

@@ -179,7 +179,10 @@ impl Machine {
     /// Replaces a program of [`LINKS`] by another load of the same.
     pub(crate) fn replace(&self, id: ProgramId) -> Result<Program, ManagerError> {
         let source = path("/home/user/links.o").into();
-        self.manage(|manager| manager.replace(id, &source, LINKS, &BTreeMap::new()))
+        self.manage(|manager| {
+            let done = manager.replace(id, &source, LINKS, &BTreeMap::new())?;
+            Ok(done.program)
+        })
     }
 
     pub(crate) fn delete_dispatcher(&self, point: AttachPoint) -> Result<(), ManagerError> {

@@ -140,8 +140,8 @@ pub(crate) enum Command {
 }
 
 const REPLACE: &str = "The new version is loaded as the old one was: with its name, type, metadata and engine, and the same global \
-    variables and map sizes set. It takes the pinned maps of the old one that are declared alike; other maps and the variables of \
-    the program start anew. Every link goes on with the new version, then the old one is unloaded. Links that the \
+    variables and map sizes set. It takes the pinned maps of the old one that are declared alike. Maps of another shape and \
+    the variables of the program start anew, which is printed (`maps_anew` of the JSON); other programs keep the old maps. Every link goes on with the new version, then the old one is unloaded. Links that the \
     kernel cannot give another program have to be detached first. When anything fails, the old version runs on.\n\n\
     The new version has another id, for the kernel gives each program its own: the first line shows the old and the new \
     one, and so does `replaced` of the JSON.\n\n\

@@ -139,11 +139,17 @@ pub(crate) fn replace(global: &Global, config: &Config, args: &ReplaceArgs) -> R
     let map_sizes = args::each_once("map size", &args.map_sizes)?;
     with_manager(global, config, |manager| {
         let staged = manager.layout.staged_object();
-        let record = manager
+        let done = manager
             .replace(ProgramId(args.id), &source, &bytes, &map_sizes)
             .map_err(|error| load_failure(error, &staged, &source.path))?;
-        let status = manager.get(record.id())?;
-        output::replaced(format, ProgramId(args.id), &status, boot_time())
+        let status = manager.get(done.program.id())?;
+        output::replaced(
+            format,
+            ProgramId(args.id),
+            &status,
+            &done.maps_anew,
+            boot_time(),
+        )
     })
 }
 

@@ -8,6 +8,7 @@ use std::io;
 use std::io::Write;
 
 use bpfman_core::action::Plan;
+use bpfman_core::compute::MapAnew;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::managed::Program;
 use bpfman_core::types::ProgramId;
@@ -125,11 +126,12 @@ pub(crate) fn program(
     }
 }
 
-/// The program that took over from another.
+/// The program that took over from another, and the maps that started anew.
 pub(crate) fn replaced(
     format: Format,
     old: ProgramId,
     status: &ProgramStatus,
+    maps_anew: &[MapAnew],
     boot: UnixTime,
 ) -> Result<(), Failure> {
     #[derive(Serialize)]
@@ -142,10 +144,12 @@ pub(crate) fn replaced(
         #[serde(flatten)]
         program: shapes::ProgramShape<'a>,
         replaced: ReplacedShape,
+        maps_anew: Vec<shapes::MapAnewShape<'a>>,
     }
     let new = status.record.id();
     if format == Format::Text {
-        print_text(&format!("Replaced:     {old} -> {new}\n"))?;
+        let anew: String = maps_anew.iter().map(anew_text).collect();
+        print_text(&format!("Replaced:     {old} -> {new}\n{anew}"))?;
         return program(format, status, boot);
     }
     let shape = Shape {
@@ -154,8 +158,23 @@ pub(crate) fn replaced(
             old_program_id: old,
             new_program_id: new,
         },
+        maps_anew: maps_anew.iter().map(shapes::map_anew).collect(),
     };
     print_shape(format, &shape)
+}
+
+fn anew_text(map: &MapAnew) -> String {
+    let MapAnew {
+        name,
+        old,
+        new,
+        changes,
+    } = map;
+    let changes = match changes.as_slice() {
+        [] => String::new(),
+        changes => format!(" ({})", changes.join(", ")),
+    };
+    format!("Starts anew:  map {name}, {old} -> {new}{changes}\n")
 }
 
 fn program_text(status: &ProgramStatus, boot: UnixTime) -> Result<String, Failure> {

@@ -10,6 +10,7 @@ pub(crate) use failures::error;
 
 use std::collections::BTreeMap;
 
+use bpfman_core::compute::MapAnew;
 use bpfman_core::kernel;
 use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
@@ -388,4 +389,22 @@ pub(crate) fn function_name<'a>(
 ) -> &'a str {
     let observed = observed.map_or("", |program| program.name.as_str());
     managed.map_or(observed, |program| program.load.program_name.as_str())
+}
+
+/// A map that a replacement started anew.
+#[derive(Serialize)]
+pub(crate) struct MapAnewShape<'a> {
+    name: &'a str,
+    old_map_id: MapId,
+    new_map_id: MapId,
+    changes: &'a [String],
+}
+
+pub(crate) fn map_anew(map: &MapAnew) -> MapAnewShape<'_> {
+    MapAnewShape {
+        name: &map.name,
+        old_map_id: map.old,
+        new_map_id: map.new,
+        changes: &map.changes,
+    }
 }

@@ -78,6 +78,7 @@ fn snapshot(object: ObjectFacts) -> LoadSnapshot {
         bpffs_mounted: true,
         pin: None,
         map_owner: None,
+        owner_set: Vec::new(),
         shared_maps: Vec::new(),
         now: UnixTime(1),
     }
