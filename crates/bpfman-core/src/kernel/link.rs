@@ -107,6 +107,21 @@ pub struct LinkFacts {
     pub kprobe_missed: u64,
 }
 
+impl Link {
+    /// Whether it is attached to something, as far as the kernel says: it tells of most links whose interface, cgroup,
+    /// namespace or map is gone, or that were detached by force. Of netfilter it does not.
+    #[must_use]
+    pub fn is_attached(&self) -> bool {
+        match &self.place {
+            LinkPlace::Interface { ifindex } => ifindex.is_some(),
+            LinkPlace::Cgroup { cgroup } => *cgroup != 0,
+            LinkPlace::Namespace { netns } => *netns != NetnsId(0),
+            LinkPlace::Map { map } => map.is_some(),
+            LinkPlace::Named { .. } | LinkPlace::Unsaid => true,
+        }
+    }
+}
+
 /// Where a link is attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "place", rename_all = "snake_case")]

@@ -3,8 +3,10 @@
 mod cause;
 mod error;
 mod feature;
+mod interface;
 mod link;
 mod mount;
+mod rtnetlink;
 mod shape;
 
 use alloc::string::String;
@@ -19,6 +21,8 @@ pub use error::KernelError;
 pub use error::KernelErrorKind;
 pub use error::PermissionFacts;
 pub use feature::FeatureState;
+pub use interface::Interface;
+pub use interface::NetworkNamespace;
 pub use link::AttachOrder;
 pub use link::AttachedProgram;
 pub use link::KernelLinkType;
@@ -27,6 +31,10 @@ pub use link::LinkFacts;
 pub use link::LinkPlace;
 pub use mount::BpffsMount;
 pub use mount::PrivateMount;
+pub use rtnetlink::Dump;
+pub use rtnetlink::DumpError;
+pub use rtnetlink::MAX_INTERFACES;
+pub use rtnetlink::interface_request;
 pub use shape::MapMachine;
 pub use shape::MapShape;
 
