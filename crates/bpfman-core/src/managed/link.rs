@@ -20,6 +20,8 @@ use crate::action::Results;
 use crate::action::Sampling;
 use crate::action::TcFilter;
 use crate::action::UnresolvedReference;
+use crate::kernel::Interface;
+use crate::kernel::NetworkNamespace;
 use crate::types::AbsolutePath;
 use crate::types::Direction;
 use crate::types::IfIndex;
@@ -98,6 +100,42 @@ pub struct LinkInterface {
 }
 
 impl LinkInterface {
+    /// An interface that was found in a namespace, by the name that it has now.
+    #[must_use]
+    pub fn found(namespace: &NetworkNamespace, interface: &Interface) -> Self {
+        Self {
+            interface: interface.name.clone(),
+            ifindex: interface.ifindex,
+            netns: namespace.path.clone(),
+            nsid: namespace.id,
+        }
+    }
+
+    /// One of its hooks.
+    #[must_use]
+    pub fn point(&self, hook: Hook) -> AttachPoint {
+        AttachPoint {
+            hook,
+            nsid: self.nsid,
+            ifindex: self.ifindex,
+        }
+    }
+
+    /// Whether this is the same interface of the same namespace, whatever it is called.
+    #[must_use]
+    pub fn is_at(&self, other: &Self) -> bool {
+        (self.nsid, self.ifindex) == (other.nsid, other.ifindex)
+    }
+
+    /// The same place, under the name that a record keeps.
+    #[must_use]
+    pub fn recorded_as(&self, name: &InterfaceName) -> Self {
+        Self {
+            interface: name.clone(),
+            ..self.clone()
+        }
+    }
+
     /// The interface in the kernel's terms.
     #[must_use]
     pub fn target(&self) -> InterfaceTarget {
@@ -518,6 +556,42 @@ impl LinkDetails {
             }),
             _ => None,
         }
+    }
+
+    /// The interface it is attached to; `None` for what is no interface.
+    #[must_use]
+    pub fn interface(&self) -> Option<&LinkInterface> {
+        match self {
+            Self::Xdp { at, .. }
+            | Self::Tc { at, .. }
+            | Self::Tcx { at, .. }
+            | Self::Netkit { at, .. } => Some(at),
+            _ => None,
+        }
+    }
+
+    /// The network namespace that it is attached to itself.
+    #[must_use]
+    pub fn namespace(&self) -> Option<NetnsId> {
+        match self {
+            Self::SkLookup { nsid, .. }
+            | Self::FlowDissector { nsid, .. }
+            | Self::Netfilter { nsid, .. } => Some(*nsid),
+            _ => None,
+        }
+    }
+
+    /// The same at another place, under the name that is recorded; for what is no interface, the same.
+    #[must_use]
+    pub fn moved_to(mut self, now: &LinkInterface) -> Self {
+        if let Self::Xdp { at, .. }
+        | Self::Tc { at, .. }
+        | Self::Tcx { at, .. }
+        | Self::Netkit { at, .. } = &mut self
+        {
+            *at = now.recorded_as(&at.interface);
+        }
+        self
     }
 
     /// The place among the programs of its attach point; `None` where there is none.

@@ -1,6 +1,8 @@
 //! What we store about the programs we manage, and what a user asks for.
 
+mod again;
 mod attach;
+mod command;
 mod dispatcher;
 mod draft;
 mod link;
