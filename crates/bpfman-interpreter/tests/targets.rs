@@ -18,7 +18,7 @@ use bpfman_core::target::ArgumentPlace;
 use bpfman_core::target::FunctionError;
 use bpfman_core::target::UsdtError;
 use bpfman_core::types::AbsolutePath;
-use bpfman_core::types::InterfaceName;
+use bpfman_core::types::InterfaceWord;
 use bpfman_core::types::NetnsId;
 use bpfman_interpreter::targets::FunctionVerdict;
 use bpfman_interpreter::targets::ResolvedFile;
@@ -252,10 +252,11 @@ fn what_is_no_network_namespace_is_refused() {
 #[test]
 fn an_interface_is_found_in_its_namespace_only() {
     let netns = Netns::new("bt-if");
-    let name = InterfaceName::parse("bt-blue0").unwrap();
-    let (id, index) = TARGETS.interface(Some(&netns.path()), &name).unwrap();
-    assert_eq!(id, TARGETS.namespace(Some(&netns.path())).unwrap());
+    let name = InterfaceWord::parse("bt-blue0").unwrap();
+    let found = TARGETS.interface(Some(&netns.path()), &name).unwrap();
+    assert_eq!(found.nsid, TARGETS.namespace(Some(&netns.path())).unwrap());
     let shown = run("ip", &["-n", &netns.0, "-o", "link", "show", "bt-blue0"]);
+    let index = found.ifindex;
     assert!(shown.starts_with(&format!("{index}: ")), "{shown} {index}");
 
     let own = TARGETS.namespace(None).unwrap();
@@ -266,11 +267,11 @@ fn an_interface_is_found_in_its_namespace_only() {
         own,
         "the caller must stay where it was"
     );
-    let (_, index) = TARGETS
-        .interface(None, &InterfaceName::parse("lo").unwrap())
+    let found = TARGETS
+        .interface(None, &InterfaceWord::parse("lo").unwrap())
         .unwrap();
     assert_eq!(
-        index.0.to_string(),
+        found.ifindex.0.to_string(),
         fs::read_to_string("/sys/class/net/lo/ifindex")
             .unwrap()
             .trim()
@@ -278,9 +279,46 @@ fn an_interface_is_found_in_its_namespace_only() {
 }
 
 #[test]
+fn an_interface_is_called_by_every_name_that_ip_link_takes() {
+    let netns = Netns::new("bt-alt");
+    let long = "bt-uplink-of-the-second-rack";
+    for altname in ["bt-wan", long] {
+        run(
+            "ip",
+            &[
+                "-n", &netns.0, "link", "property", "add", "dev", "bt-blue0", "altname", altname,
+            ],
+        );
+    }
+    let find = |word: &str| {
+        let word = InterfaceWord::parse(word).unwrap();
+        TARGETS.interface(Some(&netns.path()), &word).unwrap()
+    };
+    let found = find("bt-blue0");
+    for word in ["bt-wan", long, &format!("if{}", found.ifindex)] {
+        assert_eq!(find(word), found, "{word}");
+    }
+    run(
+        "ip",
+        &["-n", &netns.0, "link", "set", "bt-blue0", "name", "bt-red0"],
+    );
+    assert_eq!(find(long).interface.as_str(), "bt-red0");
+    assert!(find(long).is_at(&found));
+}
+
+#[test]
+fn every_namespace_that_a_file_or_a_process_shows_is_listed() {
+    let netns = Netns::new("bt-shown");
+    let id = TARGETS.namespace(Some(&netns.path())).unwrap();
+    let shown = TARGETS.namespaces().unwrap();
+    assert_eq!(shown[&id], netns.path());
+    assert!(shown.contains_key(&TARGETS.namespace(None).unwrap()));
+}
+
+#[test]
 fn an_unknown_interface_is_answered_with_those_of_its_namespace() {
     let netns = Netns::new("bt-similar");
-    let name = InterfaceName::parse("bt-bleu0").unwrap();
+    let name = InterfaceWord::parse("bt-bleu0").unwrap();
     let error = TARGETS.interface(Some(&netns.path()), &name).unwrap_err();
     assert_eq!(error.similar(), ["bt-blue0", "bt-blue1"]);
     let expected = format!(

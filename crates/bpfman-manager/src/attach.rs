@@ -1,8 +1,6 @@
 //! Attach.
 
 use bpfman_core::action::Action;
-use bpfman_core::action::InterfaceTarget;
-use bpfman_core::action::Namespace;
 use bpfman_core::action::Plan;
 use bpfman_core::action::StoreAction;
 use bpfman_core::compute::AttachFacts;
@@ -23,14 +21,14 @@ use bpfman_core::compute::struct_ops_map;
 use bpfman_core::compute::tcx_pin;
 use bpfman_core::compute::twin;
 use bpfman_core::compute::with_link;
+use bpfman_core::kernel;
+use bpfman_core::kernel::AttachOrder;
 use bpfman_core::kernel::KernelErrorKind;
-use bpfman_core::managed::AttachPoint;
 use bpfman_core::managed::AttachRequest;
 use bpfman_core::managed::AttachSpec;
 use bpfman_core::managed::Hook;
 use bpfman_core::managed::InterfaceRequest;
 use bpfman_core::managed::Link;
-use bpfman_core::managed::LinkInterface;
 use bpfman_core::managed::Program;
 use bpfman_core::object::inspect;
 use bpfman_core::object::struct_ops_value;
@@ -61,7 +59,11 @@ impl Manager<'_> {
         check_attach(&spec.request, &program)?;
         let (mut store, _lock) = self.writer()?;
         let recorded = self.until_settled(&mut *store, |manager, store| {
-            if spec.request.shared().is_some() {
+            if let Some((interface, hook)) = spec.request.shared() {
+                let at = manager
+                    .targets
+                    .interface(interface.netns.as_ref(), &interface.name)?;
+                manager.follow_interface(hook, &at, store)?;
                 let (facts, change) = manager.join(spec, store)?;
                 return manager.change_point(&facts, &change, store);
             }
@@ -100,14 +102,9 @@ impl Manager<'_> {
             .request
             .shared()
             .expect("only requests for a shared hook join an attach point");
-        let netns = interface.netns.clone();
-        let (nsid, ifindex) = self.targets.interface(netns.as_ref(), &interface.name)?;
-        let at = LinkInterface {
-            interface: interface.name.clone(),
-            ifindex,
-            netns,
-            nsid,
-        };
+        let at = self
+            .targets
+            .interface(interface.netns.as_ref(), &interface.name)?;
         let facts = self.point_facts(hook, at.clone(), Some(program.load.engine), store)?;
         let id = self.next_link(store)?;
         let details = joining(&spec.request, at, id, &self.layout);
@@ -131,21 +128,34 @@ impl Manager<'_> {
         store: &S,
     ) -> Result<Plan, ManagerError> {
         let program = store.get(spec.program)?;
-        check_attach(&spec.request, &program)?;
-        let snapshot = AttachSnapshot {
-            pin: self.kernel.pin_state(&program.pin_path, Detail::Info)?,
-            link: self.next_link(store)?,
-            bpffs_mounted: self.kernel.is_bpffs_root(&self.layout.bpffs())?,
-            facts: self.attach_facts(&spec.request, &program, store)?,
-            program,
-            now: self.now,
-        };
+        let link = self.next_link(store)?;
+        let snapshot = self.attach_snapshot(spec, program, link, store)?;
         let plan = plan_attach(spec, &snapshot, &self.layout)?;
         self.refuse_twin(&plan, store)?;
         self.lasting(plan)
     }
 
-    /// Refuses to attach a program a second time to what it is attached to. A record whose link is gone is no link.
+    /// What the world looks like before an attach by a link of this number.
+    pub(crate) fn attach_snapshot<S: ReaderStore + ?Sized>(
+        &mut self,
+        spec: &AttachSpec,
+        program: Program,
+        link: LinkId,
+        store: &S,
+    ) -> Result<AttachSnapshot, ManagerError> {
+        check_attach(&spec.request, &program)?;
+        Ok(AttachSnapshot {
+            pin: self.kernel.pin_state(&program.pin_path, Detail::Info)?,
+            link,
+            bpffs_mounted: self.kernel.is_bpffs_root(&self.layout.bpffs())?,
+            facts: self.attach_facts(&spec.request, &program, store)?,
+            program,
+            now: self.now,
+        })
+    }
+
+    /// Refuses to attach a program a second time to what it is attached to. A record whose link is gone, or attached to
+    /// nothing, is no link.
     fn refuse_twin<S: ReaderStore + ?Sized>(
         &mut self,
         plan: &Plan,
@@ -160,7 +170,8 @@ impl Manager<'_> {
         let Some((link, place)) = twin(new, &links) else {
             return Ok(());
         };
-        match self.kernel_link(link, store)? {
+        let found = self.kernel_link(link, store)?;
+        match found.filter(kernel::Link::is_attached) {
             None => Ok(()),
             Some(_) => Err(AttachRefusal::AttachedAlready {
                 place,
@@ -337,40 +348,37 @@ impl Manager<'_> {
         program: &Program,
         store: &S,
     ) -> Result<AttachFacts, ManagerError> {
-        let netns = interface.netns.as_ref();
-        let (nsid, ifindex) = self.targets.interface(netns, &interface.name)?;
-        let target = InterfaceTarget {
-            netns: Namespace {
-                path: interface.netns.clone(),
-                id: nsid,
-            },
-            ifindex,
-        };
-        let attached = self.kernel.attached(&target, hook)?;
-        let point = |hook| AttachPoint {
-            hook,
-            nsid,
-            ifindex,
-        };
-        let neighbours = store.links_at(&point(hook))?;
-        let tc = match hook {
-            Hook::Tcx(direction) => store.dispatcher(&point(Hook::Tc(direction)))?,
-            _ => None,
-        };
-        let tcx_pin_taken = match tcx_pin(&point(hook), program.id(), &self.layout) {
+        let at = self
+            .targets
+            .interface(interface.netns.as_ref(), &interface.name)?;
+        let attached = self.kernel.attached(&at.target(), hook)?;
+        let links = store.links()?;
+        let point = at.point(hook);
+        let tcx_pin_taken = match tcx_pin(&point, program.id(), &self.layout) {
             Some(path) => {
-                let mut recorded = neighbours.iter().filter_map(|link| link.pin_path.as_ref());
+                let mut recorded = links.iter().filter_map(|link| link.pin_path.as_ref());
                 recorded.any(|recorded| *recorded == path) || self.files.exists(&path)
             }
             None => false,
         };
+        // The kernel says which links stand here; records may speak of where the interface was.
+        let neighbours = neighbours(&attached, hook, links);
+        let tc = match hook {
+            Hook::Tcx(direction) => store.dispatchers()?.into_iter().find_map(|found| {
+                let (link, _) = found
+                    .link()
+                    .filter(|_| found.hook.hook() == Hook::Tc(direction))?;
+                let mut members = attached.members.iter();
+                members.find_map(|member| member.link.filter(|id| *id == link))
+            }),
+            _ => None,
+        };
         Ok(AttachFacts::Interface(InterfaceFacts {
             tcx_pin_taken,
-            nsid,
-            ifindex,
+            at,
             attached,
-            neighbours: self.standing(neighbours)?,
-            tc: tc.and_then(|tc| tc.link().map(|(id, _)| id)),
+            neighbours,
+            tc,
         }))
     }
 
@@ -402,4 +410,26 @@ impl Manager<'_> {
             }),
         }
     }
+}
+
+/// Our links among those that stand at a hook. The kernel may have given the id of one that is gone to a newer one.
+fn neighbours(attached: &AttachOrder, hook: Hook, links: Vec<Link>) -> Vec<Link> {
+    let stands = |link: &Link| {
+        let mut members = attached.members.iter();
+        link.details.attach_point().map(|point| point.hook) == Some(hook)
+            && members.any(|one| one.link == link.kernel && one.program == link.program)
+    };
+    let standing: Vec<Link> = links
+        .into_iter()
+        .filter(|link| link.kernel.is_some() && stands(link))
+        .collect();
+    let is_newest = |link: &Link| {
+        let mut others = standing.iter();
+        others.all(|other| other.kernel != link.kernel || other.id <= link.id)
+    };
+    standing
+        .iter()
+        .filter(|link| is_newest(link))
+        .cloned()
+        .collect()
 }

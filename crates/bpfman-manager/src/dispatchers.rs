@@ -5,6 +5,7 @@ use bpfman_core::chain::makes_tail_calls;
 use bpfman_core::compute::Change;
 use bpfman_core::compute::PointFacts;
 use bpfman_core::compute::Standing;
+use bpfman_core::compute::Whereabouts;
 use bpfman_core::compute::plan_change;
 use bpfman_core::managed::AttachPoint;
 use bpfman_core::managed::Dispatcher;
@@ -20,6 +21,7 @@ use bpfman_interpreter::store::StoreError;
 use crate::Manager;
 use crate::ManagerError;
 use crate::links::show_holder;
+use crate::whereabouts::Networks;
 
 /// What runs at an attach point.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub struct DispatcherStatus {
     pub dispatcher: Dispatcher,
     /// What the kernel has of it.
     pub standing: Standing,
+    /// Where its interface is now; `None` when what runs there is attached to none any more.
+    pub whereabouts: Option<Whereabouts>,
     /// The members in the order in which they run, with their programs.
     pub members: Vec<(Link, Program)>,
     /// Those that share the tail calls of one run ([`bpfman_core::chain::MAX_TAIL_CALLS`]); empty where no two members do.
@@ -54,9 +58,10 @@ impl Manager<'_> {
         let Some(store) = self.runtime.reader()? else {
             return Ok(Vec::new());
         };
+        let mut networks = Networks::of(&*store)?;
         let dispatchers = store.dispatchers()?.into_iter();
         dispatchers
-            .map(|dispatcher| self.dispatcher_status(dispatcher, &*store))
+            .map(|dispatcher| self.dispatcher_status(dispatcher, &*store, &mut networks))
             .collect()
     }
 
@@ -68,7 +73,8 @@ impl Manager<'_> {
         let missing = || ManagerError::NothingThere(point);
         let store = self.runtime.reader()?.ok_or_else(missing)?;
         let dispatcher = store.dispatcher(&point)?.ok_or_else(missing)?;
-        self.dispatcher_status(dispatcher, &*store)
+        let mut networks = Networks::of(&*store)?;
+        self.dispatcher_status(dispatcher, &*store, &mut networks)
     }
 
     /// Detaches every link of an attach point.
@@ -171,6 +177,7 @@ impl Manager<'_> {
         &mut self,
         dispatcher: Dispatcher,
         store: &S,
+        networks: &mut Networks,
     ) -> Result<DispatcherStatus, ManagerError> {
         let mut members = Vec::new();
         for id in &dispatcher.members {
@@ -189,7 +196,8 @@ impl Manager<'_> {
             }
         }
         Ok(DispatcherStatus {
-            standing: self.standing_of(&dispatcher)?,
+            standing: self.standing_of(&dispatcher, networks)?,
+            whereabouts: self.whereabouts_of_point(&dispatcher, networks)?,
             share_tail_calls: self.share_tail_calls(&dispatcher, &members),
             dispatcher,
             members,

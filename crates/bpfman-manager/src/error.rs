@@ -145,6 +145,13 @@ pub enum ManagerError {
     Execution(#[from] ExecutionError),
 }
 
+impl ManagerError {
+    /// Whether it is the failure of a plan that left everything as it was.
+    pub(crate) fn is_undone(&self) -> bool {
+        matches!(self, Self::Execution(error) if error.is_undone())
+    }
+}
+
 impl From<StoreError> for ManagerError {
     fn from(error: StoreError) -> Self {
         match error {

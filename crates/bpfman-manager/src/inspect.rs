@@ -22,6 +22,7 @@ use bpfman_interpreter::store::StoreError;
 use crate::LinkStatus;
 use crate::Manager;
 use crate::ManagerError;
+use crate::whereabouts::Networks;
 
 /// Programs as the store and the kernel see them.
 #[derive(Debug, Default)]
@@ -263,11 +264,12 @@ impl Manager<'_> {
     /// The places at attach points where several run. The kernel is not asked about the others, of which there may be
     /// many.
     fn places(&mut self, dispatchers: Vec<Dispatcher>) -> BTreeMap<LinkId, Place> {
+        let mut networks = Networks::default();
         let mut places = BTreeMap::new();
         for dispatcher in dispatchers {
             let of = dispatcher.members.len();
             let runs = |standing| matches!(standing, Ok(Standing::Runs) | Err(_));
-            if of > 1 && runs(self.standing_of(&dispatcher)) {
+            if of > 1 && runs(self.standing_of(&dispatcher, &mut networks)) {
                 let links = dispatcher.members.iter().enumerate();
                 places.extend(links.map(|(position, link)| (*link, Place { position, of })));
             }

@@ -14,6 +14,7 @@ mod recover;
 mod replace;
 mod settle;
 mod unload;
+mod whereabouts;
 
 pub use detach::Detached;
 pub use dispatchers::DispatcherStatus;

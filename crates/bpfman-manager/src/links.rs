@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bpfman_core::compute::Standing;
+use bpfman_core::compute::Whereabouts;
 use bpfman_core::compute::is_ours;
 use bpfman_core::compute::position;
 use bpfman_core::kernel;
 use bpfman_core::kernel::Counter;
 use bpfman_core::kernel::KernelError;
-use bpfman_core::kernel::LinkPlace;
+use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::PinState;
 use bpfman_core::managed::AttachPoint;
 use bpfman_core::managed::Dispatcher;
@@ -26,6 +27,7 @@ use bpfman_interpreter::runtime::ReaderStore;
 use crate::Manager;
 use crate::ManagerError;
 use crate::inspect::known;
+use crate::whereabouts::Networks;
 
 /// All there is to say about one link.
 #[derive(Debug)]
@@ -46,6 +48,8 @@ pub struct LinkStatus {
     pub dispatcher: Option<Dispatcher>,
     /// Its runs, where they are counted.
     pub counter: Option<Counter>,
+    /// Where its interface is now; `None` for what has none, or is attached to none any more.
+    pub whereabouts: Option<Whereabouts>,
 }
 
 /// One link of a listing.
@@ -57,6 +61,19 @@ pub struct ListedLink {
     pub position: Option<usize>,
     /// What runs at its attach point, where it is one of several that may share it.
     pub dispatcher: Option<Rc<Dispatcher>>,
+    /// Where its interface is now; `None` for what has none, or is attached to none any more, or may not be looked at.
+    pub whereabouts: Option<Whereabouts>,
+}
+
+/// A member's attach point, its place there, and where that is now.
+type ListedMember = (Rc<Dispatcher>, Option<usize>, Option<Whereabouts>);
+
+/// A link that stands at its attach point.
+pub(crate) struct StandingLink {
+    /// Its record, with its interface as it is now.
+    pub(crate) link: Link,
+    /// Where that is.
+    pub(crate) whereabouts: Option<Whereabouts>,
 }
 
 /// The managed links.
@@ -79,26 +96,39 @@ impl Manager<'_> {
         };
         let programs = store.list()?.into_iter();
         let links = store.links()?;
-        let mut members = self.members(store.dispatchers()?);
+        let mut networks = Networks::of(&*store)?;
+        let mut members = self.members(store.dispatchers()?, &mut networks);
         let alone = links
             .iter()
             .filter(|link| link.details.membership().is_none());
         let alone: Vec<Link> = alone.cloned().collect();
-        let standing = at_points(&self.standing(alone.clone()).unwrap_or(alone));
+        let standing = self.standing(alone.clone(), &mut networks);
+        let standing = standing.unwrap_or_else(|_| alone.into_iter().map(as_recorded).collect());
+        let points = at_points(&standing);
+        let mut standing: BTreeMap<LinkId, StandingLink> = standing
+            .into_iter()
+            .map(|found| (found.link.id, found))
+            .collect();
         let listed = |mut record: Link| match members.remove(&record.id) {
-            Some((dispatcher, position)) => {
+            Some((dispatcher, position, whereabouts)) => {
                 show_holder(&mut record, &dispatcher);
                 ListedLink {
                     record,
                     position,
                     dispatcher: Some(dispatcher),
+                    whereabouts,
                 }
             }
-            None => ListedLink {
-                position: position_among(&record, &standing),
-                record,
-                dispatcher: None,
-            },
+            None => {
+                let found = standing.remove(&record.id);
+                let link = found.as_ref().map(|found| &found.link);
+                ListedLink {
+                    position: link.and_then(|link| position_among(link, &points)),
+                    record,
+                    dispatcher: None,
+                    whereabouts: found.and_then(|found| found.whereabouts),
+                }
+            }
         };
         Ok(LinkListing {
             links: links.into_iter().map(listed).collect(),
@@ -110,14 +140,20 @@ impl Manager<'_> {
     fn members(
         &mut self,
         dispatchers: Vec<Dispatcher>,
-    ) -> BTreeMap<LinkId, (Rc<Dispatcher>, Option<usize>)> {
+        networks: &mut Networks,
+    ) -> BTreeMap<LinkId, ListedMember> {
         let mut members = BTreeMap::new();
         for dispatcher in dispatchers {
-            let runs = matches!(self.standing_of(&dispatcher), Ok(Standing::Runs) | Err(_));
+            let standing = self.standing_of(&dispatcher, networks);
+            let runs = matches!(standing, Ok(Standing::Runs) | Err(_));
+            // A list is not refused because a namespace may not be entered.
+            let whereabouts = self.whereabouts_of_point(&dispatcher, networks);
+            let whereabouts = whereabouts.unwrap_or_default();
             let dispatcher = Rc::new(dispatcher);
             for (position, link) in dispatcher.members.iter().enumerate() {
                 let position = runs.then_some(position);
-                members.insert(*link, (Rc::clone(&dispatcher), position));
+                let member = (Rc::clone(&dispatcher), position, whereabouts.clone());
+                members.insert(*link, member);
             }
         }
         members
@@ -141,12 +177,9 @@ impl Manager<'_> {
         if record.details.membership().is_some() {
             return self.status_of_member(record, store);
         }
-        let neighbours = match record.details.attach_point() {
-            Some(point) => store.links_at(&point)?,
-            None => Vec::new(),
-        };
-        let (standing, unread) = known(self.standing(neighbours));
-        let position = standing.and_then(|standing| position(&record, &standing));
+        let mut networks = Networks::of(store)?;
+        let (place, unread) = seen(self.place_of(&record, store, &mut networks));
+        let (position, whereabouts) = place.unwrap_or_default();
         let newer = store.links_of(record.program)?;
         let (observed, unread_link) = known(self.observe_link(&record, &newer));
         let (kernel, pin_present) = observed.unwrap_or_default();
@@ -159,6 +192,31 @@ impl Manager<'_> {
             pin_present,
             dispatcher: None,
             counter: None,
+            whereabouts,
+        })
+    }
+
+    /// The place of a link among those that stand where it does now, and where that is.
+    fn place_of<S: ReaderStore + ?Sized>(
+        &mut self,
+        record: &Link,
+        store: &S,
+        networks: &mut Networks,
+    ) -> Result<(Option<usize>, Option<Whereabouts>), ManagerError> {
+        let Some(point) = record.details.attach_point() else {
+            return Ok((None, None));
+        };
+        let same_hook =
+            |link: &Link| link.details.attach_point().map(|at| at.hook) == Some(point.hook);
+        let links = store.links()?.into_iter().filter(same_hook).collect();
+        let standing = self.standing(links, networks)?;
+        let points = at_points(&standing);
+        let found = standing
+            .into_iter()
+            .find(|found| found.link.id == record.id);
+        Ok(match found {
+            Some(found) => (position_among(&found.link, &points), found.whereabouts),
+            None => (None, None),
         })
     }
 
@@ -189,9 +247,14 @@ impl Manager<'_> {
             None => None,
         };
         let dispatcher = dispatcher.filter(|found| found.members.contains(&record.id));
+        let mut networks = Networks::of(store)?;
         let (standing, mut unread) = match &dispatcher {
-            Some(dispatcher) => known(self.standing_of(dispatcher)),
+            Some(dispatcher) => seen(self.standing_of(dispatcher, &mut networks)),
             None => (Some(Standing::Gone), None),
+        };
+        let whereabouts = match &dispatcher {
+            Some(dispatcher) => seen(self.whereabouts_of_point(dispatcher, &mut networks)),
+            None => (None, None),
         };
         if let Some(dispatcher) = &dispatcher {
             show_holder(&mut record, dispatcher);
@@ -206,12 +269,13 @@ impl Manager<'_> {
             Some(path) => known(self.kernel.counter(path)),
             None => (None, None),
         };
-        unread = unread.or(holder.1).or(counter.1);
+        unread = unread.or(holder.1).or(counter.1).or(whereabouts.1);
         let position = dispatcher
             .as_ref()
             .and_then(|found| found.position(record.id));
         Ok(LinkStatus {
-            attached: standing.is_some_and(|standing| standing != Standing::Gone),
+            attached: standing
+                .is_some_and(|standing| matches!(standing, Standing::Runs | Standing::Unpinned)),
             position: position.filter(|_| standing == Some(Standing::Runs)),
             pin_present,
             record,
@@ -219,6 +283,7 @@ impl Manager<'_> {
             unread,
             dispatcher,
             counter: counter.0.flatten(),
+            whereabouts: whereabouts.0.flatten(),
         })
     }
 
@@ -263,9 +328,13 @@ impl Manager<'_> {
         Ok(found.filter(|found| is_ours(link, found)))
     }
 
-    /// Of recorded links, those that stand at their attach points. Others are of an interface that is gone, whose index
+    /// Of recorded links, those that stand at an attach point. Others are of an interface that is gone, whose index
     /// the next one may have, or somebody else detached them.
-    pub(crate) fn standing(&mut self, links: Vec<Link>) -> Result<Vec<Link>, KernelError> {
+    pub(crate) fn standing(
+        &mut self,
+        links: Vec<Link>,
+        networks: &mut Networks,
+    ) -> Result<Vec<StandingLink>, ManagerError> {
         let mut newest: BTreeMap<KernelLinkId, LinkId> = BTreeMap::new();
         for link in &links {
             if let Some(id) = link.kernel {
@@ -276,22 +345,51 @@ impl Manager<'_> {
         let mut standing = Vec::new();
         for link in links {
             let newest = link.kernel.and_then(|id| newest.get(&id));
-            if newest.is_none_or(|newest| *newest == link.id) && self.stands(&link)? {
-                standing.push(link);
+            if newest.is_none_or(|newest| *newest == link.id) {
+                standing.extend(self.stands(link, networks)?);
             }
         }
         Ok(standing)
     }
 
-    fn stands(&mut self, link: &Link) -> Result<bool, KernelError> {
-        let (Some(id), Some(point)) = (link.kernel, link.details.attach_point()) else {
-            return Ok(true);
-        };
-        let here = LinkPlace::Interface {
-            ifindex: Some(point.ifindex),
+    fn stands(
+        &mut self,
+        link: Link,
+        networks: &mut Networks,
+    ) -> Result<Option<StandingLink>, ManagerError> {
+        let (Some(id), Some(_)) = (link.kernel, link.details.attach_point()) else {
+            return Ok(Some(as_recorded(link)));
         };
         let (found, _) = self.link_at(id, link.pin_path.as_ref())?;
-        Ok(found.is_some_and(|found| is_ours(link, &found) && found.place == here))
+        let Some(found) = found.filter(|found| is_ours(&link, found)) else {
+            return Ok(None);
+        };
+        let Some(whereabouts) = self.whereabouts_of_link(&link, &found, networks)? else {
+            return Ok(None);
+        };
+        let details = match whereabouts.now() {
+            Some(now) => link.details.clone().moved_to(now),
+            None => link.details.clone(),
+        };
+        Ok(Some(StandingLink {
+            link: Link { details, ..link },
+            whereabouts: Some(whereabouts),
+        }))
+    }
+}
+
+/// What could be seen, or why it could not.
+fn seen<T>(answer: Result<T, ManagerError>) -> (Option<T>, Option<KernelError>) {
+    known(answer.map_err(|error| match error {
+        ManagerError::Kernel(error) => error,
+        other => KernelError::new(KernelErrorKind::Other, other.to_string()),
+    }))
+}
+
+fn as_recorded(link: Link) -> StandingLink {
+    StandingLink {
+        link,
+        whereabouts: None,
     }
 }
 
@@ -310,9 +408,9 @@ fn given_away(link: &Link, links: &[Link]) -> bool {
 }
 
 /// Links by the attach points that they stand at.
-fn at_points(standing: &[Link]) -> BTreeMap<AttachPoint, Vec<Link>> {
+fn at_points(standing: &[StandingLink]) -> BTreeMap<AttachPoint, Vec<Link>> {
     let mut points: BTreeMap<AttachPoint, Vec<Link>> = BTreeMap::new();
-    for link in standing {
+    for StandingLink { link, .. } in standing {
         if let Some(point) = link.details.attach_point() {
             points.entry(point).or_default().push(link.clone());
         }
@@ -321,6 +419,6 @@ fn at_points(standing: &[Link]) -> BTreeMap<AttachPoint, Vec<Link>> {
 }
 
 /// The place of a link among those that stand at its attach point.
-fn position_among(link: &Link, standing: &BTreeMap<AttachPoint, Vec<Link>>) -> Option<usize> {
-    position(link, standing.get(&link.details.attach_point()?)?)
+fn position_among(link: &Link, points: &BTreeMap<AttachPoint, Vec<Link>>) -> Option<usize> {
+    position(link, points.get(&link.details.attach_point()?)?)
 }

@@ -16,7 +16,9 @@ use bpfman_core::compute::PointRefusal;
 use bpfman_core::compute::ReplaceRefusal;
 use bpfman_core::compute::Standing;
 use bpfman_core::compute::TC_FILTER;
+use bpfman_core::compute::Target;
 use bpfman_core::compute::UnloadRefusal;
+use bpfman_core::compute::Whereabouts;
 use bpfman_core::compute::at_fault;
 use bpfman_core::compute::plan_change;
 use bpfman_core::compute::running_pin;
@@ -24,11 +26,10 @@ use bpfman_core::compute::runs_alone;
 use bpfman_core::compute::shown_pin;
 use bpfman_core::compute::why_invalid;
 use bpfman_core::compute::without_fragments;
-use bpfman_core::kernel::KernelError;
+use bpfman_core::kernel;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::LinkPlace;
 use bpfman_core::kernel::PinState;
-use bpfman_core::managed::AttachPoint;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::LinkInterface;
@@ -53,6 +54,7 @@ use bpfman_interpreter::targets::TargetError;
 
 use crate::Manager;
 use crate::ManagerError;
+use crate::whereabouts::Networks;
 
 impl Manager<'_> {
     /// Changes what runs at an attach point.
@@ -115,14 +117,20 @@ impl Manager<'_> {
         joins: Option<Engine>,
         store: &S,
     ) -> Result<PointFacts, ManagerError> {
-        let dispatcher = store.dispatcher(&AttachPoint {
-            hook: hook.hook(),
-            nsid: at.nsid,
-            ifindex: at.ifindex,
-        })?;
-        let (standing, runs) = match &dispatcher {
-            Some(dispatcher) => self.observe_point(dispatcher)?,
-            None => (Standing::Gone, None),
+        let mut networks = Networks::of(store)?;
+        let seen = match joins {
+            Some(_) => self.point_to_join(hook, &at, store, &mut networks)?,
+            None => {
+                let found = store.dispatcher(&at.point(hook.hook()))?;
+                found
+                    .map(|found| self.see_point(found, &mut networks))
+                    .transpose()?
+            }
+        };
+        let now = seen.as_ref().and_then(|seen| seen.at_now());
+        let (dispatcher, standing, runs) = match seen {
+            Some(seen) => (Some(seen.dispatcher), seen.standing, seen.runs),
+            None => (None, Standing::Gone, None),
         };
         let occupants = match joins {
             Some(engine) if standing != Standing::Runs => Some(self.occupants(hook, &at, engine)?),
@@ -153,7 +161,7 @@ impl Manager<'_> {
         };
         let namespace_deleted = match standing {
             Standing::Dead | Standing::Gone => self.is_deleted(&at)?,
-            Standing::Runs | Standing::Unpinned => false,
+            Standing::Runs | Standing::Detached | Standing::Unpinned => false,
         };
         Ok(PointFacts {
             hook,
@@ -161,10 +169,7 @@ impl Manager<'_> {
             lost_pin,
             shown: self.shown(dispatcher.as_ref().filter(|_| libxdp), &members)?,
             // A record that outlived its interface says nothing of the one that has its numbers now.
-            at: dispatcher
-                .as_ref()
-                .filter(|_| standing == Standing::Runs)
-                .map_or(at, |record| record.at.clone()),
+            at: now.unwrap_or(at),
             frames: self.targets.frames(),
             bpffs_mounted: self.kernel.is_bpffs_root(&self.layout.bpffs())?,
             dispatcher,
@@ -324,41 +329,168 @@ impl Manager<'_> {
     }
 
     /// What the kernel has of a recorded attach point.
-    pub(crate) fn standing_of(&mut self, dispatcher: &Dispatcher) -> Result<Standing, KernelError> {
-        Ok(self.observe_point(dispatcher)?.0)
+    pub(crate) fn standing_of(
+        &mut self,
+        dispatcher: &Dispatcher,
+        networks: &mut Networks,
+    ) -> Result<Standing, ManagerError> {
+        Ok(self.observe_point(dispatcher, networks)?.0)
     }
 
     /// The same, and the program that runs there. It is that of the record, except after a swap that was interrupted.
     fn observe_point(
         &mut self,
         dispatcher: &Dispatcher,
-    ) -> Result<(Standing, Option<ProgramId>), KernelError> {
+        networks: &mut Networks,
+    ) -> Result<(Standing, Option<ProgramId>), ManagerError> {
         if let Some(filter) = dispatcher.filter() {
             let found = self.kernel.tc_filter(&filter)?;
             return Ok(match found.filter(|found| *found == dispatcher.program) {
                 Some(program) => (Standing::Runs, Some(program)),
-                None => (Standing::Gone, None),
+                None => (self.unattached(dispatcher, networks)?, None),
             });
         }
         let Some((id, path)) = dispatcher.link() else {
             return Ok((Standing::Gone, None));
         };
-        let here = LinkPlace::Interface {
-            ifindex: Some(dispatcher.at.ifindex),
-        };
         let (found, pinned) = match self.kernel.pin_state(path, Detail::Info)? {
             PinState::Link(found) if found.id == id => (Some(found), true),
             _ => (self.kernel.link(id)?, false),
         };
+        // Wherever its interface is by now.
+        let attached =
+            |found: &kernel::Link| matches!(found.place, LinkPlace::Interface { ifindex: Some(_) });
         Ok(match (found, pinned) {
             // At our pin it is ours, whatever it runs: a swap that was not recorded makes it nobody else's.
-            (Some(found), true) if found.place == here => (Standing::Runs, Some(found.program)),
-            (Some(_), true) => (Standing::Dead, None),
-            (Some(found), false) if found.place == here && found.program == dispatcher.program => {
+            (Some(found), true) if attached(&found) => (Standing::Runs, Some(found.program)),
+            (Some(_), true) => (self.unattached(dispatcher, networks)?, None),
+            (Some(found), false) if attached(&found) && found.program == dispatcher.program => {
                 (Standing::Unpinned, None)
             }
             _ => (Standing::Gone, None),
         })
+    }
+
+    /// Why what held an attach point is attached to nothing.
+    fn unattached(
+        &mut self,
+        dispatcher: &Dispatcher,
+        networks: &mut Networks,
+    ) -> Result<Standing, ManagerError> {
+        Ok(match self.target_interface(&dispatcher.at, networks)? {
+            Target::Present(_) => Standing::Detached,
+            _ => Standing::Dead,
+        })
+    }
+
+    /// A recorded attach point as the kernel has it now.
+    pub(crate) fn see_point(
+        &mut self,
+        mut dispatcher: Dispatcher,
+        networks: &mut Networks,
+    ) -> Result<SeenPoint, ManagerError> {
+        let whereabouts = self.whereabouts_of_point(&dispatcher, networks)?;
+        if let (Some(Whereabouts::Here(now)), None) = (&whereabouts, dispatcher.link()) {
+            // A filter is reached through its namespace, which may have another path for us.
+            dispatcher.at.netns.clone_from(&now.netns);
+        }
+        let (standing, runs) = self.observe_point(&dispatcher, networks)?;
+        Ok(SeenPoint {
+            dispatcher,
+            standing,
+            runs,
+            whereabouts,
+        })
+    }
+
+    /// The record of the attach point that a program joins: the interface may have come here with what runs at it.
+    fn point_to_join<S: ReaderStore + ?Sized>(
+        &mut self,
+        hook: SharedHook,
+        at: &LinkInterface,
+        store: &S,
+        networks: &mut Networks,
+    ) -> Result<Option<SeenPoint>, ManagerError> {
+        let recorded = store.dispatcher(&at.point(hook.hook()))?;
+        let recorded = recorded
+            .map(|found| self.see_point(found, networks))
+            .transpose()?;
+        let elsewhere = |seen: &SeenPoint| {
+            matches!(
+                seen.whereabouts,
+                Some(Whereabouts::Moved(_) | Whereabouts::Hidden(_))
+            )
+        };
+        if let Some(seen) = recorded.as_ref().filter(|seen| elsewhere(seen)) {
+            return Err(seen.in_the_way(at).into());
+        }
+        if recorded
+            .as_ref()
+            .is_some_and(|seen| seen.standing == Standing::Runs)
+        {
+            return Ok(recorded);
+        }
+        match (self.moved_here(hook, at, store, networks)?, recorded) {
+            (Some(_), Some(stale)) => Err(stale.in_the_way(at).into()),
+            (Some(moved), None) => Ok(Some(moved)),
+            (None, recorded) => Ok(recorded),
+        }
+    }
+
+    /// What runs at an interface that has come here from elsewhere.
+    fn moved_here<S: ReaderStore + ?Sized>(
+        &mut self,
+        hook: SharedHook,
+        at: &LinkInterface,
+        store: &S,
+        networks: &mut Networks,
+    ) -> Result<Option<SeenPoint>, ManagerError> {
+        let here = at.point(hook.hook());
+        for dispatcher in store.dispatchers()? {
+            let same = dispatcher.hook.hook() == here.hook && dispatcher.point() != here;
+            if !same || !self.runs_here(&dispatcher, at, networks)? {
+                continue;
+            }
+            let whereabouts = self.whereabouts_of_point(&dispatcher, networks)?;
+            if matches!(&whereabouts, Some(Whereabouts::Moved(now)) if now.is_at(at)) {
+                return Ok(Some(self.see_point(dispatcher, networks)?));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Lets the record that is in the way of an attach follow its interface.
+    pub(crate) fn follow_interface(
+        &mut self,
+        hook: SharedHook,
+        at: &LinkInterface,
+        store: &mut dyn WriterStore,
+    ) -> Result<(), ManagerError> {
+        let Some(recorded) = store.dispatcher(&at.point(hook.hook()))? else {
+            return Ok(());
+        };
+        let whereabouts = self.whereabouts_of_point(&recorded, &mut Networks::of(&*store)?)?;
+        if matches!(whereabouts, Some(Whereabouts::Moved(_))) {
+            let facts = self.point_facts(hook, recorded.at, None, &*store)?;
+            self.change_point(&facts, &Change::Refresh, store)?;
+        }
+        Ok(())
+    }
+
+    /// Looks who is at a hook that nothing of ours runs at, before ours is attached there again.
+    pub(crate) fn see_occupants(
+        &mut self,
+        facts: &mut PointFacts,
+        engine: Engine,
+    ) -> Result<(), ManagerError> {
+        let (hook, at) = (facts.hook, facts.at.clone());
+        let there = self.occupants(hook, &at, engine)?;
+        facts.foreign = match there.sole_program(hook) {
+            Some(id) => self.kernel.program(id, Detail::Info)?,
+            None => None,
+        };
+        facts.occupants = Some(there);
+        Ok(())
     }
 
     /// What the kernel has at a hook that nothing of ours runs at.
@@ -393,6 +525,35 @@ impl Manager<'_> {
     ) -> Result<Occupants, ManagerError> {
         let filter = TC_FILTER.at(at.target(), direction);
         Ok(Occupants::Filter(self.kernel.tc_filter(&filter)?))
+    }
+}
+
+/// A recorded attach point as the kernel has it now.
+pub(crate) struct SeenPoint {
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) standing: Standing,
+    /// The program that runs there.
+    pub(crate) runs: Option<ProgramId>,
+    pub(crate) whereabouts: Option<Whereabouts>,
+}
+
+impl SeenPoint {
+    /// Its interface, under the name of the record; `None` when nothing runs there.
+    fn at_now(&self) -> Option<LinkInterface> {
+        let at = &self.dispatcher.at;
+        match &self.whereabouts {
+            _ if self.standing != Standing::Runs => None,
+            Some(Whereabouts::Moved(now)) => Some(now.recorded_as(&at.interface)),
+            _ => Some(at.clone()),
+        }
+    }
+
+    /// Why another cannot have the place that its record speaks of.
+    fn in_the_way(&self, at: &LinkInterface) -> PointRefusal {
+        PointRefusal::RecordInTheWay {
+            interface: at.interface.clone(),
+            links: self.dispatcher.members.clone(),
+        }
     }
 }
 

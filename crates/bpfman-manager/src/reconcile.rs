@@ -6,32 +6,43 @@ use std::collections::BTreeSet;
 use bpfman_core::action::Journal;
 use bpfman_core::action::Plan;
 use bpfman_core::action::TcFilter;
+use bpfman_core::compute::AttachFacts;
 use bpfman_core::compute::Facts;
 use bpfman_core::compute::Finding;
 use bpfman_core::compute::Mend;
+use bpfman_core::compute::ObservedLink;
 use bpfman_core::compute::ObservedPoint;
 use bpfman_core::compute::ObservedProgram;
 use bpfman_core::compute::ProgramStanding;
+use bpfman_core::compute::Reattach;
+use bpfman_core::compute::Repairs;
 use bpfman_core::compute::Room;
-use bpfman_core::compute::Rule;
+use bpfman_core::compute::Standing;
 use bpfman_core::compute::TC_FILTER;
+use bpfman_core::compute::Target;
 use bpfman_core::compute::reconcile;
 use bpfman_core::kernel::PinState;
+use bpfman_core::managed::AttachSpec;
 use bpfman_core::managed::Dispatcher;
+use bpfman_core::managed::Link;
+use bpfman_core::managed::LinkInterface;
 use bpfman_core::managed::Program;
 use bpfman_core::managed::Recovery;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::Direction;
+use bpfman_core::types::Engine;
 use bpfman_core::types::ProgramId;
 use bpfman_interpreter::interfaces::Detail;
 use bpfman_interpreter::lock::Stillness;
 use bpfman_interpreter::runtime::ReaderStore;
 use bpfman_interpreter::runtime::WriterStore;
+use bpfman_interpreter::store::StoreError;
 use bpfman_interpreter::store::memory::MemoryStore;
 
 use crate::Manager;
 use crate::ManagerError;
 use crate::points::libxdp_bpffs;
+use crate::whereabouts::Networks;
 
 /// How often everything is looked at before we give up: each time mends what the one before could not.
 const MAX_ROUNDS: usize = 64;
@@ -61,7 +72,7 @@ impl Manager<'_> {
     ///
     /// # Errors
     /// When store, kernel or files cannot be read whole.
-    pub fn diagnose(&mut self, prune: bool) -> Result<Diagnosis, ManagerError> {
+    pub fn diagnose(&mut self, repairs: Repairs) -> Result<Diagnosis, ManagerError> {
         let stillness = self.runtime.stillness()?;
         let busy = matches!(stillness, Stillness::Busy);
         // Without a database there may be pins and files all the same.
@@ -70,8 +81,8 @@ impl Manager<'_> {
         // The journal of one that is at work is not to be finished by another.
         let journal = store.journal()?.filter(|_| !busy);
         let interrupted = journal.map(|journal| interrupted(&journal));
-        let facts = self.observe_all(&*store)?;
-        let found = reconcile(&facts, prune, &self.layout);
+        let facts = self.observe_all(&*store, repairs)?;
+        let found = reconcile(&facts, repairs, &self.layout);
         Ok(Diagnosis {
             findings: interrupted.into_iter().chain(found).collect(),
             recoveries: store.recoveries()?,
@@ -79,15 +90,14 @@ impl Manager<'_> {
         })
     }
 
-    /// Makes records, kernel, bpffs and files agree, as far as that takes nothing away that may be at work; with `prune`
-    /// that, too.
+    /// Makes records, kernel, bpffs and files agree, as far as is asked for.
     ///
     /// # Errors
     /// When something cannot be read whole: nothing is taken for gone then. When a plan fails.
-    pub fn reconcile(&mut self, prune: bool) -> Result<Reconciled, ManagerError> {
+    pub fn reconcile(&mut self, repairs: Repairs) -> Result<Reconciled, ManagerError> {
         // Nothing is made where nothing is.
         if self.runtime.reader()?.is_none() {
-            let left = self.diagnose(prune)?.findings;
+            let left = self.diagnose(repairs)?.findings;
             if left
                 .iter()
                 .all(|finding| matches!(finding.mend, Mend::Nothing(_)))
@@ -99,47 +109,71 @@ impl Manager<'_> {
             }
         }
         let (mut store, _lock) = self.writer()?;
-        self.mend_all(prune, &mut *store)
+        self.mend_all(repairs, &mut *store)
     }
 
     pub(crate) fn mend_all(
         &mut self,
-        prune: bool,
+        repairs: Repairs,
         store: &mut dyn WriterStore,
     ) -> Result<Reconciled, ManagerError> {
         let mut done = Reconciled::default();
         let mut failed: Vec<Finding> = Vec::new();
+        let mut refused: Vec<(Finding, Finding)> = Vec::new();
         for _ in 0..MAX_ROUNDS {
-            let facts = self.observe_all(store)?;
-            let findings = reconcile(&facts, prune, &self.layout);
-            let (mend, left): (Vec<Finding>, Vec<Finding>) = findings
-                .into_iter()
-                .partition(|finding| matches!(finding.mend, Mend::Plan(_)));
+            let facts = self.observe_all(store, repairs)?;
+            let findings = reconcile(&facts, repairs, &self.layout);
+            let findings = findings.into_iter().map(|finding| {
+                let refused = refused.iter().find(|(of, _)| *of == finding);
+                refused.map_or(finding, |(_, why)| why.clone())
+            });
+            let (mend, left): (Vec<Finding>, Vec<Finding>) =
+                findings.partition(|finding| matches!(finding.mend, Mend::Plan(_)));
             if mend.is_empty() {
                 done.left = left;
                 return Ok(done);
             }
             for finding in mend {
-                let Mend::Plan(plan) = &finding.mend else {
-                    continue;
-                };
-                match self.run(plan, store) {
-                    Ok(ended) => drop(self.left_after(&ended.let_go)),
+                match self.mend(&finding, store) {
+                    Ok(()) => done.mended.push(finding),
                     // What was there is gone with what was mended before it: that is no reason to stop, if it is so.
                     Err(error) if error.is_undone() && !failed.contains(&finding) => {
                         failed.push(finding);
                         break;
                     }
-                    Err(error) => return Err(error.into()),
+                    // Somebody else may be in the place of what was detached: that is no reason to leave the rest as it is.
+                    Err(error) if error.is_undone() && finding.attaches() => {
+                        let why = Finding {
+                            mend: Mend::Nothing(error.to_string()),
+                            ..finding.clone()
+                        };
+                        refused.push((finding, why));
+                        break;
+                    }
+                    Err(error) => return Err(error),
                 }
-                done.mended.push(finding);
             }
         }
         Err(ManagerError::Restless)
     }
 
+    /// Carries out the plan of a finding.
+    fn mend(&mut self, finding: &Finding, store: &mut dyn WriterStore) -> Result<(), ManagerError> {
+        let Mend::Plan(plan) = &finding.mend else {
+            return Ok(());
+        };
+        let ended = self.run(plan, store)?;
+        self.left_after(&ended.let_go);
+        Ok(())
+    }
+
     /// What there is, whole.
-    fn observe_all<S: ReaderStore + ?Sized>(&mut self, store: &S) -> Result<Facts, ManagerError> {
+    fn observe_all<S: ReaderStore + ?Sized>(
+        &mut self,
+        store: &S,
+        repairs: Repairs,
+    ) -> Result<Facts, ManagerError> {
+        let mut networks = Networks::of(store)?;
         let files = self.files.list(&self.layout.programs())?;
         let mut programs = Vec::new();
         let mut gone = BTreeMap::new();
@@ -156,12 +190,12 @@ impl Manager<'_> {
             .iter()
             .filter(|link| link.details.membership().is_none());
         let alone: Result<_, ManagerError> = alone
-            .map(|link| self.detach_snapshot(link.clone(), store))
+            .map(|link| self.observe_alone(link, repairs, store, &mut networks))
             .collect();
         let points: Result<_, ManagerError> = store
             .dispatchers()?
             .into_iter()
-            .map(|dispatcher| self.observe_point_whole(&dispatcher, store))
+            .map(|dispatcher| self.observe_point_whole(&dispatcher, store, &mut networks))
             .collect();
         let lost = self.observe_lost(&files, &programs)?;
         Ok(Facts {
@@ -194,9 +228,11 @@ impl Manager<'_> {
     /// What is at our place among the filters of every interface.
     fn observe_filters(&mut self) -> Result<Vec<(TcFilter, ProgramId)>, ManagerError> {
         let mut filters = Vec::new();
-        for interface in self.targets.interfaces()? {
+        let own = self.targets.interfaces(None)?;
+        for interface in &own.interfaces {
+            let at = LinkInterface::found(&own, interface);
             for direction in [Direction::Ingress, Direction::Egress] {
-                let filter = TC_FILTER.at(interface.target(), direction);
+                let filter = TC_FILTER.at(at.target(), direction);
                 if let Some(program) = self.kernel.tc_filter(&filter)? {
                     filters.push((filter, program));
                 }
@@ -250,9 +286,21 @@ impl Manager<'_> {
         &mut self,
         dispatcher: &Dispatcher,
         store: &S,
+        networks: &mut Networks,
     ) -> Result<ObservedPoint, ManagerError> {
         let at = dispatcher.at.clone();
-        let facts = self.point_facts(dispatcher.hook, at, None, store)?;
+        let mut facts = self.point_facts(dispatcher.hook, at, None, store)?;
+        let target = self.target_interface(&dispatcher.at, networks)?;
+        let nothing_runs = matches!(facts.standing, Standing::Detached | Standing::Gone);
+        if let (true, Target::Present(Some(now))) = (nothing_runs, &target) {
+            facts.at = now.recorded_as(&dispatcher.at.interface);
+            // What held it tells by what it can be held again.
+            let engine = match dispatcher.link() {
+                Some(_) => Engine::Auto,
+                None => Engine::Extension,
+            };
+            self.see_occupants(&mut facts, engine)?;
+        }
         let holder_pin = self.pin_state_of(dispatcher.link().map(|(_, path)| path))?;
         let holder = match (&holder_pin, dispatcher.link()) {
             (Some(PinState::Link(_)) | None, _) | (_, None) => None,
@@ -262,6 +310,8 @@ impl Manager<'_> {
             facts,
             holder_pin,
             holder,
+            target,
+            whereabouts: self.whereabouts_of_point(dispatcher, networks)?,
         })
     }
 
@@ -285,15 +335,85 @@ impl Manager<'_> {
     }
 }
 
+impl Manager<'_> {
+    /// A link that stands alone.
+    fn observe_alone<S: ReaderStore + ?Sized>(
+        &mut self,
+        link: &Link,
+        repairs: Repairs,
+        store: &S,
+        networks: &mut Networks,
+    ) -> Result<ObservedLink, ManagerError> {
+        let snapshot = self.detach_snapshot(link.clone(), store)?;
+        let program = match store.get(link.program) {
+            Ok(program) => Some(program),
+            Err(StoreError::NotFound(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let target = self.target_of(link, program.as_ref(), networks)?;
+        let found = match (&snapshot.pin, &snapshot.unpinned) {
+            (Some(PinState::Link(found)), _) if Some(found.id) == link.kernel => Some(found),
+            (_, unpinned) => unpinned.as_ref(),
+        };
+        let whereabouts = match found {
+            Some(found) => self.whereabouts_of_link(link, found, networks)?,
+            None => None,
+        };
+        let mut observed = ObservedLink {
+            snapshot,
+            program,
+            target,
+            whereabouts,
+            reattach: None,
+        };
+        if repairs.reattach && !observed.is_attached() {
+            observed.reattach = self.observe_reattach(&observed, store);
+        }
+        Ok(observed)
+    }
+
+    /// What an attach would find that puts a link back where it was; `None` where that is gone.
+    fn observe_reattach<S: ReaderStore + ?Sized>(
+        &mut self,
+        observed: &ObservedLink,
+        store: &S,
+    ) -> Option<Reattach> {
+        let Target::Present(now) = &observed.target else {
+            return None;
+        };
+        let link = &observed.snapshot.link;
+        let program = observed.program.clone()?;
+        let request = link.details.request(now.as_ref());
+        let Some(request) = request else {
+            return Some(Err(
+                "what it was attached to has no name here any more".into()
+            ));
+        };
+        let spec = AttachSpec {
+            program: link.program,
+            request,
+            metadata: link.metadata.clone(),
+        };
+        let found = self.attach_snapshot(&spec, program, link.id, store);
+        let found = match (found, link.details.namespace()) {
+            // Another namespace may be at the path by now.
+            (Ok(found), Some(id)) if found.facts != AttachFacts::Namespace(id) => {
+                return Some(Err(format!(
+                    "network namespace {id} is no longer where it was attached"
+                )));
+            }
+            (found, _) => found.map(|snapshot| Box::new((spec, snapshot))),
+        };
+        // Why it cannot be attached is said of this link, and is no reason to leave all others as they are.
+        Some(found.map_err(|error| error.to_string()))
+    }
+}
+
 /// A journal that waits for the next writer, as a finding.
 fn interrupted(journal: &Journal) -> Finding {
     let mut plan = Plan::new(journal.operation.clone());
     for action in &journal.actions {
         plan.push_final(action.clone(), "it brings what was killed to its end");
     }
-    Finding {
-        rule: Rule::Interrupted,
-        subject: journal.operation.clone(),
-        mend: plan.into(),
-    }
+    Finding::interrupted(plan)
 }

@@ -3,6 +3,7 @@
 use bpfman_core::action::Journal;
 use bpfman_core::action::KernelAction;
 use bpfman_core::action::Plan;
+use bpfman_core::compute::Repairs;
 use bpfman_core::compute::check_mount;
 use bpfman_core::compute::mounts;
 use bpfman_core::kernel::BpffsMount;
@@ -34,8 +35,13 @@ impl Manager<'_> {
         self.show_bpffs()?;
         if let Some(journal) = store.journal()? {
             self.end(&journal, &mut *store)?;
+            // A killed `reconcile --reattach` is carried on by the next one.
+            let repairs = Repairs {
+                keep: true,
+                ..Repairs::default()
+            };
             // What somebody else changed meanwhile is another matter: the recovery stands without it.
-            if let Err(error) = self.mend_all(false, &mut *store) {
+            if let Err(error) = self.mend_all(repairs, &mut *store) {
                 tracing::warn!(target: "manager", "reconciling after a recovery: {error}");
             }
         }

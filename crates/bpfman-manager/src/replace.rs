@@ -13,6 +13,7 @@ use bpfman_core::compute::MemberFacts;
 use bpfman_core::compute::PointRefusal;
 use bpfman_core::compute::ReplaceRefusal;
 use bpfman_core::compute::ReplaceSnapshot;
+use bpfman_core::compute::Standing;
 use bpfman_core::compute::check_replace;
 use bpfman_core::compute::maps_anew;
 use bpfman_core::compute::new_version;
@@ -199,7 +200,11 @@ fn check_members(links: &[Link], dispatcher: Option<&Dispatcher>) -> Result<(), 
     let is_member =
         |link: &&Link| dispatcher.is_some_and(|running| running.members.contains(&link.id));
     match links.iter().find(|link| !is_member(link)) {
-        Some(stale) => Err(PointRefusal::NotAttached(stale.id).into()),
+        Some(stale) => Err(PointRefusal::NotAttached {
+            link: stale.id,
+            standing: Standing::Gone,
+        }
+        .into()),
         None => Ok(()),
     }
 }

@@ -268,6 +268,63 @@ impl Network {
         found.map(|((_, index), _)| *index)
     }
 
+    /// Gives an interface another name.
+    pub(crate) fn rename(
+        &mut self,
+        nsid: NetnsId,
+        name: &InterfaceName,
+        new: InterfaceName,
+    ) -> Result<(), Errno> {
+        let index = self.interface(nsid, name).ok_or(Errno::NoDevice)?;
+        self.interfaces.insert((nsid, index), new);
+        Ok(())
+    }
+
+    /// Takes an interface to another namespace, with the links that stand at it. It keeps its index where that is free; its
+    /// queueing disciplines and their filters end (`dev_change_net_namespace` of the kernel). Answers its index before and
+    /// after, and its links.
+    pub(crate) fn transfer(
+        &mut self,
+        from: NetnsId,
+        name: &InterfaceName,
+        to: NetnsId,
+    ) -> Result<(IfIndex, Vec<KernelLinkId>), Errno> {
+        let old = self.interface(from, name).ok_or(Errno::NoDevice)?;
+        if self.interface(to, name).is_some() {
+            return Err(Errno::Exists);
+        }
+        self.interfaces.remove(&(from, old));
+        let new = match self.interfaces.contains_key(&(to, old)) {
+            true => self.add_interface(to, name.clone()),
+            false => old,
+        };
+        self.interfaces.insert((to, new), name.clone());
+        self.clsact.remove(&(from, old));
+        self.filters
+            .retain(|filter, _| filter.interface != (from, old));
+        let mut moved = Vec::new();
+        for (point, order) in core::mem::take(&mut self.hooks) {
+            let here = (point.nsid, point.ifindex) == (from, old);
+            let point = match here {
+                true => AttachPoint {
+                    nsid: to,
+                    ifindex: new,
+                    ..point
+                },
+                false => point,
+            };
+            moved.extend(order.links.iter().copied().filter(|_| here));
+            self.hooks.insert(point, order);
+        }
+        Ok((new, moved))
+    }
+
+    /// The namespaces that have files.
+    pub(crate) fn files(&self) -> BTreeMap<NetnsId, AbsolutePath> {
+        let files = self.files.iter();
+        files.map(|(path, id)| (*id, path.clone())).collect()
+    }
+
     /// A namespace's interfaces.
     pub(crate) fn interfaces_of(
         &self,

@@ -17,6 +17,7 @@ use crate::Errno;
 use crate::World;
 use crate::attach;
 use crate::links;
+use crate::network::FilterKey;
 use crate::objects::ProcessId;
 use crate::state::Meddler;
 use crate::state::State;
@@ -97,6 +98,52 @@ impl World {
         let index = network.interface(nsid, name).ok_or(Errno::NoDevice)?;
         network.ingress_qdiscs.insert((nsid, index));
         Ok(())
+    }
+
+    /// Gives an interface another name.
+    ///
+    /// # Errors
+    /// When there is no such namespace or interface.
+    pub fn rename_interface(
+        &self,
+        netns: Option<&AbsolutePath>,
+        name: &InterfaceName,
+        new: &InterfaceName,
+    ) -> Result<(), Errno> {
+        let network = &mut self.state().borrow_mut().network;
+        let nsid = network.namespace(netns)?;
+        network.rename(nsid, name, new.clone())
+    }
+
+    /// Takes an interface to another namespace. Its links go with it; its filters end.
+    ///
+    /// # Errors
+    /// When there is no such namespace or interface, or one of its name is there.
+    pub fn move_interface(
+        &self,
+        from: Option<&AbsolutePath>,
+        name: &InterfaceName,
+        to: Option<&AbsolutePath>,
+    ) -> Result<IfIndex, Errno> {
+        let state = &mut *self.state().borrow_mut();
+        let (from, to) = (state.network.namespace(from)?, state.network.namespace(to)?);
+        let (index, links) = state.network.transfer(from, name, to)?;
+        for id in links {
+            if let Some(link) = state.objects.links.get_mut(&id) {
+                link.place = LinkPlace::Interface {
+                    ifindex: Some(index),
+                };
+            }
+        }
+        state.sweep();
+        Ok(index)
+    }
+
+    /// Somebody removes a filter (`tc filter del`).
+    pub fn remove_filter(&self, key: &FilterKey) {
+        let state = &mut *self.state().borrow_mut();
+        state.network.filters.remove(key);
+        state.sweep();
     }
 
     /// Sets the inode that the next namespace gets: this is how inodes are recycled.
@@ -206,6 +253,16 @@ impl World {
     pub fn detach_foreign(&self, link: KernelLinkId) {
         let state = &mut *self.state().borrow_mut();
         links::cut(state, link);
+        state.sweep();
+    }
+
+    /// Somebody else gives a link another program.
+    pub fn swap_foreign(&self, link: KernelLinkId, program: ProgramIdentity) {
+        let state = &mut *self.state().borrow_mut();
+        if let Some(found) = state.objects.links.get_mut(&link) {
+            found.program = program.id;
+        }
+        state.network.swapped(link);
         state.sweep();
     }
 

@@ -1,11 +1,15 @@
 //! What a user names, in the simulated kernel's terms.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use bpfman_core::action::KeptInstructions;
 use bpfman_core::action::ProbeSite;
 use bpfman_core::chain::Frames;
-use bpfman_core::managed::LinkInterface;
+use bpfman_core::kernel::Interface;
+use bpfman_core::kernel::NetworkNamespace;
+use bpfman_core::managed::AttachPoint;
+use bpfman_core::managed::Hook;
 use bpfman_core::managed::ProbedFile;
 use bpfman_core::managed::Program;
 use bpfman_core::object::Extern;
@@ -57,35 +61,33 @@ impl Targets for SimulatedTargets {
         })
     }
 
-    fn interfaces(&self) -> Result<Vec<LinkInterface>, TargetError> {
-        let nsid = self.namespace(None)?;
-        let network = &self.state.borrow().network;
-        let interfaces = network.interfaces_of(nsid);
-        Ok(interfaces
-            .map(|(ifindex, interface)| LinkInterface {
-                interface: interface.clone(),
+    fn interfaces(&self, netns: Option<&AbsolutePath>) -> Result<NetworkNamespace, TargetError> {
+        let id = self.namespace(netns)?;
+        let state = &*self.state.borrow();
+        let interface = |(ifindex, name): (IfIndex, &InterfaceName)| {
+            let links = state.network.order(&AttachPoint {
+                hook: Hook::Xdp,
+                nsid: id,
                 ifindex,
-                netns: None,
-                nsid,
-            })
-            .collect())
+            });
+            let links = links.links.iter();
+            let links = links.filter_map(|link| state.objects.links.get(link));
+            Interface {
+                ifindex,
+                name: name.clone(),
+                alternative_names: Vec::new(),
+                xdp: links.map(|link| link.program).collect(),
+            }
+        };
+        Ok(NetworkNamespace {
+            path: netns.cloned(),
+            id,
+            interfaces: state.network.interfaces_of(id).map(interface).collect(),
+        })
     }
 
-    fn interface(
-        &self,
-        netns: Option<&AbsolutePath>,
-        name: &InterfaceName,
-    ) -> Result<(NetnsId, IfIndex), TargetError> {
-        let nsid = self.namespace(netns)?;
-        let network = &self.state.borrow().network;
-        let index = network.interface(nsid, name);
-        let names = network.interfaces_of(nsid).map(|(_, name)| name.as_str());
-        let index = index.ok_or_else(|| TargetError::UnknownInterface {
-            name: name.clone(),
-            netns: netns.cloned(),
-            similar: suggest(name.as_str(), names),
-        })?;
-        Ok((nsid, index))
+    fn namespaces(&self) -> Result<BTreeMap<NetnsId, AbsolutePath>, TargetError> {
+        Ok(self.state.borrow().network.files())
     }
 
     fn tracepoint(&self, group: &str, name: &str) -> Result<u64, TargetError> {

@@ -419,7 +419,7 @@ fn a_namespace_that_is_another_one_by_now_is_not_entered() {
         .unwrap();
     let program = machine.load_to_attach("filter", None);
     let interface = InterfaceRequest {
-        name: name("eth0"),
+        name: name("eth0").into(),
         netns: Some(file.clone()),
     };
     let link = machine.attach(&tcx_in(&program, interface.clone(), 10));
@@ -591,7 +591,7 @@ fn a_qdisc_in_the_place_of_clsact_is_refused_for_both_directions() {
             let before = machine.world.places();
             let request = AttachRequest::Tc {
                 interface: InterfaceRequest {
-                    name: interface,
+                    name: interface.into(),
                     netns: None,
                 },
                 direction,

@@ -339,7 +339,7 @@ fn a_program_with_a_member_that_no_longer_runs_is_unloaded_but_not_replaced() {
     let refused = machine.replace(links[0].program).unwrap_err();
     let stale = links[0].id;
     assert!(
-        matches!(&refused, ManagerError::ReplaceRefused(ReplaceRefusal::Point(PointRefusal::NotAttached(id))) if *id == stale),
+        matches!(&refused, ManagerError::ReplaceRefused(ReplaceRefusal::Point(PointRefusal::NotAttached { link, .. })) if *link == stale),
         "{refused:?}"
     );
     assert_eq!(machine.world.places(), before);
@@ -353,7 +353,7 @@ fn in_namespace(file: &AbsolutePath, program: &Program) -> AttachSpec {
     let mut spec = xdp(program, "eth0");
     if let AttachRequest::Xdp { interface, .. } = &mut spec.request {
         *interface = InterfaceRequest {
-            name: name("eth0"),
+            name: name("eth0").into(),
             netns: Some(file.clone()),
         };
     }

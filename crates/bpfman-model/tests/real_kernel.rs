@@ -34,7 +34,6 @@ use bpfman_core::action::MakeMap;
 use bpfman_core::action::MapPlace;
 use bpfman_core::action::MapReference;
 use bpfman_core::action::MapSource;
-use bpfman_core::action::Namespace;
 use bpfman_core::action::OrderedPlace;
 use bpfman_core::action::Outcome;
 use bpfman_core::action::PinnedProgram;
@@ -511,15 +510,8 @@ impl Session<'_> {
 
     /// The interface as the session's world numbers it.
     fn interface(&self) -> InterfaceTarget {
-        let found = self.targets.interface(Some(&self.netns), &veth0());
-        let (id, ifindex) = found.unwrap();
-        InterfaceTarget {
-            netns: Namespace {
-                path: Some(self.netns.clone()),
-                id,
-            },
-            ifindex,
-        }
+        let found = self.targets.interface(Some(&self.netns), &veth0().into());
+        found.unwrap().target()
     }
 
     fn create(&mut self, program: ProgramId, target: &AttachTarget) {

@@ -7,9 +7,13 @@ use alloc::vec::Vec;
 
 use super::attach_target::Attachment;
 use super::attach_target::attachment;
+use super::detach::DetachSnapshot;
+use super::detach::is_ours;
 use super::load::mount_bpffs;
 use super::pins::make_pin_directory;
+use super::pins::move_pin;
 use super::pins::pin_link;
+use super::pins::unpin_link;
 use super::struct_ops::StructOpsFacts;
 use super::struct_ops::fill_struct_ops;
 use super::usdt::write_specs;
@@ -33,13 +37,13 @@ use crate::managed::Hook;
 use crate::managed::Link;
 use crate::managed::LinkDetails;
 use crate::managed::LinkDraft;
+use crate::managed::LinkInterface;
 use crate::managed::Program;
 use crate::managed::SharedHook;
 use crate::object::StructOpsError;
 use crate::target::UsdtProbe;
 use crate::types::AbsolutePath;
 use crate::types::Direction;
-use crate::types::IfIndex;
 use crate::types::KernelLinkId;
 use crate::types::LinkId;
 use crate::types::LinkKind;
@@ -97,10 +101,8 @@ pub enum AttachFacts {
 /// An interface and what is attached to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceFacts {
-    /// Its namespace.
-    pub nsid: NetnsId,
-    /// Its index there.
-    pub ifindex: IfIndex,
+    /// The interface, as it is called now.
+    pub at: LinkInterface,
     /// What the kernel has at the hook.
     pub attached: AttachOrder,
     /// Our links at the hook.
@@ -307,8 +309,95 @@ pub fn plan_attach(
     snapshot: &AttachSnapshot,
     layout: &RuntimeLayout,
 ) -> Result<Plan, AttachRefusal> {
+    let Begun {
+        mut plan,
+        attachment,
+    } = begin(spec, snapshot)?;
+    let record = Link {
+        id: snapshot.link,
+        program: snapshot.program.id(),
+        kernel: None,
+        pin_path: None,
+        details: attachment.details,
+        metadata: spec.metadata.clone(),
+        created_at: snapshot.now,
+    };
+    let draft = add_link(&mut plan, attachment.target, record, None, snapshot, layout);
+    let id = draft.link.id;
+    let link = Box::new(draft);
+    plan.commit(
+        StoreAction::RecordLink { link },
+        StoreAction::DeleteLink { id },
+    );
+    Ok(plan)
+}
+
+/// Plans to attach again what somebody else detached, by the same link: its number, its metadata and its age stay.
+/// `old` is what there is of it; a link that is attached to nothing waits aside until the records have changed.
+///
+/// # Errors
+/// As [`plan_attach`].
+pub fn plan_reattach(
+    spec: &AttachSpec,
+    snapshot: &AttachSnapshot,
+    old: &DetachSnapshot,
+    layout: &RuntimeLayout,
+) -> Result<Plan, AttachRefusal> {
+    let Begun {
+        mut plan,
+        attachment,
+    } = begin(spec, snapshot)?;
+    plan.operation = format!("attaching link {} again", old.link.id);
+    let details = match attachment.details.interface() {
+        // It keeps the name that it was attached by.
+        Some(now) => old.link.details.clone().moved_to(now),
+        None => attachment.details.clone(),
+    };
+    let record = Link {
+        details,
+        ..old.link.clone()
+    };
+    let stale = match &old.pin {
+        Some(PinState::Link(found)) if is_ours(&old.link, found) => Some(found.id),
+        _ => None,
+    };
+    let stale = stale.zip(old.link.pin_path.as_ref());
+    let draft = add_link(
+        &mut plan,
+        attachment.target,
+        record,
+        stale,
+        snapshot,
+        layout,
+    );
+    let same_pin = draft.link.pin_path.as_ref() == old.link.pin_path.as_ref();
+    plan.commit(
+        StoreAction::RecordLink {
+            link: Box::new(draft),
+        },
+        StoreAction::SaveLink {
+            link: Box::new(old.link.clone()),
+        },
+    );
+    if let Some((link, path)) = stale {
+        match same_pin {
+            true => unpin_link(&mut plan, link, &layout.link_pin_aside(old.link.id)),
+            false => unpin_link(&mut plan, link, path),
+        }
+    }
+    Ok(plan)
+}
+
+/// An attach before its link.
+struct Begun {
+    plan: Plan,
+    attachment: Attachment,
+}
+
+/// Checks an attach, and prepares what its program reads.
+fn begin(spec: &AttachSpec, snapshot: &AttachSnapshot) -> Result<Begun, AttachRefusal> {
     let program = &snapshot.program;
-    let Attachment { target, details } = attachment(spec, program, &snapshot.facts)?;
+    let attachment = attachment(spec, program, &snapshot.facts)?;
     if !program.is_at(&snapshot.pin) {
         return Err(AttachRefusal::ProgramGone {
             program: program.id(),
@@ -330,37 +419,22 @@ pub fn plan_attach(
             "a value is written once, and registers nothing without a link",
         );
     }
-    let source = ProgramSource::Pinned {
-        program: program.id(),
-        path: program.pin_path.clone(),
-    };
-    let record = Link {
-        id: snapshot.link,
-        program: program.id(),
-        kernel: None,
-        pin_path: None,
-        details,
-        metadata: spec.metadata.clone(),
-        created_at: snapshot.now,
-    };
-    let draft = add_link(&mut plan, source, target, record, snapshot, layout);
-    let id = draft.link.id;
-    let link = Box::new(draft);
-    plan.commit(
-        StoreAction::RecordLink { link },
-        StoreAction::DeleteLink { id },
-    );
-    Ok(plan)
+    Ok(Begun { plan, attachment })
 }
 
+/// Makes a link and pins it. `stale` is the link that it takes the place of, with its pin.
 fn add_link(
     plan: &mut Plan,
-    program: ProgramSource,
     target: AttachTarget,
     record: Link,
+    stale: Option<(KernelLinkId, &AbsolutePath)>,
     snapshot: &AttachSnapshot,
     layout: &RuntimeLayout,
 ) -> LinkDraft {
+    let program = ProgramSource::Pinned {
+        program: snapshot.program.id(),
+        path: snapshot.program.pin_path.clone(),
+    };
     // What dies with the process comes first: it needs no journal.
     let link = create_link(plan, LinkName::Of(record.id), program, target);
     if !snapshot.bpffs_mounted {
@@ -369,6 +443,10 @@ fn add_link(
     let path = pin_path(&record, snapshot, layout);
     if let Some(directory) = path.parent() {
         make_pin_directory(plan, directory);
+    }
+    if let Some((old, pin)) = stale.filter(|(_, pin)| **pin == path) {
+        make_pin_directory(plan, layout.links());
+        move_pin(plan, old, pin, &layout.link_pin_aside(record.id));
     }
     pin_link(plan, link, &path);
     LinkDraft {
@@ -383,9 +461,11 @@ fn add_link(
 /// Where a link is pinned: those of TCX where clients look for them, unless that is taken.
 fn pin_path(record: &Link, snapshot: &AttachSnapshot, layout: &RuntimeLayout) -> AbsolutePath {
     let known = match &snapshot.facts {
-        AttachFacts::Interface(facts) if !facts.tcx_pin_taken => {
+        AttachFacts::Interface(facts) => {
             let point = record.details.attach_point();
-            point.and_then(|point| tcx_pin(&point, record.program, layout))
+            let known = point.and_then(|point| tcx_pin(&point, record.program, layout));
+            // What is taken by the link itself is free for what takes its place.
+            known.filter(|path| !facts.tcx_pin_taken || record.pin_path.as_ref() == Some(path))
         }
         _ => None,
     };

@@ -11,7 +11,6 @@ use crate::action::OrderedPlace;
 use crate::kernel::AttachOrder;
 use crate::managed::AttachRequest;
 use crate::managed::Hook;
-use crate::managed::InterfaceRequest;
 use crate::managed::Link;
 use crate::managed::LinkDetails;
 use crate::managed::LinkInterface;
@@ -28,30 +27,26 @@ pub(super) fn network(
 ) -> Result<Attachment, AttachRefusal> {
     match request {
         AttachRequest::Tcx {
-            interface,
             direction,
             priority,
-        } => tcx(interface, *direction, *priority, program, facts),
-        AttachRequest::Netkit {
-            interface,
-            priority,
-        } => netkit(interface, *priority, program, facts),
+            ..
+        } => tcx(*direction, *priority, program, facts),
+        AttachRequest::Netkit { priority, .. } => netkit(*priority, program, facts),
         _ => unreachable!("only requests for an interface have the facts of one"),
     }
 }
 
 fn tcx(
-    interface: &InterfaceRequest,
     direction: Direction,
     priority: Priority,
     program: &Program,
     facts: &InterfaceFacts,
 ) -> Result<Attachment, AttachRefusal> {
-    let at = link_interface(interface, facts);
+    let at = facts.at.clone();
     let target = AttachTarget::Tcx {
         interface: at.target(),
         direction,
-        place: in_order(Hook::Tcx(direction), interface, priority, program, facts)?,
+        place: in_order(Hook::Tcx(direction), priority, program, facts)?,
     };
     Ok(Attachment {
         target,
@@ -64,17 +59,16 @@ fn tcx(
 }
 
 fn netkit(
-    interface: &InterfaceRequest,
     priority: Priority,
     program: &Program,
     facts: &InterfaceFacts,
 ) -> Result<Attachment, AttachRefusal> {
     let peer = program.load.program_type == ProgramType::NetkitPeer;
-    let at = link_interface(interface, facts);
+    let at = facts.at.clone();
     let target = AttachTarget::Netkit {
         interface: at.target(),
         peer,
-        place: in_order(Hook::Netkit { peer }, interface, priority, program, facts)?,
+        place: in_order(Hook::Netkit { peer }, priority, program, facts)?,
     };
     Ok(Attachment {
         target,
@@ -82,18 +76,9 @@ fn netkit(
     })
 }
 
-fn link_interface(request: &InterfaceRequest, facts: &InterfaceFacts) -> LinkInterface {
-    LinkInterface {
-        interface: request.name.clone(),
-        ifindex: facts.ifindex,
-        netns: request.netns.clone(),
-        nsid: facts.nsid,
-    }
-}
-
 /// How a hook is called in messages.
-fn place_name(hook: Hook, interface: &InterfaceRequest) -> String {
-    let name = &interface.name;
+fn place_name(hook: Hook, at: &LinkInterface) -> String {
+    let name = &at.interface;
     match hook {
         Hook::Xdp => format!("xdp of {name}"),
         Hook::Tc(direction) => format!("tc {direction} of {name}"),
@@ -123,7 +108,6 @@ fn last(order: &AttachOrder) -> OrderedPlace {
 /// come after all of TCX. The anchor is a link that the kernel has there now, never one out of the records.
 fn in_order(
     hook: Hook,
-    interface: &InterfaceRequest,
     priority: Priority,
     program: &Program,
     facts: &InterfaceFacts,
@@ -136,7 +120,7 @@ fn in_order(
             .iter()
             .find(|link| link.kernel == same.link);
         return Err(AttachRefusal::AttachedAlready {
-            place: place_name(hook, interface),
+            place: place_name(hook, &facts.at),
             program: program.id(),
             link: ours.map(|link| link.id),
         });

@@ -10,7 +10,7 @@ use super::SharedHook;
 use crate::action::Sampling;
 use crate::types::AbsolutePath;
 use crate::types::Direction;
-use crate::types::InterfaceName;
+use crate::types::InterfaceWord;
 use crate::types::LinkKind;
 use crate::types::Priority;
 use crate::types::ProgramId;
@@ -30,8 +30,8 @@ pub struct AttachSpec {
 /// An interface by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceRequest {
-    /// Its name.
-    pub name: InterfaceName,
+    /// Its name, or one of its alternative names.
+    pub name: InterfaceWord,
     /// The file of its network namespace; `None` for the process's own.
     pub netns: Option<AbsolutePath>,
 }

@@ -110,6 +110,12 @@ impl RuntimeLayout {
         self.dispatchers(hook).join(&name)
     }
 
+    /// Where the pin of a link that is attached to nothing waits while another takes its place.
+    #[must_use]
+    pub fn link_pin_aside(&self, link: LinkId) -> AbsolutePath {
+        self.links().join(&format!("{link}_old"))
+    }
+
     /// The map that counts the runs of a link's program.
     #[must_use]
     pub fn counter_pin(&self, link: LinkId) -> AbsolutePath {

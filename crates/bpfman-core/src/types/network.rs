@@ -12,6 +12,9 @@ use serde::de::Error;
 /// The longest interface name, in bytes: IFNAMSIZ of `linux/if.h` less its final NUL.
 pub const MAX_INTERFACE_BYTES: usize = 15;
 
+/// The longest alternative name of an interface, in bytes: ALTIFNAMSIZ of `linux/if.h` less its final NUL.
+pub const MAX_ALTERNATIVE_NAME_BYTES: usize = 127;
+
 /// Which way a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -158,6 +161,48 @@ impl<'de> Deserialize<'de> for InterfaceName {
     }
 }
 
+/// What a user calls an interface: its name, or one of its alternative names (`ip link property add ... altname`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceWord(String);
+
+/// Why a text cannot be a name or an alternative name of an interface.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` cannot be an interface: a name has 1 to {MAX_ALTERNATIVE_NAME_BYTES} bytes and no spaces", .0.escape_debug())]
+pub struct InterfaceWordError(pub String);
+
+impl InterfaceWord {
+    /// Checks a word. The kernel lets alternative names have almost any bytes; `ip` takes none with spaces.
+    ///
+    /// # Errors
+    /// [`InterfaceWordError`] when no interface can be called so.
+    pub fn parse(word: &str) -> Result<Self, InterfaceWordError> {
+        let wrong = |c: char| c.is_whitespace() || c.is_control();
+        let long = word.len() > MAX_ALTERNATIVE_NAME_BYTES;
+        if word.is_empty() || long || word.contains(wrong) {
+            return Err(InterfaceWordError(word.to_owned()));
+        }
+        Ok(Self(word.to_owned()))
+    }
+
+    /// The word as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<InterfaceName> for InterfaceWord {
+    fn from(name: InterfaceName) -> Self {
+        Self(name.0)
+    }
+}
+
+impl fmt::Display for InterfaceWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,5 +237,16 @@ mod tests {
             InterfaceName::parse("eth0.100").unwrap().as_str(),
             "eth0.100"
         );
+    }
+
+    #[test]
+    fn an_interface_is_also_called_by_alternative_names() {
+        let long = "a".repeat(MAX_ALTERNATIVE_NAME_BYTES);
+        for word in ["eth0", "wan/uplink", "enp0s31f6-of-the-second-rack", &long] {
+            assert_eq!(InterfaceWord::parse(word).unwrap().as_str(), word);
+        }
+        for word in ["", "two words", "a\nb", &alloc::format!("{long}a")] {
+            assert!(InterfaceWord::parse(word).is_err(), "{word:?}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use bpfman_core::target::ExecutableError;
 use bpfman_core::target::FunctionError;
 use bpfman_core::target::UsdtError;
 use bpfman_core::types::AbsolutePath;
-use bpfman_core::types::InterfaceName;
+use bpfman_core::types::InterfaceWord;
 
 /// Why a target was not found. `similar` holds up to three names that may have been meant, the closest first.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,7 @@ pub enum TargetError {
     #[error("interface {name} does not exist{}", of_namespace(netns.as_ref()))]
     UnknownInterface {
         /// Its name.
-        name: InterfaceName,
+        name: InterfaceWord,
         /// The namespace's file; `None` for the process's own.
         netns: Option<AbsolutePath>,
         /// Interfaces of that namespace.

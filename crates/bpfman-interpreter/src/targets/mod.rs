@@ -8,23 +8,28 @@ mod error;
 mod functions;
 mod layouts;
 mod libraries;
+mod namespaces;
 mod network;
 mod probes;
 mod roots;
 mod symbols;
 mod tracefs;
 
+use std::collections::BTreeMap;
+
 use bpfman_core::action::KeptInstructions;
 use bpfman_core::action::ProbeSite;
 use bpfman_core::chain::Frames;
+use bpfman_core::kernel::Interface;
+use bpfman_core::kernel::NetworkNamespace;
 use bpfman_core::managed::LinkInterface;
 use bpfman_core::managed::ProbedFile;
 use bpfman_core::managed::Program;
 use bpfman_core::object::Extern;
 use bpfman_core::target::UsdtProbe;
+use bpfman_core::target::suggest;
 use bpfman_core::types::AbsolutePath;
-use bpfman_core::types::IfIndex;
-use bpfman_core::types::InterfaceName;
+use bpfman_core::types::InterfaceWord;
 use bpfman_core::types::NetnsId;
 
 pub use error::TargetError;
@@ -40,21 +45,40 @@ pub trait Targets {
     /// [`TargetError`] when the file is none, or cannot be read.
     fn namespace(&self, path: Option<&AbsolutePath>) -> Result<NetnsId, TargetError>;
 
-    /// Every interface of our own namespace.
+    /// The network namespace of a file and every interface in it.
+    ///
+    /// # Errors
+    /// When they cannot be listed whole; else as [`Targets::namespace`].
+    fn interfaces(&self, netns: Option<&AbsolutePath>) -> Result<NetworkNamespace, TargetError>;
+
+    /// Every network namespace that a mounted file or a process shows, each by one path.
     ///
     /// # Errors
     /// When they cannot be listed whole.
-    fn interfaces(&self) -> Result<Vec<LinkInterface>, TargetError>;
+    fn namespaces(&self) -> Result<BTreeMap<NetnsId, AbsolutePath>, TargetError>;
 
-    /// An interface of a namespace.
+    /// An interface of a namespace, by the name that the kernel calls it now.
     ///
     /// # Errors
-    /// [`TargetError::UnknownInterface`], or what [`Targets::namespace`] refuses.
+    /// [`TargetError::UnknownInterface`], or what [`Targets::interfaces`] refuses.
     fn interface(
         &self,
         netns: Option<&AbsolutePath>,
-        name: &InterfaceName,
-    ) -> Result<(NetnsId, IfIndex), TargetError>;
+        word: &InterfaceWord,
+    ) -> Result<LinkInterface, TargetError> {
+        let namespace = self.interfaces(netns)?;
+        match namespace.find(word.as_str()) {
+            Some(interface) => Ok(LinkInterface::found(&namespace, interface)),
+            None => {
+                let names = namespace.interfaces.iter().flat_map(Interface::names);
+                Err(TargetError::UnknownInterface {
+                    name: word.clone(),
+                    netns: netns.cloned(),
+                    similar: suggest(word.as_str(), names),
+                })
+            }
+        }
+    }
 
     /// The id of a tracepoint.
     ///
@@ -166,16 +190,12 @@ impl Targets for SystemTargets {
         network::namespace(path)
     }
 
-    fn interfaces(&self) -> Result<Vec<LinkInterface>, TargetError> {
-        network::interfaces()
+    fn interfaces(&self, netns: Option<&AbsolutePath>) -> Result<NetworkNamespace, TargetError> {
+        network::interfaces(netns)
     }
 
-    fn interface(
-        &self,
-        netns: Option<&AbsolutePath>,
-        name: &InterfaceName,
-    ) -> Result<(NetnsId, IfIndex), TargetError> {
-        network::interface(netns, name)
+    fn namespaces(&self) -> Result<BTreeMap<NetnsId, AbsolutePath>, TargetError> {
+        namespaces::visible()
     }
 
     fn tracepoint(&self, group: &str, name: &str) -> Result<u64, TargetError> {

@@ -1,50 +1,39 @@
 //! Network namespaces and their interfaces.
 
-use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 
-use bpfman_core::managed::LinkInterface;
-use bpfman_core::target::suggest;
+use bpfman_core::kernel::Dump;
+use bpfman_core::kernel::DumpError;
+use bpfman_core::kernel::Interface;
+use bpfman_core::kernel::NetworkNamespace;
+use bpfman_core::kernel::interface_request;
 use bpfman_core::types::AbsolutePath;
-use bpfman_core::types::IfIndex;
-use bpfman_core::types::InterfaceName;
 use bpfman_core::types::NetnsId;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::AddressFamily;
+use rustix::net::RecvFlags;
+use rustix::net::SendFlags;
 use rustix::net::SocketFlags;
 use rustix::net::SocketType;
-use rustix::net::netdevice;
 
 use super::TargetError;
 use crate::namespace;
 
 /// NSFS_MAGIC of `linux/magic.h`.
 const NSFS_MAGIC: u64 = 0x6e73_6673;
-const OWN_INTERFACES: &str = "/proc/thread-self/net/dev";
+/// How large an answer may be: `NLMSG_GOODSIZE` of the kernel is at most 32 KiB for a dump.
+const ANSWER_BYTES: usize = 1 << 16;
+/// How often a list is asked for again that changed while it was read.
+const MAX_DUMPS: usize = 16;
 
 pub(super) fn namespace(path: Option<&AbsolutePath>) -> Result<NetnsId, TargetError> {
     within(path, Ok)
-}
-
-pub(super) fn interface(
-    netns: Option<&AbsolutePath>,
-    name: &InterfaceName,
-) -> Result<(NetnsId, IfIndex), TargetError> {
-    within(netns, |id| match index_here(name) {
-        Ok(Some(index)) => Ok((id, index)),
-        Ok(None) => Err(TargetError::UnknownInterface {
-            name: name.clone(),
-            netns: netns.cloned(),
-            similar: similar_here(name),
-        }),
-        Err(source) => Err(TargetError::system(format!("interface {name}"), source)),
-    })
 }
 
 /// Calls `look` inside a namespace.
@@ -94,51 +83,48 @@ fn open(path: &AbsolutePath) -> Result<(NetnsId, OwnedFd), TargetError> {
     Ok((NetnsId(inode), opened))
 }
 
-/// The interfaces of our own namespace.
-pub(super) fn interfaces() -> Result<Vec<LinkInterface>, TargetError> {
-    let nsid = namespace(None)?;
-    let failed = |source| TargetError::system(OWN_INTERFACES, source);
-    let table = fs::read_to_string(OWN_INTERFACES).map_err(failed)?;
-    let mut interfaces = Vec::new();
-    for name in names(&table) {
-        // The kernel's names are names; one that is gone by now is none.
-        let Ok(interface) = InterfaceName::parse(name) else {
-            continue;
+/// A namespace and its interfaces.
+pub(super) fn interfaces(netns: Option<&AbsolutePath>) -> Result<NetworkNamespace, TargetError> {
+    within(netns, |id| {
+        let what = || match netns {
+            Some(path) => format!("the interfaces of namespace {path}"),
+            None => "the interfaces".to_owned(),
         };
-        if let Some(ifindex) = index_here(&interface).map_err(failed)? {
-            interfaces.push(LinkInterface {
-                interface,
-                ifindex,
-                netns: None,
-                nsid,
-            });
+        Ok(NetworkNamespace {
+            path: netns.cloned(),
+            id,
+            interfaces: list_here().map_err(|source| TargetError::system(what(), source))?,
+        })
+    })
+}
+
+/// The interfaces of the namespace that the calling thread is in.
+fn list_here() -> io::Result<Vec<Interface>> {
+    for _ in 0..MAX_DUMPS {
+        let dump = dump_here()?;
+        if !dump.interrupted {
+            return Ok(dump.interfaces);
         }
     }
-    Ok(interfaces)
+    Err(io::Error::other("it changes faster than it can be read"))
 }
 
-/// The names in a table like `/proc/net/dev`: two lines of headings, then `NAME: NUMBERS`.
-fn names(table: &str) -> impl Iterator<Item = &str> {
-    let lines = table.lines().skip(2);
-    lines.filter_map(|line| Some(line.split_once(':')?.0.trim()))
-}
-
-fn index_here(name: &InterfaceName) -> io::Result<Option<IfIndex>> {
-    // A socket belongs to the namespace of the thread that makes it; of which family it is does not matter.
+fn dump_here() -> io::Result<Dump> {
+    // A socket belongs to the namespace of the thread that makes it. NETLINK_ROUTE is the protocol of number 0.
     let socket = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::DGRAM,
+        AddressFamily::NETLINK,
+        SocketType::RAW,
         SocketFlags::CLOEXEC,
         None,
     )?;
-    match netdevice::name_to_index(&socket, name.as_str()) {
-        Ok(index) => Ok(Some(IfIndex(index))),
-        Err(Errno::NODEV) => Ok(None),
-        Err(error) => Err(error.into()),
+    rustix::net::send(&socket, &interface_request(), SendFlags::empty())?;
+    let mut dump = Dump::default();
+    let mut answer = vec![0; ANSWER_BYTES];
+    while !dump.done {
+        let (read, whole) = rustix::net::recv(&socket, &mut answer[..], RecvFlags::TRUNC)?;
+        let answer = answer.get(..whole.max(read));
+        let answer = answer.ok_or_else(|| io::Error::other(DumpError::Truncated))?;
+        dump.read(answer).map_err(io::Error::other)?;
     }
-}
-
-fn similar_here(name: &InterfaceName) -> Vec<String> {
-    let table = fs::read_to_string(OWN_INTERFACES).unwrap_or_default();
-    suggest(name.as_str(), names(&table))
+    Ok(dump)
 }

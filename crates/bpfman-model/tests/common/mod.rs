@@ -242,7 +242,7 @@ fn attach_of(program: ProgramId, request: AttachRequest) -> AttachSpec {
 
 fn interface(text: &str) -> InterfaceRequest {
     InterfaceRequest {
-        name: name(text),
+        name: name(text).into(),
         netns: None,
     }
 }

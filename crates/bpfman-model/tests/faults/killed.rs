@@ -1,5 +1,6 @@
 //! Every process is killed at each step of an operation, before and after it.
 
+use bpfman_core::compute::Repairs;
 use bpfman_model::Crash;
 use bpfman_model::Faults;
 use bpfman_model::Places;
@@ -40,7 +41,9 @@ impl End {
         let mended = end();
         mended.machine.world.inject(Faults::none());
         let machine = &mended.machine;
-        machine.manage(|manager| manager.reconcile(false)).unwrap();
+        machine
+            .manage(|manager| manager.reconcile(Repairs::default()))
+            .unwrap();
         Self {
             plain,
             mended: essence(&mended.places()),

@@ -69,6 +69,18 @@ pub(crate) enum Damage {
     NewInterface {
         which: usize,
     },
+    /// Takes an interface to another namespace, for a while.
+    Away {
+        which: usize,
+    },
+    /// Detaches the link that holds an attach point, or removes its filter.
+    DetachHolder {
+        point: usize,
+    },
+    /// Detaches a link that stands alone.
+    DetachLink {
+        nth: usize,
+    },
     NoBpffs,
     NoDatabase,
     Litter,
@@ -114,6 +126,9 @@ fn damage() -> impl Strategy<Value = Damage> {
         2 => (0..2_usize).prop_map(|point| Damage::UnpinHolder { point }),
         2 => (0..2_usize).prop_map(|point| Damage::UnpinRevision { point }),
         2 => (0..3_usize).prop_map(|which| Damage::NewInterface { which }),
+        2 => (0..3_usize).prop_map(|which| Damage::Away { which }),
+        3 => (0..2_usize).prop_map(|point| Damage::DetachHolder { point }),
+        2 => any::<usize>().prop_map(|nth| Damage::DetachLink { nth }),
         1 => Just(Damage::NoBpffs),
         1 => Just(Damage::NoDatabase),
         1 => Just(Damage::Litter),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use bpfman_core::compute::PointRefusal;
+use bpfman_core::compute::Repairs;
 use bpfman_core::managed::AttachSpec;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Link;
@@ -23,6 +24,7 @@ use super::common::among_others;
 use super::common::differences;
 use super::common::essence;
 use super::common::name;
+use super::common::path;
 use super::common::shared::assert_consistent;
 use super::common::tc;
 use super::common::tcx;
@@ -38,6 +40,11 @@ use super::reference::Member;
 use super::reference::Reference;
 
 const INTERFACES: [&str; 3] = ["eth0", "eth1", "eth2"];
+
+/// The namespace that interfaces move to.
+fn away() -> AbsolutePath {
+    path("/run/netns/away")
+}
 
 /// A machine with two attach points, and programs that are loaded when they are needed.
 pub(crate) struct Scene {
@@ -66,6 +73,7 @@ impl Scene {
         machine
             .world
             .add_tracepoint("sched", "sched_process_exec", 1);
+        machine.world.add_namespace(&away());
         // What every operation finds or makes is there from now on.
         let first = machine.load_to_attach("pass", None);
         machine.unload(first.id()).unwrap();
@@ -210,7 +218,12 @@ impl Scene {
             }
             Event::Reconcile => {
                 inject();
-                let done = machine.manage(|manager| manager.reconcile(true));
+                let repairs = Repairs {
+                    prune: true,
+                    reattach: true,
+                    keep: false,
+                };
+                let done = machine.manage(|manager| manager.reconcile(repairs));
                 done.map(|done| assert!(done.mended.is_empty() && done.left.is_empty(), "{done:?}"))
             }
             Event::Load { .. } | Event::Break(_) => return None,
@@ -331,20 +344,36 @@ impl Scene {
         }
         self.count.broken += 1;
         let (programs, links) = self.lost(damage, &before);
-        let prune = matches!(damage, Damage::NoDatabase | Damage::Litter);
+        let repairs = Repairs {
+            prune: matches!(damage, Damage::NoDatabase | Damage::Litter),
+            reattach: matches!(
+                damage,
+                Damage::DetachHolder { .. } | Damage::DetachLink { .. }
+            ),
+            keep: false,
+        };
         let faults = disturbance.map_or_else(Faults::none, Disturbance::faults);
         self.machine.world.inject(faults);
-        let done = self.machine.manage(|manager| manager.reconcile(prune));
+        let done = self.machine.manage(|manager| manager.reconcile(repairs));
         self.machine.world.inject(Faults::none());
         self.note(&done, disturbance);
         if let Err(error) = done {
             assert!(disturbance.is_some(), "{damage:?}: {error}");
         }
-        let mend = || self.machine.manage(|manager| manager.reconcile(prune));
+        let mend = || self.machine.manage(|manager| manager.reconcile(repairs));
         mend().unwrap();
         let again = mend().unwrap();
         let nothing = again.mended.is_empty() && again.left.is_empty();
         assert!(nothing, "{damage:?}: {again:?}");
+        if let Damage::Away { which } = damage {
+            assert_consistent(&self.machine.world);
+            let interface = name(INTERFACES[*which]);
+            let world = &self.machine.world;
+            world
+                .move_interface(Some(&away()), &interface, None)
+                .unwrap();
+            mend().unwrap();
+        }
         self.reference
             .leave(|link, program| links.contains(&link) || programs.contains(&program));
         for program in programs {
@@ -369,13 +398,18 @@ impl Scene {
         self.count.broken += damages.filter_map(|damage| self.damage(damage)).count();
         let faults = disturbance.map_or_else(Faults::none, Disturbance::faults);
         self.machine.world.inject(faults);
-        let done = self.machine.manage(|manager| manager.reconcile(true));
+        let repairs = Repairs {
+            prune: true,
+            reattach: true,
+            keep: false,
+        };
+        let done = self.machine.manage(|manager| manager.reconcile(repairs));
         self.machine.world.inject(Faults::none());
         self.note(&done, disturbance);
         assert!(done.is_ok() || disturbance.is_some(), "{done:?}");
         let mend = || {
             self.machine
-                .manage(|manager| manager.reconcile(true))
+                .manage(|manager| manager.reconcile(repairs))
                 .unwrap()
         };
         mend();
@@ -430,8 +464,27 @@ impl Scene {
             }
             Damage::NewInterface { which } => {
                 let interface = name(INTERFACES[*which]);
-                world.remove_interface(None, &interface).unwrap();
+                world.remove_interface(None, &interface).ok()?;
                 world.add_interface(None, &interface).unwrap();
+            }
+            Damage::Away { which } => {
+                let interface = name(INTERFACES[*which]);
+                world.move_interface(None, &interface, Some(&away())).ok()?;
+            }
+            Damage::DetachHolder { point } => match self.dispatcher(*point)?.link() {
+                Some((link, _)) => world.detach_foreign(link),
+                None => {
+                    let mut filters = places.filters.keys();
+                    world.remove_filter(filters.next()?);
+                }
+            },
+            Damage::DetachLink { nth } => {
+                let id = self.reference.nth_alone(*nth)?;
+                let links = places.link_records();
+                let link = links.iter().find(|link| link.id == id)?.kernel?;
+                let found = places.links.get(&link)?;
+                found.link_type.can_be_detached().then_some(())?;
+                world.detach_foreign(link);
             }
             Damage::NoBpffs => {
                 places.bpffs.get(&layout.bpffs())?;
@@ -487,7 +540,10 @@ impl Scene {
             let dispatcher = dispatchers.iter().find(|one| one.at.interface == interface);
             let holder = dispatcher.and_then(Dispatcher::link);
             let held = holder.is_none_or(|(id, _)| now.links.contains_key(&id));
-            if !held || removed == Some(point) {
+            // A filter does not move with its interface.
+            let left_behind = matches!(damage, Damage::Away { which } if *which == point)
+                && dispatcher.is_some_and(|one| one.filter().is_some());
+            if !held || left_behind || removed == Some(point) {
                 links.extend(members.iter().map(|member| member.link));
             }
         }

@@ -14,6 +14,9 @@ pub(crate) struct ReconcileArgs {
     /// Also remove what no record knows and may be at work: programs and links pinned on our bpffs
     #[arg(long)]
     pub(crate) prune: bool,
+    /// Also attach again what somebody detached by force, by the same links
+    #[arg(long)]
+    pub(crate) reattach: bool,
     #[command(flatten)]
     pub(crate) output: Output,
 }

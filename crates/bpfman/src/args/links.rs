@@ -8,7 +8,7 @@ use bpfman_core::managed::NetfilterHook;
 use bpfman_core::managed::PERF_EVENTS;
 use bpfman_core::managed::PerfEvent;
 use bpfman_core::types::Direction;
-use bpfman_core::types::InterfaceName;
+use bpfman_core::types::InterfaceWord;
 use bpfman_core::types::LinkKind;
 use bpfman_core::types::Priority;
 use bpfman_core::types::ProgramType;
@@ -160,9 +160,9 @@ attach_kinds! {
 /// An interface.
 #[derive(Debug, Args)]
 pub(crate) struct InterfaceArgs {
-    /// The interface's name
+    /// The interface's name, or one of its alternative names
     #[arg(value_name = "INTERFACE", value_parser = interface_name)]
-    pub(crate) interface: InterfaceName,
+    pub(crate) interface: InterfaceWord,
     /// The interface's network namespace: a path, or a name that `ip netns` knows
     #[arg(short, long, value_name = "NETNS")]
     pub(crate) netns: Option<String>,
@@ -665,8 +665,8 @@ fn codes(
     })
 }
 
-fn interface_name(text: &str) -> Result<InterfaceName, String> {
-    InterfaceName::parse(text).map_err(|error| error.to_string())
+fn interface_name(text: &str) -> Result<InterfaceWord, String> {
+    InterfaceWord::parse(text).map_err(|error| error.to_string())
 }
 
 fn priority(text: &str) -> Result<Priority, String> {

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use bpfman_core::compute::Repairs;
 use bpfman_core::compute::Severity;
 use bpfman_interpreter::environment::environment;
 
@@ -25,11 +26,16 @@ pub(crate) fn reconcile(
 ) -> Result<(), Failure> {
     let format = args.output.output;
     with_manager(global, config, |manager| {
+        let repairs = Repairs {
+            prune: args.prune,
+            reattach: args.reattach,
+            keep: false,
+        };
         if args.dry_run {
-            let diagnosis = manager.diagnose(args.prune)?;
+            let diagnosis = manager.diagnose(repairs)?;
             return output::health::reconciled(format, &diagnosis.findings, true);
         }
-        let mut done = manager.reconcile(args.prune)?;
+        let mut done = manager.reconcile(repairs)?;
         done.mended.append(&mut done.left);
         output::health::reconciled(format, &done.mended, false)
     })
@@ -46,7 +52,7 @@ pub(crate) fn doctor(
     }
     let mut worst = None;
     with_manager(global, config, |manager| {
-        let diagnosis = manager.diagnose(false)?;
+        let diagnosis = manager.diagnose(Repairs::default())?;
         let severities = diagnosis.findings.iter();
         worst = severities.map(|finding| finding.rule.severity()).max();
         let environment = environment(&manager.layout.bpffs());

@@ -382,3 +382,243 @@ fn programs_of(manager: &mut Manager<'_>, ids: &[LinkId]) -> Result<Vec<ProgramI
     programs.dedup();
     Ok(programs)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bpfman_core::action::ProbeWhen;
+    use bpfman_core::action::Sampling;
+    use bpfman_core::managed::Link;
+    use bpfman_core::managed::LinkDetails as D;
+    use bpfman_core::managed::LinkInterface;
+    use bpfman_core::managed::NetfilterFamily;
+    use bpfman_core::managed::NetfilterHook;
+    use bpfman_core::managed::UprobeDetails;
+    use bpfman_core::types::Direction;
+    use bpfman_core::types::IfIndex;
+    use bpfman_core::types::InterfaceName;
+    use bpfman_core::types::MapId;
+    use bpfman_core::types::NetnsId;
+    use bpfman_core::types::Priority;
+    use bpfman_core::types::ProgramType;
+    use bpfman_core::types::TC_DEFAULT;
+    use bpfman_core::types::UnixTime;
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::Cli;
+    use crate::args::Command;
+
+    fn path(text: &str) -> AbsolutePath {
+        AbsolutePath::parse(text).unwrap()
+    }
+
+    fn at() -> LinkInterface {
+        LinkInterface {
+            interface: InterfaceName::parse("eth0").unwrap(),
+            ifindex: IfIndex(2),
+            netns: Some(path("/run/netns/blue")),
+            nsid: NetnsId(7),
+        }
+    }
+
+    fn priority() -> Priority {
+        Priority::new(10).unwrap()
+    }
+
+    fn of_interfaces() -> Vec<D> {
+        let counter = Some(path("/run/bpfman/fs/links/1_counter"));
+        vec![
+            D::Xdp {
+                at: at(),
+                priority: priority(),
+                proceed_on: vec![0, 2],
+                mode: XdpMode::Generic,
+                counter,
+            },
+            D::Tc {
+                at: at(),
+                direction: Direction::Egress,
+                priority: priority(),
+                proceed_on: TC_DEFAULT.to_vec(),
+                counter: None,
+            },
+            D::Tcx {
+                at: at(),
+                direction: Direction::Ingress,
+                priority: priority(),
+            },
+            D::Netkit {
+                at: at(),
+                peer: false,
+                priority: priority(),
+            },
+        ]
+    }
+
+    fn probes() -> Vec<D> {
+        let probe = |offset| UprobeDetails {
+            target: "/usr/bin/my program".to_owned(),
+            fn_name: Some("main".to_owned()),
+            offset,
+            pid: Some(7),
+            retprobe: false,
+            container_pid: None,
+        };
+        let name = || "do_exit".to_owned();
+        vec![
+            D::Tracepoint {
+                group: "sched".to_owned(),
+                name: "sched_switch".to_owned(),
+            },
+            D::RawTracepoint { name: name() },
+            D::Kprobe {
+                fn_name: name(),
+                offset: 8,
+                retprobe: false,
+            },
+            D::Kretprobe {
+                fn_name: name(),
+                offset: 0,
+                retprobe: true,
+            },
+            D::KprobeMulti {
+                functions: vec![name(), "vfs_read".to_owned()],
+                when: ProbeWhen::Entry,
+            },
+            D::Uprobe(probe(16)),
+            D::Uretprobe(probe(0)),
+            D::UprobeMulti {
+                target: "libc".to_owned(),
+                functions: vec!["malloc".to_owned(), "free".to_owned()],
+                pid: None,
+                container_pid: Some(9),
+                when: ProbeWhen::Return,
+            },
+            D::Usdt {
+                target: "/usr/bin/it's".to_owned(),
+                provider: "lib".to_owned(),
+                name: "entry".to_owned(),
+                pid: None,
+                container_pid: None,
+                first_spec: 0,
+                specs: 1,
+            },
+            D::PerfEvent {
+                event: "cpu-clock".to_owned(),
+                sampling: Sampling::Frequency(99),
+                cpu: Some(0),
+                pid: None,
+            },
+        ]
+    }
+
+    fn others() -> Vec<D> {
+        vec![
+            D::Cgroup {
+                path: path("/sys/fs/cgroup/a b"),
+                cgroup_id: 3,
+                attach_type: 1,
+            },
+            D::SkLookup {
+                netns: Some(path("/run/netns/blue")),
+                nsid: NetnsId(7),
+            },
+            D::FlowDissector {
+                netns: None,
+                nsid: NetnsId(7),
+            },
+            D::Netfilter {
+                family: NetfilterFamily::Ipv6,
+                hook: NetfilterHook::LocalIn,
+                priority: -5,
+                defragment: true,
+                netns: None,
+                nsid: NetnsId(7),
+            },
+            D::Iter {
+                target: "bpf_map_elem".to_owned(),
+                map: Some(path("/sys/fs/bpf/m")),
+            },
+            D::StructOps {
+                map: "mine".to_owned(),
+                map_id: MapId(3),
+                struct_name: "tcp_congestion_ops".to_owned(),
+            },
+            D::Sockmap {
+                map: path("/sys/fs/bpf/m"),
+                attach_type: 5,
+            },
+            D::Fentry {
+                fn_name: "do_exit".to_owned(),
+            },
+            D::Lsm {
+                hook_name: "file_open".to_owned(),
+            },
+        ]
+    }
+
+    #[test]
+    fn the_command_that_attaches_a_link_again_asks_for_what_was_asked_for() {
+        for details in [of_interfaces(), probes(), others()].concat() {
+            let link = Link {
+                id: LinkId(1),
+                program: ProgramId(5),
+                kernel: None,
+                pin_path: None,
+                metadata: BTreeMap::from([("owner".to_owned(), "team b".to_owned())]),
+                created_at: UnixTime(0),
+                details,
+            };
+            let words = link.attach_words(None, Some(ProgramType::CgroupSkb));
+            let parsed = Cli::try_parse_from(&words);
+            let parsed = parsed.unwrap_or_else(|error| panic!("{words:?}: {error}"));
+            let Command::Attach(args) = parsed.command else {
+                panic!("{words:?}");
+            };
+            assert_eq!(args.kind.common().0, 5);
+            assert_eq!(args.kind.common().1.metadata.len(), 1);
+            let asked = request(&args.kind, &Config::default()).unwrap();
+            let expected = link.details.request(None).unwrap();
+            let expected = match expected {
+                // A default is not spelled out.
+                AttachRequest::Tc {
+                    interface,
+                    direction,
+                    priority,
+                    count,
+                    ..
+                } => AttachRequest::Tc {
+                    interface,
+                    direction,
+                    priority,
+                    count,
+                    proceed_on: None,
+                },
+                other => other,
+            };
+            assert_eq!(asked, expected, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_shell_reads_the_command_word_by_word() {
+        let [_, .., usdt, _] = &probes()[..] else {
+            panic!("there are probes");
+        };
+        let link = Link {
+            id: LinkId(1),
+            program: ProgramId(5),
+            kernel: None,
+            pin_path: None,
+            metadata: BTreeMap::new(),
+            created_at: UnixTime(0),
+            details: usdt.clone(),
+        };
+        assert_eq!(
+            link.attach_command(None, None),
+            "bpfman attach usdt 5 '/usr/bin/it'\\''s' lib:entry"
+        );
+    }
+}

@@ -34,7 +34,7 @@ pub(crate) fn listing(format: Format, found: &[DispatcherStatus]) -> Result<(), 
             at.hook.hook().name(),
             at.at.nsid,
             at.at.ifindex,
-            at.at.interface,
+            links::interface(&at.at, status.whereabouts.as_ref()),
             at.form.name(),
             at.program,
             at.members.len(),
@@ -68,14 +68,13 @@ fn heading(status: &DispatcherStatus) -> Result<String, Failure> {
     let mut rows = String::new();
     let mut row = |name: &str, value: &str| rows.push_str(&format!("{name}:\t{value}\n"));
     row("Attach point", &found.point().to_string());
-    row("Interface", found.at.interface.as_str());
-    if let Some(path) = &found.at.netns {
-        row("Namespace", path.as_str());
-    }
+    let interface = links::interface(&found.at, status.whereabouts.as_ref());
+    row("Interface", &interface);
     row("Engine", found.form.name());
     row("Revision", &found.revision.to_string());
     let running = match status.standing {
         Standing::Runs => "it runs",
+        Standing::Detached => "somebody else detached it",
         Standing::Dead => "its interface is gone",
         Standing::Unpinned => "it runs, but its pin is gone",
         Standing::Gone => "the kernel no longer has it",

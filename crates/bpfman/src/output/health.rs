@@ -29,12 +29,24 @@ struct LeftShape<'a> {
     rule: &'static str,
     subject: &'a str,
     why: &'a str,
+    notes: &'a [String],
+}
+
+/// What a repair is about, where more is known of it.
+#[derive(Serialize)]
+struct NotesShape<'a> {
+    rule: &'static str,
+    subject: &'a str,
+    /// Whether records go of what no longer runs.
+    forgets: bool,
+    notes: &'a [String],
 }
 
 #[derive(Serialize)]
 struct ReconciledShape<'a> {
     steps: Vec<StepShape<'a>>,
     left: Vec<LeftShape<'a>>,
+    notes: Vec<NotesShape<'a>>,
 }
 
 #[derive(Serialize)]
@@ -44,6 +56,7 @@ struct FindingShape<'a> {
     subject: &'a str,
     meaning: &'static str,
     mend: &'static str,
+    notes: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -97,9 +110,24 @@ fn left(findings: &[Finding]) -> Vec<LeftShape<'_>> {
             rule: finding.rule.name(),
             subject: &finding.subject,
             why,
+            notes: &finding.notes,
         })
     });
     left.collect()
+}
+
+fn notes(findings: &[Finding]) -> Vec<NotesShape<'_>> {
+    let repaired = findings.iter().filter(|finding| {
+        let plan = matches!(finding.mend, Mend::Plan(_));
+        plan && !finding.notes.is_empty()
+    });
+    let notes = repaired.map(|finding| NotesShape {
+        rule: finding.rule.name(),
+        subject: &finding.subject,
+        forgets: finding.forgets,
+        notes: &finding.notes,
+    });
+    notes.collect()
 }
 
 /// What was or would be done.
@@ -111,6 +139,7 @@ pub(crate) fn reconciled(
     let shape = ReconciledShape {
         steps: steps(findings),
         left: left(findings),
+        notes: notes(findings),
     };
     if format != Format::Text {
         return print_shape(format, &shape);
@@ -118,6 +147,8 @@ pub(crate) fn reconciled(
     let mut text = String::new();
     for finding in findings {
         let mended = match (&finding.mend, dry_run) {
+            (Mend::Plan(_), true) if finding.forgets => "to forget",
+            (Mend::Plan(_), false) if finding.forgets => "forgotten",
             (Mend::Plan(_), true) => "to mend",
             (Mend::Plan(_), false) => "mended",
             _ => "left",
@@ -126,6 +157,9 @@ pub(crate) fn reconciled(
             "{mended}: {}: {}\n",
             finding.rule, finding.subject
         ));
+        for note in &finding.notes {
+            text.push_str(&format!("  {note}\n"));
+        }
         match &finding.mend {
             Mend::Plan(plan) => {
                 for step in &plan.steps {
@@ -169,6 +203,10 @@ pub(crate) fn diagnosis(
             finding.rule, finding.subject
         ));
         text.push_str(&wrapped("", 2, finding.rule.meaning()));
+        for note in &finding.notes {
+            // Commands are copied as they stand.
+            text.push_str(&format!("  {note}\n"));
+        }
     }
     for recovery in &diagnosis.recoveries {
         let (at, done) = (rfc3339(recovery.at), done(recovery));
@@ -281,6 +319,7 @@ fn finding_shape(finding: &Finding) -> FindingShape<'_> {
         subject: &finding.subject,
         meaning: finding.rule.meaning(),
         mend: finding.rule.mend(),
+        notes: &finding.notes,
     }
 }
 

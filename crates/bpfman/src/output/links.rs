@@ -29,7 +29,11 @@ fn link_text(status: &LinkStatus) -> Result<String, Failure> {
     row("Link ID", &record.id.to_string());
     row("Kind", record.kind().name());
     row("Program ID", &record.program.to_string());
-    row("Attached to", &links::attachment(&record.details));
+    let whereabouts = status.whereabouts.as_ref();
+    row(
+        "Attached to",
+        &links::attachment(&record.details, whereabouts),
+    );
     if let Some(position) = status.position {
         row("Position", &position.to_string());
     }
@@ -47,7 +51,10 @@ fn link_text(status: &LinkStatus) -> Result<String, Failure> {
         );
     }
     let kernel = match (&status.kernel, record.kernel) {
-        (Some(kernel), _) => format!("{} ({})", kernel.id, kernel.link_type),
+        (Some(kernel), _) if kernel.is_attached() => {
+            format!("{} ({})", kernel.id, kernel.link_type)
+        }
+        (Some(kernel), _) => format!("{} ({}, attached to nothing)", kernel.id, kernel.link_type),
         (None, id) if let Some(error) = &status.unread => {
             let id = id.map_or_else(|| "a filter".to_owned(), |id| id.to_string());
             format!("{id} (unknown: {error})")
@@ -83,7 +90,8 @@ pub(crate) fn listing(format: Format, listing: &LinkListing) -> Result<(), Failu
     if format != Format::Text {
         let links = listing.links.iter().map(|link| {
             let dispatcher = link.dispatcher.as_deref();
-            links::record(&link.record, link.position, dispatcher)
+            let whereabouts = link.whereabouts.as_ref();
+            links::record(&link.record, link.position, dispatcher, whereabouts)
         });
         return print_shape(
             format,
@@ -104,7 +112,12 @@ pub(crate) fn listing(format: Format, listing: &LinkListing) -> Result<(), Failu
     let mut rows = String::from("LINK ID\tKERNEL LINK ID\tKIND\tPROGRAM ID");
     rows.push_str(if applications { "\tAPPLICATION" } else { "" });
     rows.push_str("\tFUNCTION NAME\tATTACHMENT\n");
-    for ListedLink { record: link, .. } in &listing.links {
+    for ListedLink {
+        record: link,
+        whereabouts,
+        ..
+    } in &listing.links
+    {
         let kernel = link
             .kernel
             .map_or_else(|| "none".to_owned(), |id| id.to_string());
@@ -119,7 +132,7 @@ pub(crate) fn listing(format: Format, listing: &LinkListing) -> Result<(), Failu
             rows.push_str(application(link).unwrap_or(""));
         }
         let function = program(link).map_or("", |program| &program.load.program_name);
-        let attachment = links::attachment(&link.details);
+        let attachment = links::attachment(&link.details, whereabouts.as_ref());
         rows.push_str(&format!("\t{function}\t{attachment}\n"));
     }
     print_text(&table(&rows)?)

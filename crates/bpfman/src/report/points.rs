@@ -5,6 +5,7 @@ use bpfman_core::chain::Refusal;
 use bpfman_core::compute::MemberName;
 use bpfman_core::compute::PointRefusal;
 use bpfman_core::compute::ReplaceRefusal;
+use bpfman_core::compute::Standing;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_interpreter::executor::ActionError;
 use bpfman_manager::ManagerError;
@@ -42,9 +43,17 @@ pub(super) fn refusal(message: String, refusal: &PointRefusal) -> Failure {
         R::NoFreeSlot { .. } => {
             "`bpfman detach` one of them; programs loaded with --engine auto need no slots".to_owned()
         }
-        R::NotAttached(link) => format!("`bpfman detach {link}`, then attach its program anew"),
+        R::NotAttached { link, standing: Standing::Detached } => format!(
+            "`bpfman reconcile --reattach` attaches it again; or `bpfman detach {link}`"
+        ),
+        R::NotAttached { link, .. } => {
+            format!("`bpfman detach {link}`, then attach its program anew")
+        }
         R::AttachedAlready { link, .. } => {
             format!("`bpfman link get {link}` shows it; another --priority makes it run twice")
+        }
+        R::RecordInTheWay { .. } => {
+            "`bpfman doctor` says where they are; `bpfman reconcile` repairs what it can".to_owned()
         }
         R::NoCounter => "leave --stats out; `bpfman get` shows what the kernel counts".to_owned(),
         R::OtherMode { .. } => {
@@ -176,7 +185,10 @@ mod tests {
         let refusal = ReplaceRefusal::NotSwappable(links.into());
         let failure = Failure::from(ManagerError::ReplaceRefused(refusal));
         assert!(failure.hints[0].starts_with("`bpfman detach 3 5`"));
-        let wrapped = ReplaceRefusal::Point(PointRefusal::NotAttached(LinkId(7)));
+        let wrapped = ReplaceRefusal::Point(PointRefusal::NotAttached {
+            link: LinkId(7),
+            standing: Standing::Gone,
+        });
         let failure = Failure::from(ManagerError::ReplaceRefused(wrapped));
         assert!(failure.hints[0].starts_with("`bpfman detach 7`"));
     }

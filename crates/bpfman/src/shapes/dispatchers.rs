@@ -122,6 +122,7 @@ pub(crate) fn row(status: &DispatcherStatus) -> DispatcherRowShape<'_> {
 pub(crate) fn standing(standing: Standing) -> &'static str {
     match standing {
         Standing::Runs => "runs",
+        Standing::Detached => "detached",
         Standing::Dead => "dead",
         Standing::Unpinned => "unpinned",
         Standing::Gone => "gone",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bpfman_core::compute::Whereabouts;
 use bpfman_core::kernel;
 use bpfman_core::kernel::LinkPlace;
 use bpfman_core::managed::Dispatcher;
@@ -117,11 +118,13 @@ fn kernel(link: &kernel::Link) -> KernelLinkShape<'_> {
     }
 }
 
-/// A link's record; `position` is its place among the links of its attach point, where this dispatcher is.
+/// A link's record; `position` is its place among the links of its attach point, where this dispatcher is, and where its
+/// interface is now.
 pub(crate) fn record<'a>(
     link: &'a Link,
     position: Option<usize>,
     dispatcher: Option<&Dispatcher>,
+    whereabouts: Option<&Whereabouts>,
 ) -> LinkRecordShape<'a> {
     LinkRecordShape {
         id: link.id,
@@ -129,7 +132,7 @@ pub(crate) fn record<'a>(
         kernel_link_id: link.kernel,
         kind: link.kind(),
         pin_path: link.pin_path.as_ref().map(|path| path.as_str()),
-        details: details(&link.details, position, dispatcher),
+        details: details(&link.details, position, dispatcher, whereabouts),
         created_at: rfc3339(link.created_at),
         metadata: (!link.metadata.is_empty()).then_some(&link.metadata),
     }
@@ -137,7 +140,12 @@ pub(crate) fn record<'a>(
 
 pub(crate) fn link(status: &LinkStatus) -> LinkShape<'_> {
     LinkShape {
-        record: record(&status.record, status.position, status.dispatcher.as_ref()),
+        record: record(
+            &status.record,
+            status.position,
+            status.dispatcher.as_ref(),
+            status.whereabouts.as_ref(),
+        ),
         status: LinkStatusShape {
             kernel: status.kernel.as_ref().map(kernel),
             kernel_seen: status.attached,
@@ -156,6 +164,7 @@ fn details(
     details: &LinkDetails,
     position: Option<usize>,
     dispatcher: Option<&Dispatcher>,
+    whereabouts: Option<&Whereabouts>,
 ) -> Value {
     let mut value = serde_json::to_value(details).unwrap_or(Value::Null);
     if let Some(fields) = value.as_object_mut() {
@@ -167,6 +176,9 @@ fn details(
         }
         if details.attach_point().is_some() {
             fields.insert("position".to_owned(), position.into());
+            let now = whereabouts.and_then(Whereabouts::now);
+            let now = now.and_then(|now| serde_json::to_value(now).ok());
+            fields.insert("current".to_owned(), now.unwrap_or(Value::Null));
         }
         if details.membership().is_some() {
             // Nothing is between a program that is attached itself and its interface.
@@ -196,7 +208,8 @@ pub(crate) fn proceed_on(details: &LinkDetails) -> Option<String> {
 }
 
 /// What a link is attached to, for people.
-pub(crate) fn attachment(details: &LinkDetails) -> String {
+pub(crate) fn attachment(details: &LinkDetails, whereabouts: Option<&Whereabouts>) -> String {
+    let interface = |at| interface(at, whereabouts);
     use LinkDetails as D;
     match details {
         D::Xdp { at, priority, .. } => format!("{}, priority {priority}", interface(at)),
@@ -260,10 +273,28 @@ pub(crate) fn attachment(details: &LinkDetails) -> String {
     }
 }
 
-fn interface(at: &LinkInterface) -> String {
-    match &at.netns {
-        Some(path) => format!("{} in {path}", at.interface),
-        None => at.interface.to_string(),
+/// An interface as it was called when a program was attached to it, and as it is called now, where that is another name or
+/// place: `eth0, now eth0old`.
+pub(crate) fn interface(at: &LinkInterface, whereabouts: Option<&Whereabouts>) -> String {
+    let place = |at: &LinkInterface, nsid| match &at.netns {
+        Some(path) if Some(at.nsid) != nsid => format!("{} in {path}", at.interface),
+        _ => at.interface.to_string(),
+    };
+    let recorded = place(at, None);
+    match whereabouts {
+        Some(Whereabouts::Hidden(_)) => {
+            format!("{recorded}, now in a network namespace that nothing shows")
+        }
+        Some(Whereabouts::Here(now)) if now.interface != at.interface => {
+            format!("{recorded}, now {}", now.interface)
+        }
+        Some(Whereabouts::Moved(now)) if now.nsid != at.nsid && now.netns.is_none() => {
+            format!("{recorded}, now {} in this namespace", now.interface)
+        }
+        Some(Whereabouts::Moved(now)) => {
+            format!("{recorded}, now {}", place(now, Some(at.nsid)))
+        }
+        Some(Whereabouts::Here(_)) | None => recorded,
     }
 }
 

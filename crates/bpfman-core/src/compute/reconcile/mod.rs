@@ -14,6 +14,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Display;
 
+pub use links::ObservedLink;
+pub use links::Reattach;
 pub use points::ObservedPoint;
 pub use programs::ObservedProgram;
 pub use programs::ProgramStanding;
@@ -22,7 +24,6 @@ pub use rule::Rule;
 pub use rule::Severity;
 
 use super::Change;
-use super::DetachSnapshot;
 use super::UnloadSnapshot;
 use crate::action::Plan;
 use crate::action::TcFilter;
@@ -54,8 +55,8 @@ pub struct Facts {
     pub lost: Vec<(Program, PinState)>,
     /// Every record of a link.
     pub links: Vec<Link>,
-    /// What a detach would find of those that stand alone.
-    pub alone: Vec<DetachSnapshot>,
+    /// Those that stand alone.
+    pub alone: Vec<ObservedLink>,
     /// Every record of an attach point.
     pub points: Vec<ObservedPoint>,
     /// Every pin on our bpffs.
@@ -77,6 +78,60 @@ pub struct Finding {
     pub subject: String,
     /// What is to be done about it.
     pub mend: Mend,
+    /// What else is known of it, a line each.
+    pub notes: Vec<String>,
+    /// Whether records go of what no longer runs: that is no repair.
+    pub forgets: bool,
+}
+
+/// How far a reconciliation goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Repairs {
+    /// What no record knows and may be at work is ended.
+    pub prune: bool,
+    /// What somebody detached is attached again.
+    pub reattach: bool,
+    /// Records stay of what the kernel no longer has and could be attached again: nobody has asked yet.
+    pub keep: bool,
+}
+
+impl Finding {
+    fn new(rule: Rule, subject: String, mend: Mend) -> Self {
+        Self {
+            rule,
+            subject,
+            mend,
+            notes: Vec::new(),
+            forgets: false,
+        }
+    }
+
+    fn note(mut self, note: String) -> Self {
+        self.notes.push(note);
+        self
+    }
+
+    fn forgets(mut self) -> Self {
+        self.forgets = matches!(self.mend, Mend::Plan(_));
+        self
+    }
+
+    /// What is left for the next command to finish.
+    #[must_use]
+    pub fn interrupted(plan: Plan) -> Self {
+        Self::new(Rule::Interrupted, plan.operation.clone(), plan.into())
+    }
+
+    /// Whether its plan attaches something again, which somebody else may keep it from.
+    #[must_use]
+    pub fn attaches(&self) -> bool {
+        use Rule as R;
+        let rule = matches!(
+            self.rule,
+            R::LinkDetached | R::LinkGone | R::PointDetached | R::PointGone
+        );
+        rule && !self.forgets
+    }
 }
 
 /// What is to be done about a disagreement.
@@ -124,13 +179,14 @@ impl Ground<'_> {
     }
 }
 
-/// Looks at everything; with `prune`, what may be at work goes, too. The plans can be carried out one after the other: at
-/// most one of them changes an attach point. Whoever carries them out looks again, until there is nothing to do.
+/// Looks at everything; `repairs` says how far the plans go. They can be carried out one after the other: at most one of them
+/// changes an attach point. Whoever carries them out looks again, until there is nothing to do.
 #[must_use]
-pub fn reconcile(facts: &Facts, prune: bool, layout: &RuntimeLayout) -> Vec<Finding> {
+pub fn reconcile(facts: &Facts, repairs: Repairs, layout: &RuntimeLayout) -> Vec<Finding> {
     if let BpffsMount::Elsewhere { .. } = facts.bpffs {
         return mount::examine(&facts.bpffs, layout).into_iter().collect();
     }
+    let prune = repairs.prune;
     let ground = Ground {
         layout,
         bpffs_mounted: facts.bpffs.is_mounted(),
@@ -151,10 +207,10 @@ pub fn reconcile(facts: &Facts, prune: bool, layout: &RuntimeLayout) -> Vec<Find
         findings.extend(programs::examine(program, gone.as_ref(), ground));
     }
     let left = facts.alone.iter();
-    let left = left.filter(|snapshot| !facts.gone.contains_key(&snapshot.link.program));
-    findings.extend(left.filter_map(|snapshot| links::examine(snapshot, ground)));
+    let left = left.filter(|one| !facts.gone.contains_key(&one.snapshot.link.program));
+    findings.extend(left.filter_map(|one| links::examine(one, ground, repairs)));
     for point in &facts.points {
-        findings.extend(points::examine(point, &facts.gone, ground));
+        findings.extend(points::examine(point, facts, ground, repairs));
     }
     findings.extend(points::without_point(&facts.links, &facts.points));
     // Once what a filter runs has lost its pin, nothing tells that it is ours.

@@ -31,11 +31,7 @@ pub(super) fn examine(found: &BpffsMount, layout: &RuntimeLayout) -> Option<Find
             why("every command that changes something mounts it here, too"),
         ),
     };
-    Some(Finding {
-        rule,
-        subject: format!("{path}"),
-        mend: Mend::Nothing(why),
-    })
+    Some(Finding::new(rule, format!("{path}"), Mend::Nothing(why)))
 }
 
 /// What would be mended by a mount that does not last is left.

@@ -1,20 +1,23 @@
 //! Records of attach points against the kernel.
 
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::Facts;
 use super::Finding;
 use super::Ground;
 use super::Mend;
+use super::Repairs;
 use super::Rule;
 use super::links;
 use crate::action::Plan;
 use crate::compute::Change;
 use crate::compute::PointFacts;
+use crate::compute::PointRefusal;
 use crate::compute::Standing;
-use crate::compute::UnloadSnapshot;
+use crate::compute::Target;
+use crate::compute::Whereabouts;
 use crate::compute::pins::pin_program_again;
 use crate::compute::plan_change;
 use crate::compute::records::Records;
@@ -24,7 +27,6 @@ use crate::managed::Dispatcher;
 use crate::managed::Link;
 use crate::types::Engine;
 use crate::types::LinkId;
-use crate::types::ProgramId;
 
 /// An attach point that has a record, and what a look at it takes beyond what a change of it does.
 #[derive(Clone, Debug)]
@@ -35,56 +37,175 @@ pub struct ObservedPoint {
     pub holder_pin: Option<PinState>,
     /// That link, asked for by its id when the pin does not hold it.
     pub holder: Option<kernel::Link>,
+    /// What became of its interface.
+    pub target: Target,
+    /// Where its interface is now; `None` when what runs there is attached to none.
+    pub whereabouts: Option<Whereabouts>,
 }
 
-/// Looks at one record. `gone` are the programs of members that the kernel no longer has: they leave by themselves.
+/// Looks at one record. Members whose programs the kernel no longer has leave by themselves.
 pub(super) fn examine(
     point: &ObservedPoint,
-    gone: &BTreeMap<ProgramId, UnloadSnapshot>,
+    all: &Facts,
     ground: Ground<'_>,
+    repairs: Repairs,
 ) -> Vec<Finding> {
     let Some(record) = &point.facts.dispatcher else {
         return Vec::new();
     };
     let mut members = point.facts.members.iter();
-    if members.any(|member| gone.contains_key(&member.link.program)) {
+    if members.any(|member| all.gone.contains_key(&member.link.program)) {
         return Vec::new();
     }
-    let finding = |rule, mend| Finding {
-        rule,
-        subject: subject(record),
-        mend,
-    };
-    let change = |change: &Change| {
-        Mend::of(plan_change(
-            &point.facts,
-            change,
-            Engine::Auto,
-            ground.layout,
-        ))
-    };
-    let forget = || change(&Change::Leave(point.facts.members.clone()));
+    let finding = |rule, mend| Finding::new(rule, subject(record), mend);
+    let refresh = || change(point, &Change::Refresh, ground);
     let lost = record.members.len() != point.facts.members.len();
-    match point.facts.standing {
-        Standing::Gone => [finding(Rule::PointGone, forget())].to_vec(),
-        Standing::Dead => [finding(Rule::PointDead, forget())].to_vec(),
-        Standing::Unpinned => [finding(
-            Rule::PointUnpinned,
-            pin_holder(point, record, ground),
-        )]
-        .to_vec(),
-        Standing::Runs if lost => {
-            [finding(Rule::PointMembersLost, change(&Change::Refresh))].to_vec()
+    let found = match point.facts.standing {
+        Standing::Gone | Standing::Detached => unattached(point, record, ground, repairs),
+        Standing::Dead => {
+            let details = point.facts.members.first().map(|one| &one.link.details);
+            let note = details.map(|details| links::what_is_gone(&point.target, details));
+            let finding = finding(Rule::PointDead, forget(point, ground)).forgets();
+            note.into_iter().fold(finding, Finding::note)
         }
+        Standing::Unpinned => finding(Rule::PointUnpinned, pin_holder(point, record, ground)),
+        Standing::Runs if is_elsewhere(point) => elsewhere(point, record, all, ground),
+        Standing::Runs if lost => finding(Rule::PointMembersLost, refresh()),
         Standing::Runs if point.facts.runs.is_some_and(|runs| runs != record.program) => {
-            [finding(Rule::PointChanged, change(&Change::Refresh))].to_vec()
+            finding(Rule::PointChanged, refresh())
         }
         Standing::Runs => {
             let unpinned = pin_runs_again(point, record, ground);
             let unpinned = unpinned.map(|mend| finding(Rule::PointProgramUnpinned, mend));
-            unpinned.into_iter().collect()
+            return unpinned.into_iter().collect();
         }
+    };
+    [found].to_vec()
+}
+
+fn change(point: &ObservedPoint, change: &Change, ground: Ground<'_>) -> Mend {
+    let plan = plan_change(&point.facts, change, Engine::Auto, ground.layout);
+    Mend::of(plan)
+}
+
+fn forget(point: &ObservedPoint, ground: Ground<'_>) -> Mend {
+    change(point, &Change::Leave(point.facts.members.clone()), ground)
+}
+
+fn is_elsewhere(point: &ObservedPoint) -> bool {
+    matches!(
+        point.whereabouts,
+        Some(Whereabouts::Moved(_) | Whereabouts::Hidden(_))
+    )
+}
+
+/// What runs has gone with its interface.
+fn elsewhere(
+    point: &ObservedPoint,
+    record: &Dispatcher,
+    all: &Facts,
+    ground: Ground<'_>,
+) -> Finding {
+    let finding = |mend| Finding::new(Rule::PointMoved, subject(record), mend);
+    match &point.whereabouts {
+        Some(Whereabouts::Moved(now)) => {
+            let records = all.points.iter();
+            let mut records = records.filter_map(|other| other.facts.dispatcher.as_ref());
+            let hook = record.hook.hook();
+            // The record that is there is of an interface that has gone before.
+            let mend = match records.any(|other| other.hook.hook() == hook && other.at.is_at(now)) {
+                true => Mend::Later,
+                false => change(point, &Change::Refresh, ground),
+            };
+            finding(mend).note(links::moved(Some(&record.at), now))
+        }
+        Some(Whereabouts::Hidden(ifindex)) => {
+            finding(Mend::Nothing(links::hidden())).note(links::lives(*ifindex))
+        }
+        Some(Whereabouts::Here(_)) | None => finding(Mend::Later),
     }
+}
+
+/// Nothing of ours runs at the attach point.
+fn unattached(
+    point: &ObservedPoint,
+    record: &Dispatcher,
+    ground: Ground<'_>,
+    repairs: Repairs,
+) -> Finding {
+    let detached = point.facts.standing == Standing::Detached;
+    let rule = match detached {
+        true => Rule::PointDetached,
+        false => Rule::PointGone,
+    };
+    let Target::Present(now) = &point.target else {
+        let finding = Finding::new(rule, subject(record), forget(point, ground)).forgets();
+        let details = point.facts.members.first().map(|one| &one.link.details);
+        let note = details.map(|details| links::what_is_gone(&point.target, details));
+        return note.into_iter().fold(finding, Finding::note);
+    };
+    let finding = match (repairs.reattach, detached) {
+        (true, _) => {
+            let again = change(point, &Change::Reattach, ground);
+            Finding::new(rule, subject(record), again)
+        }
+        (false, true) => Finding::new(rule, subject(record), Mend::Nothing(links::UNASKED.into())),
+        (false, false) if repairs.keep => {
+            Finding::new(rule, subject(record), Mend::Nothing(links::UNASKED.into()))
+        }
+        (false, false) => Finding::new(rule, subject(record), forget(point, ground)).forgets(),
+    };
+    let members = &point.facts.members;
+    let commands = members.iter().map(|member| {
+        let program_type = Some(member.program.load.program_type);
+        member.link.attach_command(now.as_ref(), program_type)
+    });
+    let commands: Vec<String> = commands.collect();
+    let finding = finding.note(why(point, record));
+    let finding = members.iter().fold(finding, |finding, member| {
+        let name = &member.program.load.program_name;
+        let (link, program) = (member.link.id, member.link.program);
+        finding.note(format!(
+            "no longer runs there: link {link} (program {program}, {name})"
+        ))
+    });
+    let finding = match detached {
+        true => finding.note(links::REATTACH.into()),
+        false => finding,
+    };
+    let ids = members.iter().map(|member| format!("{}", member.link.id));
+    let ids: Vec<String> = ids.collect();
+    finding.note(match detached {
+        true => format!(
+            "or anew: bpfman detach {} && {}",
+            ids.join(" "),
+            commands.join(" && ")
+        ),
+        false => format!("to attach again: {}", commands.join(" && ")),
+    })
+}
+
+/// Why nothing of ours runs there, as far as the kernel tells.
+fn why(point: &ObservedPoint, record: &Dispatcher) -> String {
+    let interface = match &point.target {
+        Target::Present(Some(now)) => {
+            format!("interface {} (ifindex {})", now.interface, now.ifindex)
+        }
+        _ => format!("interface {}", record.at.interface),
+    };
+    let what = match (record.link(), point.facts.standing) {
+        (Some((id, _)), Standing::Detached) => format!("kernel link {id} was detached by force"),
+        (Some((id, _)), _) => format!("kernel link {id} is gone"),
+        (None, _) => "its filter was removed".into(),
+    };
+    let theirs = point.facts.foreign.as_ref().map(|program| {
+        let name = PointRefusal::name_of(program);
+        format!(
+            "; program {} ({name}) of somebody else is there now",
+            program.identity.id
+        )
+    });
+    format!("{what}; {interface} is there{}", theirs.unwrap_or_default())
 }
 
 /// Links of XDP and TC that are no members of their attach points.
@@ -98,10 +219,9 @@ pub(super) fn without_point(links: &[Link], points: &[ObservedPoint]) -> Vec<Fin
         .iter()
         .filter(|link| link.details.membership().is_some() && !members.contains(&link.id));
     strays
-        .map(|link| Finding {
-            rule: Rule::LinkWithoutPoint,
-            subject: links::subject(link),
-            mend: forget_link(link).into(),
+        .map(|link| {
+            let plan = forget_link(link).into();
+            Finding::new(Rule::LinkWithoutPoint, links::subject(link), plan).forgets()
         })
         .collect()
 }

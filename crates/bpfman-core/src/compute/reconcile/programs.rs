@@ -69,11 +69,7 @@ pub(super) fn examine(
     ground: Ground<'_>,
 ) -> Vec<Finding> {
     let record = &program.record;
-    let finding = |rule, mend| Finding {
-        rule,
-        subject: subject(record),
-        mend,
-    };
+    let finding = |rule, mend| Finding::new(rule, subject(record), mend);
     let mut findings = Vec::new();
     match program.standing() {
         ProgramStanding::Pinned => {}
@@ -108,11 +104,7 @@ pub(super) fn record_again(record: &Program) -> Finding {
             program: record.id().into(),
         },
     );
-    Finding {
-        rule: Rule::RecordLost,
-        subject: subject(record),
-        mend: plan.into(),
-    }
+    Finding::new(Rule::RecordLost, subject(record), plan.into())
 }
 
 fn subject(record: &Program) -> String {

@@ -22,10 +22,8 @@ pub struct Room {
 
 /// Looks at the directories that are written.
 pub(super) fn examine(directories: &[(AbsolutePath, Room)]) -> Vec<Finding> {
-    let finding = |path: &AbsolutePath, rule, why: &str| Finding {
-        rule,
-        subject: format!("{path}"),
-        mend: Mend::Nothing(why.into()),
+    let finding = |path: &AbsolutePath, rule, why: &str| {
+        Finding::new(rule, format!("{path}"), Mend::Nothing(why.into()))
     };
     let examine = |(path, room): &(AbsolutePath, Room)| match room {
         Room {

@@ -114,11 +114,30 @@ rules! {
     /// A record without a link in the kernel.
     LinkGone = "link-gone", Error,
         "a record's link is no longer in the kernel: the program is not attached there any more",
-        "the record goes";
+        "the record goes, and the command that attaches the program anew is told; with --reattach, it is attached again, \
+                   by the same link";
+    /// A link that somebody detached.
+    LinkDetached = "link-detached", Error,
+        "a link is attached to nothing, though what it was attached to is there: somebody detached it by force, and its \
+                      program does not run there any more",
+        "nothing, but the command that attaches the program anew is told; with --reattach, it is attached again, by the \
+                   same link";
+    /// A link that has another program than its record says.
+    LinkChanged = "link-changed", Error,
+        "somebody gave a link another program than its record says",
+        "it gets ours again";
     /// A link whose interface, namespace or cgroup is gone.
     LinkDead = "link-dead", Warning,
-        "a link has outlived the interface, namespace or cgroup that it was attached to",
+        "a link has outlived the interface, namespace, cgroup or map that it was attached to",
         "it is detached";
+    /// A link whose interface is somewhere else.
+    LinkMoved = "link-moved", Warning,
+        "the interface of a link has moved to another network namespace, or has another index now: the program runs there",
+        "the record follows it, if a file or a process shows the namespace";
+    /// A link that keeps a network namespace.
+    NamespaceKept = "namespace-kept", Warning,
+        "a pinned link keeps a network namespace alive that was deleted: no file and no process shows it",
+        "nothing, or with --prune: it is detached, and the namespace ends";
     /// A link without its pin.
     LinkUnpinned = "link-unpinned", Warning,
         "a link has lost its pin and ends when the last process that holds it does",
@@ -133,12 +152,24 @@ rules! {
         "the record goes";
     /// An attach point at which nothing of its record runs.
     PointGone = "point-gone", Error,
-        "nothing runs at an attach point that has members: somebody detached it, or its filter is gone",
-        "the records of the attach point and its members go";
+        "nothing runs at an attach point that has members: its link is no longer in the kernel",
+        "the records of the attach point and its members go, and the commands that attach them anew are told; with \
+                   --reattach, they are attached again, by the same links";
+    /// An attach point that somebody detached.
+    PointDetached = "point-detached", Error,
+        "nothing of ours runs at an attach point that has members, though its interface is there: somebody detached its \
+                      link by force, or removed or replaced its filter",
+        "nothing, but the commands that attach its members anew are told; with --reattach, they are attached again, by \
+                   the same links";
     /// An attach point whose interface is gone.
     PointDead = "point-dead", Warning,
         "the interface or namespace of an attach point is gone",
         "the records of the attach point and its members go, and its pins";
+    /// An attach point whose interface is somewhere else.
+    PointMoved = "point-moved", Warning,
+        "the interface of an attach point has moved to another network namespace, or has another index now: its members \
+                      run there",
+        "its records and pins follow it, if a file or a process shows the namespace";
     /// An attach point whose holder has no pin.
     PointUnpinned = "point-unpinned", Warning,
         "the link that holds an attach point has lost its pin and ends when the last process that holds it \

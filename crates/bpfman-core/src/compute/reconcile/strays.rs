@@ -97,17 +97,17 @@ fn examine_revision(
         add_unpin(&mut plan, path, pin);
     }
     remove_pin_directory(&mut plan, directory.clone());
-    Finding {
-        rule: match known {
+    Finding::new(
+        match known {
             true => Rule::RevisionLeft,
             false => Rule::Orphan,
         },
-        subject: format!("{directory}"),
-        mend: match known || prune {
+        format!("{directory}"),
+        match known || prune {
             true => plan.into(),
             false => not_pruned(),
         },
-    }
+    )
 }
 
 /// Takes away what shows a revision to tools of libxdp: the directory of its dispatcher, or of one of its members.
@@ -167,13 +167,15 @@ pub(super) fn examine_filters(facts: &Facts, prune: bool) -> Vec<Finding> {
         .iter()
         .filter(|(filter, program)| pinned.contains(program) && !recorded.contains(&place(filter)));
     strays
-        .map(|(filter, program)| Finding {
-            rule: Rule::Orphan,
-            subject: format!("{filter}, which runs program {program}"),
-            mend: match prune {
-                true => remove_filter(filter, *program).into(),
-                false => not_pruned(),
-            },
+        .map(|(filter, program)| {
+            Finding::new(
+                Rule::Orphan,
+                format!("{filter}, which runs program {program}"),
+                match prune {
+                    true => remove_filter(filter, *program).into(),
+                    false => not_pruned(),
+                },
+            )
         })
         .collect()
 }
@@ -205,24 +207,26 @@ pub(super) fn examine_pins(facts: &Facts, prune: bool, layout: &RuntimeLayout) -
         }
         match pin {
             PinState::Map(map) if !used.contains(&map.id) => {
-                findings.push(Finding {
-                    rule: Rule::MapsLeft,
-                    subject: format!("map {} ({}) at {path}", map.id, map.name),
-                    mend: unpin(path, pin, layout).into(),
-                });
+                findings.push(Finding::new(
+                    Rule::MapsLeft,
+                    format!("map {} ({}) at {path}", map.id, map.name),
+                    unpin(path, pin, layout).into(),
+                ));
             }
             PinState::Map(_) | PinState::Free { .. } => {}
-            PinState::Program(_) | PinState::Link(_) | PinState::Other => findings.push(Finding {
-                rule: Rule::Orphan,
-                subject: format!("{path}"),
-                mend: match (prune, pin) {
-                    (true, PinState::Program(_) | PinState::Link(_)) => {
-                        unpin(path, pin, layout).into()
-                    }
-                    (true, _) => Mend::Nothing("it is no pin".into()),
-                    (false, _) => not_pruned(),
-                },
-            }),
+            PinState::Program(_) | PinState::Link(_) | PinState::Other => {
+                findings.push(Finding::new(
+                    Rule::Orphan,
+                    format!("{path}"),
+                    match (prune, pin) {
+                        (true, PinState::Program(_) | PinState::Link(_)) => {
+                            unpin(path, pin, layout).into()
+                        }
+                        (true, _) => Mend::Nothing("it is no pin".into()),
+                        (false, _) => not_pruned(),
+                    },
+                ))
+            }
         }
     }
     for (directory, pins) in revisions {
@@ -271,11 +275,7 @@ pub(super) fn examine_files(facts: &Facts, layout: &RuntimeLayout) -> Vec<Findin
                 },
             };
             plan.push_final(Action::Files(action), "files do not come back");
-            Finding {
-                rule: Rule::FilesLeft,
-                subject: format!("{path}"),
-                mend: plan.into(),
-            }
+            Finding::new(Rule::FilesLeft, format!("{path}"), plan.into())
         })
         .collect()
 }

@@ -51,7 +51,10 @@ pub(super) fn place_name(facts: &PointFacts) -> String {
 pub(super) fn after(facts: &PointFacts, change: &Change) -> Result<Vec<Member>, PointRefusal> {
     // Those of a record that nothing runs of never come back: their interface may be another one now.
     let mut members = match (facts.standing, change) {
-        (Standing::Dead | Standing::Unpinned | Standing::Gone, Change::Join(_)) => Vec::new(),
+        (
+            Standing::Detached | Standing::Dead | Standing::Unpinned | Standing::Gone,
+            Change::Join(_),
+        ) => Vec::new(),
         _ => facts.members.clone(),
     };
     let joining = match change {
@@ -82,19 +85,27 @@ pub(super) fn after(facts: &PointFacts, change: &Change) -> Result<Vec<Member>, 
             }
             None
         }
-        Change::Refresh => None,
+        Change::Refresh | Change::Reattach => None,
         Change::Alter {
             link,
             priority,
             proceed_on,
         } => {
             let altered = members.iter_mut().find(|member| member.link.id == *link);
-            let altered = altered.ok_or(PointRefusal::NotAttached(*link))?;
+            let altered = altered.ok_or(PointRefusal::NotAttached {
+                link: *link,
+                standing: facts.standing,
+            })?;
             alter(&mut altered.link.details, *priority, proceed_on.as_ref());
             None
         }
     };
     check_once(facts, change, &members)?;
+    if facts.has_moved() {
+        for Member { link, .. } in &mut members {
+            link.details = link.details.clone().moved_to(&facts.at);
+        }
+    }
     // Contract, section 4: by priority, then new before existing, then by name.
     members.sort_by(|one, other| {
         let rank = |member: &Member| {
@@ -114,7 +125,9 @@ fn check_once(facts: &PointFacts, change: &Change, members: &[Member]) -> Result
     let changed = match change {
         Change::Join(member) => member.link.id,
         Change::Alter { link, .. } => *link,
-        Change::Leave(_) | Change::Exchange { .. } | Change::Refresh => return Ok(()),
+        Change::Leave(_) | Change::Exchange { .. } | Change::Refresh | Change::Reattach => {
+            return Ok(());
+        }
     };
     let key = |member: &Member| (member.link.program, member.link.details.priority());
     let Some(new) = members.iter().find(|member| member.link.id == changed) else {

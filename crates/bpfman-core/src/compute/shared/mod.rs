@@ -117,6 +117,13 @@ pub fn running_pin(
 }
 
 impl PointFacts {
+    /// Whether what runs there has gone with its interface to another place than that of the record.
+    fn has_moved(&self) -> bool {
+        let runs = self.standing == Standing::Runs;
+        let record = self.dispatcher.as_ref();
+        runs && record.is_some_and(|record| !record.at.is_at(&self.at))
+    }
+
     /// Whether a link is one of its members.
     fn has(&self, other: &Member) -> bool {
         let mut members = self.members.iter();
@@ -129,7 +136,9 @@ impl PointFacts {
 pub enum Standing {
     /// It runs, as recorded.
     Runs,
-    /// The holder is at its pin, but its interface is gone.
+    /// Its interface is there, but nothing holds it there: its link was detached, or its filter removed.
+    Detached,
+    /// Its interface is gone.
     Dead,
     /// The holder has lost its pin and is alive: somebody else holds it.
     Unpinned,
@@ -185,6 +194,8 @@ pub enum Change {
     },
     /// Nobody comes or goes: what runs is made anew of the members that have records.
     Refresh,
+    /// The members that have records are attached again, which nothing runs any more.
+    Reattach,
     /// A link gets another place.
     Alter {
         /// The link.
@@ -212,6 +223,7 @@ impl fmt::Display for Change {
                 write!(f, "the replacement of program {from} by {}", to.id())
             }
             Self::Refresh => f.write_str("the refresh of its members"),
+            Self::Reattach => f.write_str("attaching its members again"),
             Self::Alter { link, .. } => write!(f, "the update of link {link}"),
         }
     }
@@ -293,7 +305,7 @@ pub(super) fn add_change(
             return Ok(ending);
         }
         (Standing::Runs, _) => {}
-        (_, Change::Join(_)) => membership::check_free(facts)?,
+        (_, Change::Join(_) | Change::Reattach) => membership::check_free(facts)?,
         // A dead attach point goes as a whole: nobody could detach its other members from anything.
         (_, Change::Leave(leaving)) if facts.namespace_deleted => {
             let stayed = after.into_iter();
@@ -301,15 +313,23 @@ pub(super) fn add_change(
             return Ok(forget(facts, layout, &all, &[]));
         }
         (_, Change::Leave(leaving)) => return Ok(forget(facts, layout, leaving, &after)),
-        (_, Change::Alter { link, .. }) => return Err(PointRefusal::NotAttached(*link)),
-        (_, Change::Exchange { .. } | Change::Refresh) => {
+        (standing, Change::Alter { link, .. }) => {
+            let link = *link;
+            return Err(PointRefusal::NotAttached { link, standing });
+        }
+        (standing, Change::Exchange { .. } | Change::Refresh) => {
             let first = facts.members.first().map(|member| member.link.id);
-            return Err(PointRefusal::NotAttached(first.unwrap_or(LinkId(0))));
+            let link = first.unwrap_or(LinkId(0));
+            return Err(PointRefusal::NotAttached { link, standing });
         }
     }
     let leaving: &[Member] = match change {
         Change::Leave(leaving) => leaving,
-        Change::Join(_) | Change::Alter { .. } | Change::Exchange { .. } | Change::Refresh => &[],
+        Change::Join(_)
+        | Change::Alter { .. }
+        | Change::Exchange { .. }
+        | Change::Refresh
+        | Change::Reattach => &[],
     };
     Ok(Rebuild::new(facts, &after, leaving, engine, layout)?.add(plan))
 }
@@ -353,7 +373,7 @@ fn forget(
 fn holder(facts: &PointFacts, dispatcher: &Dispatcher) -> Option<AttachedLink> {
     let (link, pin) = dispatcher.link()?;
     let pin = match facts.standing {
-        Standing::Runs | Standing::Dead => Some(pin.clone()),
+        Standing::Runs | Standing::Detached | Standing::Dead => Some(pin.clone()),
         Standing::Unpinned => None,
         Standing::Gone => return None,
     };

@@ -111,7 +111,8 @@ pub(super) fn next(
         return Ok(Some(Next::Direct));
     }
     // Where programs could not be joined once they stay extensions, until one is left.
-    let extended = facts.standing == Standing::Runs
+    let stays = facts.standing == Standing::Runs || members.iter().any(|one| facts.has(one));
+    let extended = stays
         && facts
             .dispatcher
             .as_ref()

@@ -140,7 +140,8 @@ impl<'a> Rebuild<'a> {
         };
         unpin_revision(&mut ending.after, self.facts, self.layout, stale);
         self.forget_links(&mut ending.records);
-        if let (Some((link, path)), Standing::Dead) = (stale.link(), self.facts.standing) {
+        let at_pin = matches!(self.facts.standing, Standing::Detached | Standing::Dead);
+        if let Some((link, path)) = stale.link().filter(|_| at_pin) {
             let (hook, at) = (self.facts.hook.hook().name(), &stale.at);
             let aside = self.layout.dispatcher_link_aside(hook, at.nsid, at.ifindex);
             move_pin(plan, link, path, &aside);
@@ -230,8 +231,13 @@ impl<'a> Rebuild<'a> {
 
     /// Puts a program in the place of the one that runs.
     fn swap(&self, plan: &mut Plan, running: &Dispatcher, made: &Made) -> Holding {
+        let holder = self.follow(plan, running);
+        let pin = match &holder {
+            Holder::Link { pin_path, .. } => Some(pin_path.clone()),
+            Holder::Filter(_) => None,
+        };
         let holding = Holding {
-            holder: running.holder.clone(),
+            holder,
             link: running.link().map(|(id, _)| LinkReference::Known(id)),
         };
         let old = ProgramReference::Known(self.facts.runs.unwrap_or(running.program));
@@ -242,19 +248,35 @@ impl<'a> Rebuild<'a> {
         let back = self.way_back(running);
         let step = |from: &ProgramReference, to: &ProgramSource| {
             let (from, to) = (from.clone(), to.clone());
-            Action::Kernel(match (running.link(), running.filter()) {
-                (_, Some(filter)) => KernelAction::ReplaceTcFilter { filter, from, to },
-                (Some((link, path)), None) => KernelAction::UpdateLink {
+            Action::Kernel(match (running.link(), &pin, running.filter()) {
+                (_, _, Some(filter)) => KernelAction::ReplaceTcFilter { filter, from, to },
+                (Some((link, _)), Some(path), None) => KernelAction::UpdateLink {
                     link: LinkReference::Known(link),
                     path: path.clone(),
                     from,
                     to,
                 },
-                (None, None) => unreachable!("a holder is a link or a filter"),
+                _ => unreachable!("a holder is a link or a filter"),
             })
         };
         plan.push(step(&old, &made.source), step(&made.program, &back));
         holding
+    }
+
+    /// Gives the pin of the link that holds an attach point the name of where its interface is now: another interface may
+    /// come to have the numbers of its old name.
+    fn follow(&self, plan: &mut Plan, running: &Dispatcher) -> Holder {
+        let (Holder::Link { id, pin_path }, true) = (&running.holder, self.facts.has_moved())
+        else {
+            return running.holder.clone();
+        };
+        let (hook, at) = (self.facts.hook.hook().name(), &self.facts.at);
+        let now = self.layout.dispatcher_link(hook, at.nsid, at.ifindex);
+        move_pin(plan, *id, pin_path, &now);
+        Holder::Link {
+            id: *id,
+            pin_path: now,
+        }
     }
 
     /// Pins the program that runs now, if somebody took its pin away: it would end with the swap.
@@ -468,13 +490,16 @@ pub(super) fn delete_record(records: &mut Records, dispatcher: &Dispatcher) {
 
 /// Records what runs at an attach point, in place of what ran there.
 pub(super) fn push_record(records: &mut Records, facts: &PointFacts, draft: DispatcherDraft) {
+    let point = draft.dispatcher.point();
     let undo = match &facts.dispatcher {
-        Some(old) => StoreAction::SaveDispatcher {
+        Some(old) if old.point() == point => StoreAction::SaveDispatcher {
             dispatcher: Box::new(old.clone()),
         },
-        None => StoreAction::DeleteDispatcher {
-            point: draft.dispatcher.point(),
-        },
+        old => {
+            // It is the record of where the interface was.
+            old.iter().for_each(|old| delete_record(records, old));
+            StoreAction::DeleteDispatcher { point }
+        }
     };
     records.push(
         StoreAction::RecordDispatcher {

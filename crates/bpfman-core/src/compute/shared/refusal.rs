@@ -2,16 +2,20 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec::Vec;
 use core::fmt;
 
 use super::Change;
 use super::Member;
 use super::PointFacts;
+use super::Standing;
 use super::membership;
 use super::program;
 use super::together;
 use crate::chain::ChainError;
 use crate::types::AbsolutePath;
+use crate::types::InterfaceName;
 use crate::types::LinkId;
 use crate::types::ProgramId;
 
@@ -84,10 +88,24 @@ pub enum PointRefusal {
         limit: usize,
     },
     /// The link is recorded, but nothing is attached.
+    #[error("link {link} is not attached any more: {}", why(*.standing))]
+    NotAttached {
+        /// The link.
+        link: LinkId,
+        /// What the kernel has of its attach point.
+        standing: Standing,
+    },
+    /// A record speaks of this place whose interface has moved away, or whose link is attached to nothing any more.
     #[error(
-        "link {0} is not attached any more: its interface is gone, or somebody else detached it"
+        "{interface} has the index of an interface that moved away: {} recorded there",
+        recorded(.links)
     )]
-    NotAttached(LinkId),
+    RecordInTheWay {
+        /// The interface.
+        interface: InterfaceName,
+        /// The links of the record.
+        links: Vec<LinkId>,
+    },
     /// Extensions are counted by the kernel.
     #[error(
         "runs of programs of the extension engine are counted by the kernel (sysctl kernel.bpf_stats_enabled=1)"
@@ -161,18 +179,35 @@ pub fn at_fault(facts: &PointFacts, change: &Change, reason: &str) -> Option<Mem
         Change::Join(joining) => all.find(|member| member.link.id == joining.link.id),
         Change::Alter { link, .. } => all.find(|member| member.link.id == *link),
         Change::Exchange { to, .. } => all.find(|member| member.link.program == to.id()),
-        Change::Leave(_) | Change::Refresh => all.next(),
+        Change::Leave(_) | Change::Refresh | Change::Reattach => all.next(),
     };
     changed.map(MemberName::of)
 }
 
 impl PointRefusal {
     /// How a program of somebody else is called.
-    pub(super) fn name_of(program: &crate::kernel::Program) -> String {
+    pub(in crate::compute) fn name_of(program: &crate::kernel::Program) -> String {
         match program.name.as_str() {
             "xdp_dispatcher" => "a dispatcher of xdp-loader or another user of libxdp".into(),
             "" => format!("{}", program.program_type),
             name => format!("`{name}`"),
         }
+    }
+}
+
+fn why(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Detached => "somebody else detached it",
+        Standing::Dead => "its interface is gone",
+        Standing::Unpinned => "its attach point has lost its pin",
+        Standing::Runs | Standing::Gone => "the kernel has nothing of its attach point",
+    }
+}
+
+fn recorded(links: &[LinkId]) -> String {
+    let ids: Vec<String> = links.iter().map(ToString::to_string).collect();
+    match ids.as_slice() {
+        [one] => format!("link {one} is"),
+        ids => format!("links {} are", ids.join(", ")),
     }
 }

@@ -41,7 +41,7 @@ fn cgroup(direction: Option<Direction>) -> AttachRequest {
 
 fn interface() -> InterfaceRequest {
     InterfaceRequest {
-        name: InterfaceName::parse("eth0").unwrap(),
+        name: InterfaceName::parse("eth0").unwrap().into(),
         netns: None,
     }
 }
@@ -60,7 +60,7 @@ pub(super) fn tcx(number: i64) -> AttachRequest {
 
 fn at() -> LinkInterface {
     LinkInterface {
-        interface: interface().name,
+        interface: InterfaceName::parse("eth0").unwrap(),
         ifindex: IfIndex(2),
         netns: None,
         nsid: NetnsId(7),
@@ -107,8 +107,12 @@ pub(super) fn at_interface(
 ) -> AttachFacts {
     AttachFacts::Interface(InterfaceFacts {
         tcx_pin_taken: false,
-        nsid: NetnsId(7),
-        ifindex: IfIndex(2),
+        at: LinkInterface {
+            interface: InterfaceName::parse("eth0").unwrap(),
+            ifindex: IfIndex(2),
+            netns: None,
+            nsid: NetnsId(7),
+        },
         attached: order(members),
         neighbours,
         tc: tc.map(KernelLinkId),
