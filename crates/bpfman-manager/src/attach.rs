@@ -8,6 +8,7 @@ use bpfman_core::compute::AttachRefusal;
 use bpfman_core::compute::AttachSnapshot;
 use bpfman_core::compute::Change;
 use bpfman_core::compute::InterfaceFacts;
+use bpfman_core::compute::Joining;
 use bpfman_core::compute::PointFacts;
 use bpfman_core::compute::Standing;
 use bpfman_core::compute::StructOpsFacts;
@@ -84,7 +85,7 @@ impl Manager<'_> {
         let (store, _) = self.managed(spec.program)?;
         if spec.request.shared().is_some() {
             let (facts, change) = self.join(spec, &*store)?;
-            let plan = plan_change(&facts, &change, Engine::Auto, &self.layout)?;
+            let plan = plan_change(&facts, &change, Joining::All(Engine::Auto), &self.layout)?;
             return self.lasting(plan);
         }
         self.attach_plan(spec, &*store)

@@ -12,10 +12,11 @@ use bpfman_core::compute::plan_change;
 use bpfman_core::compute::plan_detach;
 use bpfman_core::kernel;
 use bpfman_core::kernel::PinState;
+use bpfman_core::managed::LeftOut;
 use bpfman_core::managed::Link;
-use bpfman_core::types::Engine;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::LinkId;
+use bpfman_interpreter::executor::Recorded;
 use bpfman_interpreter::interfaces::Detail;
 use bpfman_interpreter::interfaces::LinkReader;
 use bpfman_interpreter::runtime::ReaderStore;
@@ -25,8 +26,8 @@ use crate::Manager;
 use crate::ManagerError;
 use crate::full_disk::lacks_space;
 
-/// What became of one link of a batch.
-pub type Detached = (LinkId, Result<(), ManagerError>);
+/// What became of one link of a batch: whose programs do not run any more without it, or why it was not detached.
+pub type Detached = (LinkId, Result<Vec<LeftOut>, ManagerError>);
 
 impl Manager<'_> {
     /// Detaches links, each for itself: one failure does not keep the others. Returns when none is attached any more;
@@ -65,13 +66,16 @@ impl Manager<'_> {
         for id in ids {
             let done = match self.detach_one(*id, &mut *store) {
                 // It went with an earlier one: a dead attach point goes as a whole.
-                Err(ManagerError::NoSuchLink(_)) if recorded.remove(id) => Ok(Vec::new()),
+                Err(ManagerError::NoSuchLink(_)) if recorded.remove(id) => Ok(Recorded::default()),
                 done => {
                     recorded.remove(id);
                     done
                 }
             };
-            let done = done.map(|links| ending.extend(links.into_iter().map(|link| (link, *id))));
+            let done = done.map(|done| {
+                ending.extend(done.let_go.into_iter().map(|link| (link, *id)));
+                done.left_out
+            });
             results.push((*id, done));
         }
         let waited: Vec<KernelLinkId> = ending.keys().copied().collect();
@@ -109,7 +113,9 @@ impl Manager<'_> {
         let link = store.link(id)?;
         match self.leave(std::slice::from_ref(&link), &*store)? {
             Some((facts, change)) => {
-                let plan = plan_change(&facts, &change, Engine::Auto, &self.layout)?;
+                let plan = self.removal_plan(|joining, layout| {
+                    Ok(plan_change(&facts, &change, joining, layout)?)
+                })?;
                 self.lasting(plan)
             }
             None => self.detach_plan(link, &*store),
@@ -137,14 +143,14 @@ impl Manager<'_> {
         &mut self,
         id: LinkId,
         store: &mut dyn WriterStore,
-    ) -> Result<Vec<KernelLinkId>, ManagerError> {
+    ) -> Result<Recorded, ManagerError> {
         let link = store.link(id)?;
         self.until_settled(store, |manager, store| {
             if let Some((facts, change)) = manager.leave(std::slice::from_ref(&link), store)? {
-                return Ok(manager.change_point(&facts, &change, store)?.let_go);
+                return manager.change_point(&facts, &change, store);
             }
             let plan = manager.detach_plan(link.clone(), store)?;
-            Ok(manager.run(&plan, store)?.let_go)
+            Ok(manager.run(&plan, store)?)
         })
     }
 

@@ -3,6 +3,7 @@
 use bpfman_core::action::Plan;
 use bpfman_core::chain::makes_tail_calls;
 use bpfman_core::compute::Change;
+use bpfman_core::compute::Joining;
 use bpfman_core::compute::PointFacts;
 use bpfman_core::compute::Standing;
 use bpfman_core::compute::Whereabouts;
@@ -110,7 +111,7 @@ impl Manager<'_> {
         let missing = || ManagerError::NothingThere(point);
         let store = self.runtime.reader()?.ok_or_else(missing)?;
         let (facts, change) = self.clear(point, &*store)?;
-        let plan = plan_change(&facts, &change, Engine::Auto, &self.layout)?;
+        let plan = plan_change(&facts, &change, Joining::All(Engine::Auto), &self.layout)?;
         self.lasting(plan)
     }
 
@@ -139,7 +140,7 @@ impl Manager<'_> {
         let missing = ManagerError::NoSuchLink(update.link);
         let store = self.runtime.reader()?.ok_or(missing)?;
         let (facts, change) = self.alter(update, &*store)?;
-        let plan = plan_change(&facts, &change, Engine::Auto, &self.layout)?;
+        let plan = plan_change(&facts, &change, Joining::All(Engine::Auto), &self.layout)?;
         self.lasting(plan)
     }
 
@@ -169,7 +170,7 @@ impl Manager<'_> {
         let dispatcher = store.dispatcher(&point)?;
         let dispatcher = dispatcher.ok_or(ManagerError::NothingThere(point))?;
         let facts = self.point_facts(dispatcher.hook, dispatcher.at, None, store)?;
-        let change = Change::Leave(facts.members.clone());
+        let change = Change::Leave(facts.links().cloned().collect());
         Ok((facts, change))
     }
 

@@ -11,6 +11,7 @@ mod load;
 mod points;
 mod reconcile;
 mod recover;
+mod removal;
 mod replace;
 mod settle;
 mod unload;

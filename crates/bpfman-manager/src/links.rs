@@ -50,6 +50,8 @@ pub struct LinkStatus {
     pub counter: Option<Counter>,
     /// Where its interface is now; `None` for what has none, or is attached to none any more.
     pub whereabouts: Option<Whereabouts>,
+    /// Why its program does not run at its attach point, where it could not be joined with the others.
+    pub left_out: Option<String>,
 }
 
 /// One link of a listing.
@@ -193,6 +195,7 @@ impl Manager<'_> {
             dispatcher: None,
             counter: None,
             whereabouts,
+            left_out: None,
         })
     }
 
@@ -246,6 +249,9 @@ impl Manager<'_> {
             Some(point) => store.dispatcher(&point)?,
             None => None,
         };
+        let left_out = dispatcher
+            .as_ref()
+            .and_then(|found| found.left_out(record.id).map(str::to_owned));
         let dispatcher = dispatcher.filter(|found| found.members.contains(&record.id));
         let mut networks = Networks::of(store)?;
         let (standing, mut unread) = match &dispatcher {
@@ -284,6 +290,7 @@ impl Manager<'_> {
             dispatcher,
             counter: counter.0.flatten(),
             whereabouts: whereabouts.0.flatten(),
+            left_out,
         })
     }
 

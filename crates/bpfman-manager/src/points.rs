@@ -7,6 +7,7 @@ use bpfman_core::action::KeptInstructions;
 use bpfman_core::action::Plan;
 use bpfman_core::chain::kernel_functions;
 use bpfman_core::compute::Change;
+use bpfman_core::compute::Joining;
 use bpfman_core::compute::LostPin;
 use bpfman_core::compute::Member;
 use bpfman_core::compute::MemberFacts;
@@ -21,6 +22,7 @@ use bpfman_core::compute::UnloadRefusal;
 use bpfman_core::compute::Whereabouts;
 use bpfman_core::compute::at_fault;
 use bpfman_core::compute::plan_change;
+use bpfman_core::compute::remaining;
 use bpfman_core::compute::running_pin;
 use bpfman_core::compute::runs_alone;
 use bpfman_core::compute::shown_pin;
@@ -64,8 +66,17 @@ impl Manager<'_> {
         change: &Change,
         store: &mut dyn WriterStore,
     ) -> Result<Recorded, ManagerError> {
-        let plan = |engine, layout: &RuntimeLayout| Ok(plan_change(facts, change, engine, layout)?);
-        let done = self.run_by_any_engine(plan, &[], store);
+        let plan = |joining: Joining<'_>, layout: &RuntimeLayout| {
+            Ok(plan_change(facts, change, joining, layout)?)
+        };
+        let done = match change {
+            Change::Leave(_) => self.take_out(plan, &remaining(facts, change), store),
+            _ => self.run_by_any_engine(
+                |engine, layout| plan(Joining::All(engine), layout),
+                &[],
+                store,
+            ),
+        };
         done.map_err(|error| explain(facts, change, error))
     }
 
@@ -143,14 +154,10 @@ impl Manager<'_> {
             Some(id) => self.kernel.program(id, Detail::Info)?,
             None => None,
         };
-        let mut members = Vec::new();
-        for id in dispatcher.iter().flat_map(|record| &record.members) {
-            match store.link(*id) {
-                Ok(link) => members.push(self.member(link, true, store)?),
-                Err(StoreError::LinkNotFound(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let recorded = dispatcher.iter().flat_map(|record| record.members.clone());
+        let members = self.members_of(recorded, store)?;
+        let recorded = dispatcher.iter().flat_map(|record| &record.left_out);
+        let left_out = self.members_of(recorded.map(|left_out| left_out.link), store)?;
         let libxdp = match (hook, libxdp_bpffs()) {
             (SharedHook::Xdp { .. }, Some(path)) => self.kernel.is_bpffs_root(&path)?,
             _ => false,
@@ -176,6 +183,7 @@ impl Manager<'_> {
             standing,
             runs,
             members,
+            left_out,
             occupants,
             foreign,
             libxdp,
@@ -194,6 +202,23 @@ impl Manager<'_> {
             Err(TargetError::NotANamespace { .. }) => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Links of a record and their programs; those that have lost their own records are left out.
+    fn members_of<S: ReaderStore + ?Sized>(
+        &mut self,
+        ids: impl Iterator<Item = LinkId>,
+        store: &S,
+    ) -> Result<Vec<Member>, ManagerError> {
+        let mut members = Vec::new();
+        for id in ids {
+            match store.link(id) {
+                Ok(link) => members.push(self.member(link, true, store)?),
+                Err(StoreError::LinkNotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(members)
     }
 
     /// The pin of what runs as recorded, when that is not at it.

@@ -15,6 +15,7 @@ use bpfman_core::compute::ObservedPoint;
 use bpfman_core::compute::ObservedProgram;
 use bpfman_core::compute::ProgramStanding;
 use bpfman_core::compute::Reattach;
+use bpfman_core::compute::Refused;
 use bpfman_core::compute::Repairs;
 use bpfman_core::compute::Room;
 use bpfman_core::compute::Standing;
@@ -31,7 +32,9 @@ use bpfman_core::managed::Recovery;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::Direction;
 use bpfman_core::types::Engine;
+use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
+use bpfman_core::types::RuntimeLayout;
 use bpfman_interpreter::interfaces::Detail;
 use bpfman_interpreter::lock::Stillness;
 use bpfman_interpreter::runtime::ReaderStore;
@@ -42,6 +45,7 @@ use bpfman_interpreter::store::memory::MemoryStore;
 use crate::Manager;
 use crate::ManagerError;
 use crate::points::libxdp_bpffs;
+use crate::removal::is_load_refused;
 use crate::whereabouts::Networks;
 
 /// How often everything is looked at before we give up: each time mends what the one before could not.
@@ -119,13 +123,15 @@ impl Manager<'_> {
     ) -> Result<Reconciled, ManagerError> {
         let mut done = Reconciled::default();
         let mut failed: Vec<Finding> = Vec::new();
-        let mut refused: Vec<(Finding, Finding)> = Vec::new();
+        let mut kept_out: Vec<(Finding, Finding)> = Vec::new();
+        let mut refused = Refused::new();
         for _ in 0..MAX_ROUNDS {
-            let facts = self.observe_all(store, repairs)?;
+            let mut facts = self.observe_all(store, repairs)?;
+            facts.refused.clone_from(&refused);
             let findings = reconcile(&facts, repairs, &self.layout);
             let findings = findings.into_iter().map(|finding| {
-                let refused = refused.iter().find(|(of, _)| *of == finding);
-                refused.map_or(finding, |(_, why)| why.clone())
+                let kept_out = kept_out.iter().find(|(of, _)| *of == finding);
+                kept_out.map_or(finding, |(_, why)| why.clone())
             });
             let (mend, left): (Vec<Finding>, Vec<Finding>) =
                 findings.partition(|finding| matches!(finding.mend, Mend::Plan(_)));
@@ -136,6 +142,15 @@ impl Manager<'_> {
             for finding in mend {
                 match self.mend(&finding, store) {
                     Ok(()) => done.mended.push(finding),
+                    Err(ManagerError::Execution(error))
+                        if is_load_refused(&error) && !failed.contains(&finding) =>
+                    {
+                        match self.at_fault_in(&facts, &finding, repairs, store) {
+                            Some(link) => drop(refused.insert(link, error.to_string())),
+                            None => failed.push(finding),
+                        }
+                        break;
+                    }
                     // What was there is gone with what was mended before it: that is no reason to stop, if it is so.
                     Err(error) if error.is_undone() && !failed.contains(&finding) => {
                         failed.push(finding);
@@ -147,7 +162,7 @@ impl Manager<'_> {
                             mend: Mend::Nothing(error.to_string()),
                             ..finding.clone()
                         };
-                        refused.push((finding, why));
+                        kept_out.push((finding, why));
                         break;
                     }
                     Err(error) => return Err(error),
@@ -165,6 +180,32 @@ impl Manager<'_> {
         let ended = self.run(plan, store)?;
         self.left_after(&ended.let_go);
         Ok(())
+    }
+
+    /// The link for which the kernel refuses what a finding's plan makes.
+    fn at_fault_in(
+        &mut self,
+        facts: &Facts,
+        finding: &Finding,
+        repairs: Repairs,
+        store: &mut dyn WriterStore,
+    ) -> Option<LinkId> {
+        let links = facts.points.iter().flat_map(|point| point.facts.links());
+        let links: Vec<LinkId> = links.map(|member| member.link.id).collect();
+        let plan = |refused: &Refused, layout: &RuntimeLayout| {
+            let facts = Facts {
+                refused: refused.clone(),
+                ..facts.clone()
+            };
+            let found = reconcile(&facts, repairs, layout).into_iter();
+            let mut same =
+                found.filter(|one| one.rule == finding.rule && one.subject == finding.subject);
+            match same.next()?.mend {
+                Mend::Plan(plan) => Some(plan),
+                Mend::Later | Mend::Nothing(_) => None,
+            }
+        };
+        self.at_fault(plan, &links, &facts.refused, store)
     }
 
     /// What there is, whole.
@@ -211,6 +252,7 @@ impl Manager<'_> {
             shown: self.pins_of_libxdp()?,
             filters: self.observe_filters()?,
             files,
+            refused: Refused::new(),
         })
     }
 

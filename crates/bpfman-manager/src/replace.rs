@@ -197,8 +197,11 @@ impl Manager<'_> {
 
 /// Refuses links that have outlived what they were attached to.
 fn check_members(links: &[Link], dispatcher: Option<&Dispatcher>) -> Result<(), ReplaceRefusal> {
-    let is_member =
-        |link: &&Link| dispatcher.is_some_and(|running| running.members.contains(&link.id));
+    let is_member = |link: &&Link| {
+        dispatcher.is_some_and(|running| {
+            running.members.contains(&link.id) || running.left_out(link.id).is_some()
+        })
+    };
     match links.iter().find(|link| !is_member(link)) {
         Some(stale) => Err(PointRefusal::NotAttached {
             link: stale.id,

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use bpfman_core::action::Plan;
+use bpfman_core::compute::Joining;
 use bpfman_core::compute::UnloadSnapshot;
 use bpfman_core::compute::dependants;
 use bpfman_core::compute::plan_unload;
+use bpfman_core::compute::remaining;
 use bpfman_core::managed::AttachPoint;
+use bpfman_core::managed::LeftOut;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
-use bpfman_core::types::Engine;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::RuntimeLayout;
 use bpfman_interpreter::interfaces::Detail;
@@ -33,25 +35,29 @@ pub(crate) fn by_point(links: Vec<Link>) -> Vec<Vec<Link>> {
 }
 
 impl Manager<'_> {
-    /// Unloads a program.
+    /// Unloads a program. Answers the links of others that do not run any more.
     ///
     /// # Errors
     /// [`ManagerError`]; everything is as it was, unless the error says what could not be undone.
-    pub fn unload(&mut self, id: ProgramId) -> Result<(), ManagerError> {
+    pub fn unload(&mut self, id: ProgramId) -> Result<Vec<LeftOut>, ManagerError> {
         self.with_reserve(|manager| manager.unload_once(id))
     }
 
-    fn unload_once(&mut self, id: ProgramId) -> Result<(), ManagerError> {
+    fn unload_once(&mut self, id: ProgramId) -> Result<Vec<LeftOut>, ManagerError> {
         // Nothing is made for a program that nobody recorded.
         self.managed(id)?;
         let (mut store, _lock) = self.writer()?;
-        let let_go = self.until_settled(&mut *store, |manager, store| {
+        let done = self.until_settled(&mut *store, |manager, store| {
             let snapshot = manager.unload_snapshot(store.get(id)?, store)?;
-            let plan = |engine, layout: &RuntimeLayout| Ok(plan_unload(&snapshot, engine, layout)?);
-            Ok(manager.run_by_any_engine(plan, &[], store)?.let_go)
+            let plan = |joining: Joining<'_>, layout: &RuntimeLayout| {
+                Ok(plan_unload(&snapshot, joining, layout)?)
+            };
+            let points = snapshot.points.iter();
+            let stay = points.flat_map(|(facts, change)| remaining(facts, change));
+            manager.take_out(plan, &stay.collect::<Vec<_>>(), store)
         })?;
-        match self.left_after(&let_go).first() {
-            None => Ok(()),
+        match self.left_after(&done.let_go).first() {
+            None => Ok(done.left_out),
             Some(link) => Err(ManagerError::StillAttached(*link)),
         }
     }
@@ -63,7 +69,8 @@ impl Manager<'_> {
     pub fn plan_unload(&mut self, id: ProgramId) -> Result<Plan, ManagerError> {
         let (store, program) = self.managed(id)?;
         let snapshot = self.unload_snapshot(program, &*store)?;
-        let plan = plan_unload(&snapshot, Engine::Auto, &self.layout)?;
+        let plan =
+            self.removal_plan(|joining, layout| Ok(plan_unload(&snapshot, joining, layout)?))?;
         self.lasting(plan)
     }
 

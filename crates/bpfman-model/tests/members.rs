@@ -12,7 +12,9 @@ use bpfman_core::action::InterfaceTarget;
 use bpfman_core::action::KernelAction;
 use bpfman_core::action::Namespace;
 use bpfman_core::compute::PointRefusal;
+use bpfman_core::compute::Repairs;
 use bpfman_core::compute::ReplaceRefusal;
+use bpfman_core::compute::Rule;
 use bpfman_core::compute::Standing;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
@@ -534,5 +536,138 @@ fn hooks_of_one_interface_share_nothing() {
         }
     }
     assert_eq!(machine.world.places().dispatchers().len(), 4);
+    assert_consistent(&machine.world);
+}
+
+/// How many instructions a chain of so many members of [`members`] has.
+fn chain_of(count: u32) -> usize {
+    let priorities: Vec<u32> = (0..count).collect();
+    let (machine, _) = members(Engine::Auto, &priorities);
+    // Extensions would be a way out.
+    machine.world.lock_down();
+    let fits = |most: &usize| {
+        machine.world.limit_instructions(*most);
+        machine.alter(LinkId(1), Some(0), None).is_ok()
+    };
+    (1..1000).find(fits).unwrap()
+}
+
+/// Detaches a link; answers who does not run any more.
+fn detach(machine: &Machine, id: LinkId) -> Vec<LinkId> {
+    let detached = machine.manage(|manager| manager.detach(&[id])).unwrap();
+    let left_out = detached.into_iter().next().unwrap().1.unwrap();
+    left_out.into_iter().map(|left_out| left_out.link).collect()
+}
+
+fn findings(machine: &Machine) -> Vec<Rule> {
+    let diagnosis = machine
+        .manage(|manager| manager.diagnose(Repairs::default()))
+        .unwrap();
+    let found = diagnosis.findings.into_iter();
+    found.map(|finding| finding.rule).collect()
+}
+
+/// Four members on a kernel that joins two, and has no extensions.
+fn four_where_two_fit() -> (Machine, [LinkId; 4], usize) {
+    let two = chain_of(2);
+    let (machine, links) = members(Engine::Auto, &[10, 20, 30, 40]);
+    machine.world.limit_instructions(two);
+    machine.world.lock_down();
+    (machine, [0, 1, 2, 3].map(|at| links[at].id), two)
+}
+
+#[test]
+fn a_removal_leaves_out_who_cannot_be_joined_and_takes_them_back_when_they_can() {
+    let (machine, [a, b, c, d], _) = four_where_two_fit();
+    let record = status(&machine, d).record;
+    assert_eq!(detach(&machine, b), [d]);
+    assert_eq!(runs(&machine), [a, c]);
+    let left_out = status(&machine, d);
+    assert!(!left_out.attached && left_out.position.is_none());
+    assert!(left_out.left_out.unwrap().contains("too large"));
+    assert_eq!(left_out.record.metadata, record.metadata);
+    assert_consistent(&machine.world);
+    assert_eq!(findings(&machine), [Rule::LinkLeftOut]);
+    let reconciled = machine
+        .manage(|manager| manager.reconcile(Repairs::default()))
+        .unwrap();
+    assert!(reconciled.mended.is_empty());
+    assert_eq!(runs(&machine), [a, c]);
+    // It is tried again when it is asked for, or when somebody makes room; and it is not said twice.
+    machine.alter(d, Some(41), None).unwrap_err();
+    assert_eq!(runs(&machine), [a, c]);
+    assert_eq!(detach(&machine, a), []);
+    assert_eq!(runs(&machine), [c, d]);
+    assert_eq!(findings(&machine), []);
+    assert_consistent(&machine.world);
+}
+
+#[test]
+fn who_was_left_out_stays_so_when_others_come_and_can_be_detached_and_unloaded() {
+    let (machine, [a, b, c, d], two) = four_where_two_fit();
+    let program = status(&machine, d).record.program;
+    assert_eq!(detach(&machine, b), [d]);
+    machine.world.limit_instructions(two * 2);
+    let e = machine
+        .attach(&with_priority(xdp(&next(&machine), "eth0"), 5))
+        .id;
+    assert_eq!(runs(&machine), [e, a, c]);
+    assert!(status(&machine, d).left_out.is_some());
+    machine.alter(d, Some(7), None).unwrap();
+    assert_eq!(runs(&machine), [e, d, a, c]);
+    machine.world.limit_instructions(two);
+    assert_eq!(detach(&machine, e), [c]);
+    assert_eq!(runs(&machine), [d, a]);
+    // Whether it runs or not, its program is unloaded.
+    machine.unload(status(&machine, c).record.program).unwrap();
+    assert_eq!(runs(&machine), [d, a]);
+    machine.unload(program).unwrap();
+    assert_eq!(runs(&machine), [a]);
+    assert_eq!(findings(&machine), []);
+    assert_consistent(&machine.world);
+}
+
+#[test]
+fn an_attach_point_is_cleared_of_those_who_do_not_run_too() {
+    let (machine, [_, b, ..], _) = four_where_two_fit();
+    detach(&machine, b);
+    let point = only_dispatcher(&machine.world).point();
+    machine.delete_dispatcher(point).unwrap();
+    let places = machine.world.places();
+    assert!(places.link_records().is_empty() && places.links.is_empty());
+    assert_consistent(&machine.world);
+}
+
+#[test]
+fn a_removal_keeps_the_order_by_extensions_where_the_kernel_has_them() {
+    let two = chain_of(2);
+    let (machine, links) = members(Engine::Auto, &[10, 20, 30, 40]);
+    machine.world.limit_instructions(two);
+    assert_eq!(detach(&machine, links[1].id), []);
+    assert_eq!(runs(&machine), [0, 2, 3].map(|at| links[at].id));
+    assert_consistent(&machine.world);
+}
+
+/// Members that have lost what they would be joined from: each refusal named another link to detach first.
+#[test]
+fn members_without_their_pins_keep_nobody_in() {
+    let machine = Machine::new().with_interfaces(&["eth0"]);
+    let programs = [0; 4].map(|_| next(&machine));
+    let attach = |(priority, program): (u32, &Program)| {
+        machine
+            .attach(&with_priority(xdp(program, "eth0"), priority))
+            .id
+    };
+    let links: Vec<LinkId> = (10..).zip(&programs).map(attach).collect();
+    for lost in [1, 3] {
+        machine.world.unlink(&programs[lost].pin_path).unwrap();
+    }
+    assert_eq!(detach(&machine, links[0]), [links[1], links[3]]);
+    assert_eq!(runs(&machine), [links[2]]);
+    let reason = status(&machine, links[3]).left_out.unwrap();
+    assert!(reason.contains("no longer at its pin"), "{reason}");
+    assert_eq!(detach(&machine, links[3]), []);
+    assert_eq!(detach(&machine, links[2]), []);
+    assert_eq!(detach(&machine, links[1]), []);
     assert_consistent(&machine.world);
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::Action;
 use super::StoreAction;
+use crate::managed::LeftOut;
 
 /// What undoes a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,9 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// The index of the step that changes the records; `None` where there is none.
     pub commit: Option<usize>,
+    /// The links whose programs will not run any more, though nobody asked for that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
 }
 
 impl Plan {

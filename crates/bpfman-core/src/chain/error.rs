@@ -33,6 +33,16 @@ pub enum ChainError<I> {
     },
 }
 
+impl<I> ChainError<I> {
+    /// The member without which there may be a chain; `None` where all of them together are at fault.
+    pub fn member(&self) -> Option<&I> {
+        match self {
+            Self::Refused { member, .. } | Self::Damaged { member, .. } => Some(member),
+            Self::TooLarge { .. } => None,
+        }
+    }
+}
+
 /// What keeps a sound program out of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {

@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::Joining;
 use super::UnloadRefusal;
 use super::UnloadSnapshot;
 use super::ending::Ending;
@@ -136,8 +137,9 @@ pub fn plan_replace(
     let old = snapshot.old.program.id();
     let mut plan = Plan::new(format!("the replacement of program {old} by {}", new.id()));
     let mut ending = Ending::default();
+    let joining = Joining::All(engine);
     for (facts, change) in &snapshot.points {
-        ending.append(add_change(&mut plan, facts, change, engine, layout)?);
+        ending.append(add_change(&mut plan, facts, change, joining, layout)?);
     }
     for (link, pin) in &snapshot.links {
         swap(
@@ -160,7 +162,7 @@ pub fn plan_replace(
         &mut plan,
         ending,
         &snapshot.old,
-        engine,
+        joining,
         layout,
         after_unpin,
     )?;

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use super::Change;
 use super::DetachRefusal;
 use super::DetachSnapshot;
+use super::Joining;
 use super::PointFacts;
 use super::PointRefusal;
 use super::Sharer;
@@ -24,7 +25,6 @@ use crate::kernel::PinState;
 use crate::managed::ManagedMap;
 use crate::managed::Program;
 use crate::types::AbsolutePath;
-use crate::types::Engine;
 use crate::types::ProgramId;
 use crate::types::RuntimeLayout;
 
@@ -64,7 +64,8 @@ pub enum UnloadRefusal {
     Point(#[from] PointRefusal),
 }
 
-/// Plans an unload, and the detach of the program's links. What remains at its attach points runs by `engine`.
+/// Plans an unload, and the detach of the program's links. `joining` says who runs of what remains at its attach
+/// points.
 ///
 /// The order, and why: what remains at its attach points takes over first, which can be undone while everything is
 /// pinned. Then the records go, and the pins after them, for what was pinned dies with the process that unpins it. What
@@ -75,12 +76,12 @@ pub enum UnloadRefusal {
 /// [`UnloadRefusal::Link`] when the pin of a link does.
 pub fn plan_unload(
     snapshot: &UnloadSnapshot,
-    engine: Engine,
+    joining: Joining<'_>,
     layout: &RuntimeLayout,
 ) -> Result<Plan, UnloadRefusal> {
     let mut plan = Plan::new(format!("the unload of program {}", snapshot.program.id()));
     let ending = Ending::default();
-    add_unload(&mut plan, ending, snapshot, engine, layout, |_| ())?;
+    add_unload(&mut plan, ending, snapshot, joining, layout, |_| ())?;
     Ok(plan)
 }
 
@@ -90,7 +91,7 @@ pub(super) fn add_unload(
     plan: &mut Plan,
     mut ending: Ending,
     snapshot: &UnloadSnapshot,
-    engine: Engine,
+    joining: Joining<'_>,
     layout: &RuntimeLayout,
     after_unpin: impl FnOnce(&mut Ending),
 ) -> Result<(), UnloadRefusal> {
@@ -99,7 +100,7 @@ pub(super) fn add_unload(
         add_detach(&mut ending, link)?;
     }
     for (facts, change) in &snapshot.points {
-        ending.append(add_change(plan, facts, change, engine, layout)?);
+        ending.append(add_change(plan, facts, change, joining, layout)?);
     }
     match &snapshot.pin {
         PinState::Program(found) if found.identity == program.identity => {

@@ -1,5 +1,6 @@
 //! What runs at an attach point that several programs share.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::Deserialize;
@@ -41,6 +42,18 @@ pub struct Dispatcher {
     pub holder: Holder,
     /// Its links, in the order in which their programs run.
     pub members: Vec<LinkId>,
+    /// Its links whose programs do not run, as they could not be joined with the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A link of an attach point whose program does not run there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// The link.
+    pub link: LinkId,
+    /// Why it could not be joined with the others.
+    pub reason: String,
 }
 
 /// A hook whose programs share one attachment.
@@ -162,6 +175,14 @@ impl Dispatcher {
             }
             DispatcherForm::Extension { directory } => Some(directory.clone()),
         }
+    }
+
+    /// Why the program of a link does not run there; `None` where it does, or is none of its links.
+    #[must_use]
+    pub fn left_out(&self, link: LinkId) -> Option<&str> {
+        let mut left_out = self.left_out.iter();
+        let found = left_out.find(|left_out| left_out.link == link)?;
+        Some(&found.reason)
     }
 
     /// The place of a link among its members; the first is 0.

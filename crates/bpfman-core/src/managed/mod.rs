@@ -20,6 +20,7 @@ pub use dispatcher::Dispatcher;
 pub use dispatcher::DispatcherDraft;
 pub use dispatcher::DispatcherForm;
 pub use dispatcher::Holder;
+pub use dispatcher::LeftOut;
 pub use dispatcher::SharedHook;
 pub use draft::ProgramDraft;
 pub use link::AttachPoint;

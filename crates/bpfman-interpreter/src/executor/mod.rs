@@ -14,6 +14,7 @@ use bpfman_core::action::StoreAction;
 use bpfman_core::action::Undo;
 use bpfman_core::action::Way;
 use bpfman_core::compute::loads_chain;
+use bpfman_core::managed::LeftOut;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
 use bpfman_core::managed::Recovery;
@@ -39,6 +40,8 @@ pub struct Recorded {
     pub links: Vec<Link>,
     /// The links it let go of, which end when nobody else holds them.
     pub let_go: Vec<KernelLinkId>,
+    /// The links whose programs do not run any more, though nobody asked for that.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// The parts of the world that a plan changes.
@@ -80,6 +83,7 @@ impl<'a> Executor<'a> {
     ) -> Result<Recorded, ExecutionError> {
         let mut run = Run::new(plan, earlier);
         self.carry_out(&mut run)?;
+        run.recorded.left_out.clone_from(&plan.left_out);
         if run.journal.is_some() {
             self.end();
         }

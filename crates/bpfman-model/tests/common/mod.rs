@@ -154,11 +154,11 @@ impl Machine {
 
     pub(crate) fn detach(&self, id: LinkId) -> Result<(), ManagerError> {
         let mut results = self.manage(|manager| manager.detach(&[id])).unwrap();
-        results.remove(0).1
+        results.remove(0).1.map(drop)
     }
 
     pub(crate) fn unload(&self, id: ProgramId) -> Result<(), ManagerError> {
-        self.manage(|manager| manager.unload(id))
+        self.manage(|manager| manager.unload(id)).map(drop)
     }
 
     pub(crate) fn alter(

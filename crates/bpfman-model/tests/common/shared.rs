@@ -165,7 +165,10 @@ fn assert_every_link_is_a_member(places: &Places) {
     let dispatchers = places.dispatchers();
     let mut members: Vec<LinkId> = dispatchers
         .iter()
-        .flat_map(|dispatcher| dispatcher.members.clone())
+        .flat_map(|dispatcher| {
+            let left_out = dispatcher.left_out.iter().map(|left_out| left_out.link);
+            dispatcher.members.iter().copied().chain(left_out)
+        })
         .collect();
     members.sort_unstable();
     let records = places.link_records().into_iter();

@@ -411,6 +411,18 @@ fn leave(engine: Engine, hook: Joining, count: u32) -> Scene {
     Scene::detach(machine, links[0].id)
 }
 
+/// The first of four leaves, and the last cannot be joined any more.
+fn leave_that_leaves_another_out(hook: Joining) -> Scene {
+    let (machine, links, _) = members(Engine::Auto, hook, 4);
+    let records = machine.world.places().records();
+    let last = records
+        .iter()
+        .find(|record| record.id() == links[3].program);
+    let lost = last.unwrap().instructions_path();
+    machine.world.unlink(&lost).unwrap();
+    Scene::detach(machine, links[0].id)
+}
+
 fn join_with_a_counter() -> Scene {
     let (machine, _, program) = members(Engine::Auto, Joining::Xdp, 1);
     let spec = among_others(xdp(&program, "eth0"), 5, None, true);
@@ -518,7 +530,7 @@ pub(crate) const REPLACEMENTS: [Setting; 3] = [
 /// A scene's name and how it is set.
 pub(crate) type Setting = (&'static str, fn() -> Scene);
 
-pub(crate) const SCENES: [Setting; 55] = [
+pub(crate) const SCENES: [Setting; 57] = [
     ("first ever load", first_ever_load),
     ("first load, with a pin path", first_load_with_a_pin_path),
     (
@@ -621,6 +633,12 @@ pub(crate) const SCENES: [Setting; 55] = [
         leave(Engine::Auto, Joining::Filter, 1)
     }),
     ("leave with a counter", leave_with_a_counter),
+    ("leave that leaves another out", || {
+        leave_that_leaves_another_out(Joining::Xdp)
+    }),
+    ("leave by a filter that leaves another out", || {
+        leave_that_leaves_another_out(Joining::Filter)
+    }),
     ("leave of the only extension", || {
         leave(Engine::Extension, Joining::Xdp, 1)
     }),

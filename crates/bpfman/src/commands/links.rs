@@ -21,13 +21,14 @@ use bpfman_manager::ListedLink;
 use bpfman_manager::Manager;
 use bpfman_manager::ManagerError;
 
-use super::batch;
 use super::each_once;
 use super::plans;
+use super::removed;
 use crate::args;
 use crate::args::AttachArgs;
 use crate::args::AttachKind;
 use crate::args::DetachArgs;
+use crate::args::Format;
 use crate::args::GetLinkArgs;
 use crate::args::Global;
 use crate::args::InterfaceArgs;
@@ -88,7 +89,7 @@ fn warn_of_shared_tail_calls(manager: &mut Manager<'_>, link: &Link) -> Result<(
     Ok(())
 }
 
-fn show(manager: &mut Manager<'_>, format: crate::args::Format, id: LinkId) -> Result<(), Failure> {
+fn show(manager: &mut Manager<'_>, format: Format, id: LinkId) -> Result<(), Failure> {
     let status = manager.get_link(id)?;
     output::links::link(format, &status)
 }
@@ -250,12 +251,13 @@ pub(crate) fn detach(global: &Global, config: &Config, args: &DetachArgs) -> Res
                 plan => plan.map(Some),
             });
         }
-        detach_each(manager, &ids, args.ignore_missing)
+        detach_each(manager, args.output.output, &ids, args.ignore_missing)
     })
 }
 
 fn detach_each(
     manager: &mut Manager<'_>,
+    format: Format,
     ids: &[LinkId],
     ignore_missing: bool,
 ) -> Result<(), Failure> {
@@ -263,10 +265,10 @@ fn detach_each(
         .detach(ids)?
         .into_iter()
         .map(|(id, result)| match result {
-            Err(ManagerError::NoSuchLink(_)) if ignore_missing => (id, Ok(())),
+            Err(ManagerError::NoSuchLink(_)) if ignore_missing => (id, Ok(Vec::new())),
             result => (id, result),
         });
-    batch("detached", results.collect())
+    removed(format, "detached", results.collect())
 }
 
 pub(crate) fn get(global: &Global, config: &Config, args: &GetLinkArgs) -> Result<(), Failure> {
@@ -357,7 +359,7 @@ pub(crate) fn delete(
             true => programs_of(manager, &ids)?,
             false => Vec::new(),
         };
-        detach_each(manager, &ids, false)?;
+        detach_each(manager, Format::Text, &ids, false)?;
         let left = manager.list_links()?;
         let linked = |program: &ProgramId| {
             let mut links = left.links.iter();
@@ -366,7 +368,7 @@ pub(crate) fn delete(
         let unlinked: Vec<ProgramId> = programs.into_iter().filter(|id| !linked(id)).collect();
         let unload = manager.with_dependants(&unlinked)?.into_iter();
         let results = unload.map(|program| (program, manager.unload(program)));
-        batch("unloaded", results.collect())
+        removed(Format::Text, "unloaded", results.collect())
     })
 }
 

@@ -8,6 +8,7 @@ mod programs;
 use std::process::ExitCode;
 
 use bpfman_core::action::Plan;
+use bpfman_core::managed::LeftOut;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
 use bpfman_manager::ManagerError;
@@ -129,12 +130,27 @@ fn each_once<Id: Item>(numbers: &[u32]) -> Vec<Id> {
     first.map(|(_, number)| Id::of(*number)).collect()
 }
 
+/// What a batch has to report of those that were done, and what of those that were not.
+type Batch<Id, T> = Vec<(Id, Result<T, ManagerError>)>;
+
+/// The same of items that are taken away: whose programs do not run any more without them is said first.
+fn removed<Id: Item>(
+    format: Format,
+    done: &str,
+    results: Batch<Id, Vec<LeftOut>>,
+) -> Result<(), Failure> {
+    let mut left_out = Vec::new();
+    let mut rest = Vec::new();
+    for (id, result) in results {
+        rest.push((id, result.map(|more| left_out.extend(more))));
+    }
+    output::left_out(format, &left_out)?;
+    batch(done, rest)
+}
+
 /// Reports a batch, every item of which was tried (contract: section 1): one failure of one item as it is, others
 /// together, of their common kind when no item was done and all failed alike.
-fn batch<Id: Item>(
-    done: &str,
-    results: Vec<(Id, Result<(), ManagerError>)>,
-) -> Result<(), Failure> {
+fn batch<Id: Item>(done: &str, results: Batch<Id, ()>) -> Result<(), Failure> {
     let tried = results.len();
     let failures = results.into_iter().filter_map(|(id, result)| {
         let failure = Failure::from(result.err()?);

@@ -23,9 +23,9 @@ use bpfman_manager::Listing;
 use bpfman_manager::Manager;
 use bpfman_manager::ManagerError;
 
-use super::batch;
 use super::each_once;
 use super::plans;
+use super::removed;
 use crate::args;
 use crate::args::DeleteArgs;
 use crate::args::Format;
@@ -261,7 +261,7 @@ pub(crate) fn unload(global: &Global, config: &Config, args: &UnloadArgs) -> Res
                 plan => plan.map(Some),
             });
         }
-        unload_each(manager, &ids, args.ignore_missing)
+        unload_each(manager, args.output.output, &ids, args.ignore_missing)
     })
 }
 
@@ -281,19 +281,20 @@ pub(crate) fn delete(global: &Global, config: &Config, args: &DeleteArgs) -> Res
             true => manager.with_dependants(&ids)?,
             false => ids,
         };
-        unload_each(manager, &ids, false)
+        unload_each(manager, Format::Text, &ids, false)
     })
 }
 
 /// Tries every program.
 fn unload_each(
     manager: &mut Manager<'_>,
+    format: Format,
     ids: &[ProgramId],
     ignore_missing: bool,
 ) -> Result<(), Failure> {
     let results = ids.iter().map(|id| match manager.unload(*id) {
-        Err(ManagerError::NoSuchProgram(_)) if ignore_missing => (*id, Ok(())),
+        Err(ManagerError::NoSuchProgram(_)) if ignore_missing => (*id, Ok(Vec::new())),
         result => (*id, result),
     });
-    batch("unloaded", results.collect())
+    removed(format, "unloaded", results.collect())
 }

@@ -94,6 +94,12 @@ fn heading(status: &DispatcherStatus) -> Result<String, Failure> {
     if !status.share_tail_calls.is_empty() {
         row("Tail calls", &shared_tail_calls(status));
     }
+    for left_out in &found.left_out {
+        row(
+            &format!("Link {} does not run", left_out.link),
+            &left_out.reason,
+        );
+    }
     rows.push('\n');
     table(&rows)
 }

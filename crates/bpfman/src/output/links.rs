@@ -63,7 +63,10 @@ fn link_text(status: &LinkStatus) -> Result<String, Failure> {
         (None, None) if status.attached => "none (a filter)".to_owned(),
         (None, None) => "none (the filter is gone)".to_owned(),
     };
-    row("Kernel link", &kernel);
+    match &status.left_out {
+        Some(reason) => row("Does not run", reason),
+        None => row("Kernel link", &kernel),
+    }
     if let Some(path) = &record.pin_path {
         let missing = if status.pin_present { "" } else { " (missing)" };
         row("Pin", &format!("{path}{missing}"));

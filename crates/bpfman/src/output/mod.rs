@@ -10,6 +10,7 @@ use std::io::Write;
 use bpfman_core::action::Plan;
 use bpfman_core::compute::MapAnew;
 use bpfman_core::kernel::KernelError;
+use bpfman_core::managed::LeftOut;
 use bpfman_core::managed::Program;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::ProgramType;
@@ -75,6 +76,26 @@ pub(crate) fn plan_list(format: Format, plans: &[Plan]) -> Result<(), Failure> {
         plans: &'a [Plan],
     }
     print_shape(format, &Shape { plans })
+}
+
+/// Whose programs do not run any more after a removal: on stderr for people, as data for programs. Prints nothing when
+/// all others run.
+pub(crate) fn left_out(format: Format, left_out: &[LeftOut]) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Shape<'a> {
+        left_out: Vec<shapes::dispatchers::LeftOutShape<'a>>,
+    }
+    for LeftOut { link, reason } in left_out {
+        eprintln!("bpfman: warning: the program of link {link} does not run any more: {reason}");
+        eprintln!(
+            "  hint: `bpfman detach {link}`, or take another out; `bpfman doctor --explain link-left-out` says more"
+        );
+    }
+    if left_out.is_empty() || format == Format::Text {
+        return Ok(());
+    }
+    let left_out = shapes::dispatchers::left_out(left_out);
+    print_shape(format, &Shape { left_out })
 }
 
 /// A failure as data, where data was asked for and none is printed that tells of it.

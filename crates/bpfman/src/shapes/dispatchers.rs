@@ -8,6 +8,7 @@ use bpfman_core::dispatcher::mask;
 use bpfman_core::managed::AttachPoint;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Hook;
+use bpfman_core::managed::LeftOut;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
 use bpfman_core::types::IfIndex;
@@ -31,6 +32,15 @@ pub(crate) struct DispatcherShape<'a> {
     runtime: RuntimeShape<'a>,
     members: Vec<MemberShape<'a>>,
     shared_tail_calls: Option<SharedTailCallsShape<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<LeftOutShape<'a>>,
+}
+
+/// A link whose program does not run.
+#[derive(Serialize)]
+pub(crate) struct LeftOutShape<'a> {
+    link_id: LinkId,
+    reason: &'a str,
 }
 
 /// The members whose tail calls count together, and how many they may make for one packet.
@@ -103,7 +113,18 @@ pub(crate) fn dispatcher(status: &DispatcherStatus) -> DispatcherShape<'_> {
                 link_ids,
             }),
         },
+        left_out: left_out(&found.left_out),
     }
+}
+
+pub(crate) fn left_out(links: &[LeftOut]) -> Vec<LeftOutShape<'_>> {
+    let links = links.iter();
+    links
+        .map(|left_out| LeftOutShape {
+            link_id: left_out.link,
+            reason: &left_out.reason,
+        })
+        .collect()
 }
 
 pub(crate) fn row(status: &DispatcherStatus) -> DispatcherRowShape<'_> {

@@ -48,6 +48,9 @@ struct LinkStatusShape<'a> {
     kernel_seen: bool,
     pin_present: bool,
     stats: Option<LinkStatsShape>,
+    /// Why its program does not run, where it could not be joined with the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<&'a str>,
 }
 
 /// Runs of a program through one link, where they are counted.
@@ -154,6 +157,7 @@ pub(crate) fn link(status: &LinkStatus) -> LinkShape<'_> {
                 run_count: counter.runs,
                 runtime: counter.nanoseconds,
             }),
+            left_out: status.left_out.as_deref(),
         },
     }
 }

@@ -24,6 +24,7 @@ pub use rule::Rule;
 pub use rule::Severity;
 
 use super::Change;
+use super::Refused;
 use super::UnloadSnapshot;
 use crate::action::Plan;
 use crate::action::TcFilter;
@@ -67,6 +68,8 @@ pub struct Facts {
     pub filters: Vec<(TcFilter, ProgramId)>,
     /// What lies in the directory of objects.
     pub files: Vec<AbsolutePath>,
+    /// The links whose programs the kernel refused to join with the others.
+    pub refused: Refused,
 }
 
 /// One disagreement.
@@ -165,6 +168,7 @@ impl From<Plan> for Mend {
 #[derive(Clone, Copy)]
 struct Ground<'a> {
     layout: &'a RuntimeLayout,
+    refused: &'a Refused,
     bpffs_mounted: bool,
 }
 
@@ -189,6 +193,7 @@ pub fn reconcile(facts: &Facts, repairs: Repairs, layout: &RuntimeLayout) -> Vec
     let prune = repairs.prune;
     let ground = Ground {
         layout,
+        refused: &facts.refused,
         bpffs_mounted: facts.bpffs.is_mounted(),
     };
     let mut findings = room::examine(&facts.room);
@@ -212,6 +217,7 @@ pub fn reconcile(facts: &Facts, repairs: Repairs, layout: &RuntimeLayout) -> Vec
     for point in &facts.points {
         findings.extend(points::examine(point, facts, ground, repairs));
     }
+    findings.extend(facts.points.iter().flat_map(points::left_out));
     findings.extend(points::without_point(&facts.links, &facts.points));
     // Once what a filter runs has lost its pin, nothing tells that it is ours.
     findings.extend(strays::examine_filters(facts, prune));
@@ -234,7 +240,7 @@ fn together(snapshot: &UnloadSnapshot, facts: &Facts) -> UnloadSnapshot {
     let mut together = snapshot.clone();
     for (point, change) in &mut together.points {
         if let Change::Leave(leaving) = change {
-            let others = point.members.iter().filter(|member| {
+            let others = point.links().filter(|member| {
                 let leaves = leaving.iter().any(|one| one.link.id == member.link.id);
                 facts.gone.contains_key(&member.link.program) && !leaves
             });

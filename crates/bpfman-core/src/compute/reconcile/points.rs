@@ -13,6 +13,7 @@ use super::Rule;
 use super::links;
 use crate::action::Plan;
 use crate::compute::Change;
+use crate::compute::Joining;
 use crate::compute::PointFacts;
 use crate::compute::PointRefusal;
 use crate::compute::Standing;
@@ -25,7 +26,6 @@ use crate::kernel;
 use crate::kernel::PinState;
 use crate::managed::Dispatcher;
 use crate::managed::Link;
-use crate::types::Engine;
 use crate::types::LinkId;
 
 /// An attach point that has a record, and what a look at it takes beyond what a change of it does.
@@ -53,8 +53,8 @@ pub(super) fn examine(
     let Some(record) = &point.facts.dispatcher else {
         return Vec::new();
     };
-    let mut members = point.facts.members.iter();
-    if members.any(|member| all.gone.contains_key(&member.link.program)) {
+    let mut links = point.facts.links();
+    if links.any(|member| all.gone.contains_key(&member.link.program)) {
         return Vec::new();
     }
     let finding = |rule, mend| Finding::new(rule, subject(record), mend);
@@ -84,12 +84,14 @@ pub(super) fn examine(
 }
 
 fn change(point: &ObservedPoint, change: &Change, ground: Ground<'_>) -> Mend {
-    let plan = plan_change(&point.facts, change, Engine::Auto, ground.layout);
+    let joining = Joining::Possible(ground.refused);
+    let plan = plan_change(&point.facts, change, joining, ground.layout);
     Mend::of(plan)
 }
 
 fn forget(point: &ObservedPoint, ground: Ground<'_>) -> Mend {
-    change(point, &Change::Leave(point.facts.members.clone()), ground)
+    let all = point.facts.links().cloned().collect();
+    change(point, &Change::Leave(all), ground)
 }
 
 fn is_elsewhere(point: &ObservedPoint) -> bool {
@@ -156,7 +158,7 @@ fn unattached(
         (false, false) => Finding::new(rule, subject(record), forget(point, ground)).forgets(),
     };
     let members = &point.facts.members;
-    let commands = members.iter().map(|member| {
+    let commands = point.facts.links().map(|member| {
         let program_type = Some(member.program.load.program_type);
         member.link.attach_command(now.as_ref(), program_type)
     });
@@ -173,7 +175,10 @@ fn unattached(
         true => finding.note(links::REATTACH.into()),
         false => finding,
     };
-    let ids = members.iter().map(|member| format!("{}", member.link.id));
+    let ids = point
+        .facts
+        .links()
+        .map(|member| format!("{}", member.link.id));
     let ids: Vec<String> = ids.collect();
     finding.note(match detached {
         true => format!(
@@ -208,12 +213,32 @@ fn why(point: &ObservedPoint, record: &Dispatcher) -> String {
     format!("{what}; {interface} is there{}", theirs.unwrap_or_default())
 }
 
+/// Links whose programs do not run as they could not be joined with the others.
+pub(super) fn left_out(point: &ObservedPoint) -> Vec<Finding> {
+    let record = point.facts.dispatcher.as_ref();
+    let record = record.filter(|_| point.facts.standing == Standing::Runs);
+    let links = point.facts.left_out.iter();
+    let found = links.filter_map(|member| {
+        let reason = record?.left_out(member.link.id)?;
+        let subject = links::subject(&member.link);
+        Some(Finding::new(
+            Rule::LinkLeftOut,
+            subject,
+            Mend::Nothing(reason.into()),
+        ))
+    });
+    found.collect()
+}
+
 /// Links of XDP and TC that are no members of their attach points.
 pub(super) fn without_point(links: &[Link], points: &[ObservedPoint]) -> Vec<Finding> {
     let members: Vec<LinkId> = points
         .iter()
         .filter_map(|point| point.facts.dispatcher.as_ref())
-        .flat_map(|record| record.members.iter().copied())
+        .flat_map(|record| {
+            let left_out = record.left_out.iter().map(|left_out| left_out.link);
+            record.members.iter().copied().chain(left_out)
+        })
         .collect();
     let strays = links
         .iter()

@@ -11,14 +11,13 @@ use super::Mend;
 use super::Rule;
 use crate::action::Plan;
 use crate::action::StoreAction;
+use crate::compute::Joining;
 use crate::compute::UnloadSnapshot;
 use crate::compute::pins::pin_program_again;
 use crate::compute::plan_unload;
 use crate::kernel;
 use crate::kernel::PinState;
 use crate::managed::Program;
-use crate::types::Engine;
-use crate::types::RuntimeLayout;
 
 /// A record and what the kernel has of it.
 #[derive(Clone, Debug)]
@@ -82,7 +81,7 @@ pub(super) fn examine(
             findings.push(finding(Rule::ProgramPinTaken, Mend::Nothing(why)));
         }
         ProgramStanding::Gone => {
-            let mend = gone.map_or(Mend::Later, |gone| forget(gone, ground.layout));
+            let mend = gone.map_or(Mend::Later, |gone| forget(gone, ground));
             return [finding(Rule::ProgramGone, mend)].to_vec();
         }
     }
@@ -112,7 +111,7 @@ fn subject(record: &Program) -> String {
 }
 
 /// An unload of what is left. Whatever is at the pin is not ours.
-fn forget(snapshot: &UnloadSnapshot, layout: &RuntimeLayout) -> Mend {
+fn forget(snapshot: &UnloadSnapshot, ground: Ground<'_>) -> Mend {
     let snapshot = UnloadSnapshot {
         pin: PinState::Free {
             ancestor: snapshot.pin_root.clone(),
@@ -120,7 +119,8 @@ fn forget(snapshot: &UnloadSnapshot, layout: &RuntimeLayout) -> Mend {
         },
         ..snapshot.clone()
     };
-    Mend::of(plan_unload(&snapshot, Engine::Auto, layout))
+    let joining = Joining::Possible(ground.refused);
+    Mend::of(plan_unload(&snapshot, joining, ground.layout))
 }
 
 fn pin_again(program: &ObservedProgram, ground: Ground<'_>) -> Plan {

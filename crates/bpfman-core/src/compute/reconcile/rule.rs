@@ -150,6 +150,12 @@ rules! {
     LinkWithoutPoint = "link-without-point", Error,
         "a link of xdp or tc is no member of its attach point: its program does not run there",
         "the record goes";
+    /// A link whose program could not be joined with the others.
+    LinkLeftOut = "link-left-out", Error,
+        "a link of xdp or tc is recorded and its program does not run: when another was taken out, it could not be \
+                      joined with those that stayed",
+        "nothing: `bpfman detach` it, or take another out, or replace its program with one that fits; `bpfman link \
+                   update LINK --priority N` tries to join it again";
     /// An attach point at which nothing of its record runs.
     PointGone = "point-gone", Error,
         "nothing runs at an attach point that has members: its link is no longer in the kernel",

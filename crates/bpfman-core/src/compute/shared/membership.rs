@@ -55,6 +55,7 @@ pub(super) fn after(facts: &PointFacts, change: &Change) -> Result<Vec<Member>, 
             Standing::Detached | Standing::Dead | Standing::Unpinned | Standing::Gone,
             Change::Join(_),
         ) => Vec::new(),
+        (Standing::Runs, _) | (_, Change::Reattach) => facts.links().cloned().collect(),
         _ => facts.members.clone(),
     };
     let joining = match change {

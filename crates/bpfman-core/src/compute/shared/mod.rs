@@ -1,6 +1,7 @@
 //! Attach points that several programs share: XDP and TC. One membership logic and one rebuild for both hooks, for
 //! both engines, for attach, detach, update and replace.
 
+mod choice;
 mod libxdp;
 mod membership;
 mod program;
@@ -16,6 +17,10 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::fmt;
 
+pub use choice::Joining;
+pub use choice::Refused;
+pub use choice::remaining;
+pub use choice::trial;
 pub use libxdp::shown_pin;
 pub use membership::runs_alone;
 pub use program::loads_chain;
@@ -50,7 +55,6 @@ use crate::managed::LinkInterface;
 use crate::managed::Program;
 use crate::managed::SharedHook;
 use crate::types::AbsolutePath;
-use crate::types::Engine;
 use crate::types::LinkId;
 use crate::types::MapId;
 use crate::types::Priority;
@@ -82,6 +86,8 @@ pub struct PointFacts {
     pub lost_pin: Option<LostPin>,
     /// The members of the record, in its order; those whose records are gone are left out.
     pub members: Vec<Member>,
+    /// The links of the record whose programs do not run.
+    pub left_out: Vec<Member>,
     /// What the kernel has at the hook; `None` when the interface is gone.
     pub occupants: Option<Occupants>,
     /// The program that holds the hook, where it is not ours.
@@ -124,10 +130,15 @@ impl PointFacts {
         runs && record.is_some_and(|record| !record.at.is_at(&self.at))
     }
 
-    /// Whether a link is one of its members.
+    /// Whether a link is one of its own, if its program runs or not.
     fn has(&self, other: &Member) -> bool {
-        let mut members = self.members.iter();
-        members.any(|member| member.link.id == other.link.id)
+        let mut links = self.links();
+        links.any(|link| link.link.id == other.link.id)
+    }
+
+    /// Its links, those whose programs run and those whose do not.
+    pub fn links(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().chain(&self.left_out)
     }
 }
 
@@ -280,11 +291,11 @@ pub fn joining(
 pub fn plan_change(
     facts: &PointFacts,
     change: &Change,
-    engine: Engine,
+    joining: Joining<'_>,
     layout: &RuntimeLayout,
 ) -> Result<Plan, PointRefusal> {
     let mut plan = Plan::new(format!("{change}, {}", place_name(facts)));
-    add_change(&mut plan, facts, change, engine, layout)?.add(&mut plan);
+    add_change(&mut plan, facts, change, joining, layout)?.add(&mut plan);
     Ok(plan)
 }
 
@@ -293,7 +304,7 @@ pub(super) fn add_change(
     plan: &mut Plan,
     facts: &PointFacts,
     change: &Change,
-    engine: Engine,
+    joining: Joining<'_>,
     layout: &RuntimeLayout,
 ) -> Result<Ending, PointRefusal> {
     let after = membership::after(facts, change)?;
@@ -331,7 +342,8 @@ pub(super) fn add_change(
         | Change::Refresh
         | Change::Reattach => &[],
     };
-    Ok(Rebuild::new(facts, &after, leaving, engine, layout)?.add(plan))
+    let chosen = choice::choose(facts, change, after, joining)?;
+    Ok(Rebuild::new(facts, chosen, leaving, layout).add(plan))
 }
 
 /// Takes links out of the records of an attach point that no longer runs.
@@ -351,12 +363,16 @@ fn forget(
         rebuild::unpin_revision(&mut ending.after, facts, layout, dispatcher);
         rebuild::delete_record(&mut ending.records, dispatcher);
         ending.links.extend(holder(facts, dispatcher));
-    } else if members != dispatcher.members {
+        return ending;
+    }
+    let mut left = Dispatcher {
+        members,
+        ..dispatcher.clone()
+    };
+    let leaves = |link| leaving.iter().any(|member| member.link.id == link);
+    left.left_out.retain(|left_out| !leaves(left_out.link));
+    if left != *dispatcher {
         rebuild::unpin_members(&mut ending.after, facts, dispatcher, leaving);
-        let left = Dispatcher {
-            members,
-            ..dispatcher.clone()
-        };
         ending.records.push(
             StoreAction::SaveDispatcher {
                 dispatcher: Box::new(left),

@@ -8,11 +8,9 @@ use alloc::vec::Vec;
 use super::LostPin;
 use super::Member;
 use super::PointFacts;
-use super::PointRefusal;
 use super::Standing;
+use super::choice::Chosen;
 use super::libxdp;
-use super::program;
-use super::program::Next;
 use super::running_pin;
 use crate::action::Action;
 use crate::action::AttachTarget;
@@ -48,11 +46,11 @@ use crate::managed::Dispatcher;
 use crate::managed::DispatcherDraft;
 use crate::managed::DispatcherForm;
 use crate::managed::Holder;
+use crate::managed::LeftOut;
 use crate::managed::Link;
 use crate::managed::LinkDraft;
 use crate::managed::SharedHook;
 use crate::types::AbsolutePath;
-use crate::types::Engine;
 use crate::types::KernelLinkId;
 use crate::types::ProgramId;
 use crate::types::RuntimeLayout;
@@ -66,49 +64,54 @@ const COUNTER_BYTES: u32 = 16;
 pub(super) struct Rebuild<'a> {
     facts: &'a PointFacts,
     layout: &'a RuntimeLayout,
-    after: &'a [Member],
     leaving: &'a [Member],
     /// The record of what runs now.
     running: Option<&'a Dispatcher>,
-    /// What is to run; `None` for nothing.
-    next: Option<Next>,
+    /// Who and what is to run.
+    chosen: Chosen,
 }
 
 impl<'a> Rebuild<'a> {
     pub(super) fn new(
         facts: &'a PointFacts,
-        after: &'a [Member],
+        chosen: Chosen,
         leaving: &'a [Member],
-        engine: Engine,
         layout: &'a RuntimeLayout,
-    ) -> Result<Self, PointRefusal> {
+    ) -> Self {
         let runs = |_: &&Dispatcher| facts.standing == Standing::Runs;
-        Ok(Self {
+        Self {
             facts,
             layout,
-            after,
             leaving,
             running: facts.dispatcher.as_ref().filter(runs),
-            next: program::next(facts, after, engine)?,
-        })
+            chosen,
+        }
     }
 
     /// Appends the steps up to the end, and answers that.
     pub(super) fn add(&self, plan: &mut Plan) -> Ending {
         let mut ending = Ending::default();
-        match (&self.next, self.running) {
+        plan.left_out.extend(self.newly_left_out());
+        match (&self.chosen.next, self.running) {
             (None, None) => {}
             (None, Some(running)) => self.stop(&mut ending, running),
             (Some(next), running) => {
                 self.clear_way(plan, &mut ending);
                 self.make_counters(plan);
                 let revision = self.facts.dispatcher.as_ref().map_or(0, |old| old.revision);
-                let made = next.make(plan, self.facts, self.layout, self.after, revision + 1);
+                let made = next.make(
+                    plan,
+                    self.facts,
+                    self.layout,
+                    &self.chosen.members,
+                    revision + 1,
+                );
                 let draft = match running {
                     Some(running) => self.swap(plan, running, &made),
                     None => self.start(plan, &made),
                 };
                 self.record_members(&mut ending.records, &made.slots);
+                self.record_others(&mut ending.records);
                 delete_left(&mut ending, self.leaving);
                 self.record(&mut ending.records, draft, made, revision + 1);
                 if let Some(running) = running {
@@ -117,6 +120,14 @@ impl<'a> Rebuild<'a> {
             }
         }
         ending
+    }
+
+    /// Those whose programs run now and will not any more.
+    fn newly_left_out(&self) -> Vec<LeftOut> {
+        let record = self.facts.dispatcher.as_ref();
+        let known = |link| record.is_some_and(|record| record.left_out(link).is_some());
+        let left_out = self.chosen.left_out.iter();
+        left_out.filter(|one| !known(one.link)).cloned().collect()
     }
 
     /// Makes the directories, and sets aside what is left at our pins of an interface that is gone.
@@ -139,7 +150,7 @@ impl<'a> Rebuild<'a> {
             return;
         };
         unpin_revision(&mut ending.after, self.facts, self.layout, stale);
-        self.forget_links(&mut ending.records);
+        forget_own_links(&mut ending.records, &self.facts.members);
         let at_pin = matches!(self.facts.standing, Standing::Detached | Standing::Dead);
         if let Some((link, path)) = stale.link().filter(|_| at_pin) {
             let (hook, at) = (self.facts.hook.hook().name(), &stale.at);
@@ -149,29 +160,13 @@ impl<'a> Rebuild<'a> {
         }
     }
 
-    /// Takes the links that members had for themselves out of their records: those of the next revisions may be at the
-    /// same pins.
-    fn forget_links(&self, records: &mut Records) {
-        let stale = self.facts.members.iter();
-        for Member { link, .. } in stale.filter(|member| member.link.kernel.is_some()) {
-            let alone = Link {
-                kernel: None,
-                pin_path: None,
-                ..link.clone()
-            };
-            records.push(
-                StoreAction::SaveLink {
-                    link: Box::new(alone),
-                },
-                StoreAction::SaveLink {
-                    link: Box::new(link.clone()),
-                },
-            );
-        }
-    }
-
     fn make_counters(&self, plan: &mut Plan) {
-        for member in self.after.iter().filter(|member| member.counter.is_none()) {
+        for member in self
+            .chosen
+            .members
+            .iter()
+            .filter(|member| member.counter.is_none())
+        {
             let membership = member.link.details.membership();
             let Some(path) = membership.and_then(|membership| membership.counter) else {
                 continue;
@@ -315,6 +310,7 @@ impl<'a> Rebuild<'a> {
 
     /// Takes the last program away.
     fn stop(&self, ending: &mut Ending, running: &Dispatcher) {
+        self.record_others(&mut ending.records);
         delete_left(ending, self.leaving);
         delete_record(&mut ending.records, running);
         if let Some(filter) = running.filter() {
@@ -340,7 +336,7 @@ impl<'a> Rebuild<'a> {
         records: &mut Records,
         slots: &[Option<(LinkReference, AbsolutePath)>],
     ) {
-        for (member, slot) in self.after.iter().zip(slots) {
+        for (member, slot) in self.chosen.members.iter().zip(slots) {
             let link = Link {
                 kernel: None,
                 pin_path: slot.as_ref().map(|(_, path)| path.clone()),
@@ -348,8 +344,7 @@ impl<'a> Rebuild<'a> {
             };
             let before = self
                 .facts
-                .members
-                .iter()
+                .links()
                 .find(|before| before.link.id == link.id)
                 .map(|before| &before.link);
             if slot.is_none() && before == Some(&link) {
@@ -373,8 +368,32 @@ impl<'a> Rebuild<'a> {
         }
     }
 
+    /// Records the links that do not run: they have none of their own, and go along with their interface.
+    fn record_others(&self, records: &mut Records) {
+        for Member { link, .. } in &self.chosen.others {
+            let now = Link {
+                kernel: None,
+                pin_path: None,
+                ..link.clone()
+            };
+            let mut before = self.facts.links().map(|before| &before.link);
+            let before = before.find(|before| before.id == link.id);
+            if let Some(before) = before.filter(|before| **before != now) {
+                records.push(
+                    StoreAction::SaveLink {
+                        link: Box::new(now),
+                    },
+                    StoreAction::SaveLink {
+                        link: Box::new(before.clone()),
+                    },
+                );
+            }
+        }
+    }
+
     fn record(&self, records: &mut Records, holding: Holding, made: Made, revision: u32) {
         let running = self.running.map(|running| running.hook);
+        let members = self.chosen.members.iter();
         let dispatcher = Dispatcher {
             hook: running.unwrap_or(self.facts.hook),
             at: self.facts.at.clone(),
@@ -382,7 +401,8 @@ impl<'a> Rebuild<'a> {
             form: made.form,
             program: ProgramId(0),
             holder: holding.holder,
-            members: self.after.iter().map(|member| member.link.id).collect(),
+            members: members.map(|member| member.link.id).collect(),
+            left_out: self.chosen.left_out.clone(),
         };
         push_record(
             records,
@@ -391,6 +411,26 @@ impl<'a> Rebuild<'a> {
                 dispatcher,
                 program: made.program,
                 link: holding.link,
+            },
+        );
+    }
+}
+
+/// Takes the links that members had for themselves out of their records: those of the next revisions may be at the same
+/// pins.
+fn forget_own_links(records: &mut Records, members: &[Member]) {
+    for Member { link, .. } in members.iter().filter(|member| member.link.kernel.is_some()) {
+        let alone = Link {
+            kernel: None,
+            pin_path: None,
+            ..link.clone()
+        };
+        records.push(
+            StoreAction::SaveLink {
+                link: Box::new(alone),
+            },
+            StoreAction::SaveLink {
+                link: Box::new(link.clone()),
             },
         );
     }

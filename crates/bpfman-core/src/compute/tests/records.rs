@@ -128,7 +128,7 @@ fn an_unload() -> Plan {
         (running(XDP, among.to_vec()), leave(&among[0])),
         (running(TC, vec![alone.clone()]), leave(&alone)),
     ];
-    plan_unload(&snapshot, Engine::Auto, &layout()).unwrap()
+    plan_unload(&snapshot, Joining::All(Engine::Auto), &layout()).unwrap()
 }
 
 fn an_exchange() -> (PointFacts, Change) {

@@ -153,6 +153,7 @@ pub(super) fn free(hook: SharedHook) -> PointFacts {
         standing: Standing::Gone,
         runs: None,
         members: Vec::new(),
+        left_out: Vec::new(),
         occupants: Some(Occupants::Order(AttachOrder {
             revision: 4,
             members: Vec::new(),
@@ -201,6 +202,7 @@ pub(super) fn running(hook: SharedHook, members: Vec<Member>) -> PointFacts {
                 pin_path: layout().dispatcher_link(name, NetnsId(7), IfIndex(2)),
             },
             members: members.iter().map(|member| member.link.id).collect(),
+            left_out: Vec::new(),
         }),
         standing: Standing::Runs,
         members,
@@ -218,14 +220,14 @@ pub(super) fn leave(member: &Member) -> Change {
 }
 
 pub(super) fn change(facts: &PointFacts, change: &Change) -> Plan {
-    let plan = plan_change(facts, change, Engine::Auto, &layout());
+    let plan = plan_change(facts, change, Joining::All(Engine::Auto), &layout());
     let plan = plan.unwrap_or_else(|refusal| panic!("{refusal}"));
     check(&plan);
     plan
 }
 
 fn refused(facts: &PointFacts, change: &Change) -> String {
-    let plan = plan_change(facts, change, Engine::Auto, &layout());
+    let plan = plan_change(facts, change, Joining::All(Engine::Auto), &layout());
     plan.unwrap_err().to_string()
 }
 
@@ -411,7 +413,13 @@ fn the_last_one_takes_the_link_with_it_at_the_very_end() {
 fn after_an_interrupted_swap_the_next_one_is_from_what_runs() {
     let mut facts = running(XDP, vec![member(1, 50)]);
     facts.runs = Some(ProgramId(901));
-    let plan = plan_change(&facts, &join(member(2, 60)), Engine::Auto, &layout()).unwrap();
+    let plan = plan_change(
+        &facts,
+        &join(member(2, 60)),
+        Joining::All(Engine::Auto),
+        &layout(),
+    )
+    .unwrap();
     let swap = alloc::format!("kernel  swap program 901 of link 70 ({LINK})");
     let swap = lines(&plan).iter().position(|line| line.starts_with(&swap));
     // Nothing pins what somebody else put there: only this process can put it back.

@@ -4,6 +4,7 @@ use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::DispatcherForm;
 use bpfman_core::managed::FilterPlace;
 use bpfman_core::managed::Holder;
+use bpfman_core::managed::LeftOut;
 use bpfman_core::managed::LinkInterface;
 use bpfman_core::managed::SharedHook;
 use bpfman_core::types::KernelLinkId;
@@ -36,6 +37,9 @@ struct Details {
     form: DispatcherForm,
     /// What holds the program; `None` where a link does.
     filter: Option<FilterPlace>,
+    /// The links whose programs do not run there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<LeftOut>,
 }
 
 /// Reads [`dispatcher_columns`].
@@ -58,6 +62,7 @@ pub(super) fn dispatcher(row: &Row<'_>) -> Result<Dispatcher, Fault> {
         hook: details.hook,
         at: details.at,
         form: details.form,
+        left_out: details.left_out,
     };
     cells.repeats(0, Some(&dispatcher.point().to_string()))?;
     cells.repeats(2, Some(dispatcher.form.name()))?;
@@ -92,6 +97,7 @@ pub(super) fn save(connection: &Connection, dispatcher: &Dispatcher) -> Result<(
         at: dispatcher.at.clone(),
         form: dispatcher.form.clone(),
         filter,
+        left_out: dispatcher.left_out.clone(),
     };
     let mut statement = connection.prepare(concat!(
         "INSERT OR REPLACE INTO dispatchers (",
