@@ -40,9 +40,10 @@ test: setup mounts bpf fmt-check clippy build ## Run every check, and the tests 
 	@scripts/kernels/setup.sh 6.1 6.12
 	@scripts/test.sh --elsewhere scripts/kernels/elsewhere.tsv running 6.1 6.12
 
-test-kernels: setup mounts bpf build ## Run the tests on this kernel, 5.10, 6.1, 6.12 and the newest (root)
+test-kernels: setup mounts bpf build ## Run the tests on this kernel, 5.10, 6.1, 6.12 and the newest, and 2,000 random chains (root)
 	@scripts/kernels/setup.sh 5.10 6.1 6.12 newest
 	@scripts/test.sh --long running 5.10 6.1 6.12 newest
+	BPFMAN_TEST_CHAINS=1000 cargo nextest run --locked -p bpfman --test random_chains --success-output final
 
 test-pure: ## Run the tests that need neither root nor BPF
 	cargo nextest run --locked -p bpfman-core

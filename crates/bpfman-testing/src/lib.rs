@@ -8,6 +8,7 @@
 //! ```
 
 mod mounts;
+mod test_run;
 
 use std::env;
 use std::fs;
@@ -19,6 +20,8 @@ use libbpf_rs::ProgramType;
 
 pub use mounts::mount;
 pub use mounts::unmount;
+pub use test_run::TestRun;
+pub use test_run::test_run;
 
 /// The variable that names the file to which skipped tests are added, a line `TEST<tab>REASON` each.
 pub const SKIPPED: &str = "BPFMAN_TEST_SKIPPED";
