@@ -54,6 +54,21 @@ pub(super) fn check(
     Ok(())
 }
 
+/// Checks that every size that was asked for is one of a map that the load makes: `skipped` are those that it does
+/// not.
+pub(super) fn check_used(
+    given: &BTreeMap<String, u32>,
+    object: &ObjectFacts,
+    skipped: &[String],
+) -> Result<(), LoadRefusal> {
+    let unused = object.maps.iter().filter(|map| skipped.contains(&map.name));
+    let mut names = unused.flat_map(named).map(|(name, _)| name);
+    match names.find(|name| given.contains_key(name)) {
+        Some(name) => Err(LoadRefusal::SizedMapUnused { name }),
+        None => Ok(()),
+    }
+}
+
 /// The names of the maps that can be given a size.
 #[must_use]
 pub fn sized_maps(object: &ObjectFacts) -> Vec<String> {
@@ -305,6 +320,10 @@ mod tests {
         let storage = object(map(shape(MapType::TASK_STORAGE, 4, 8, 0)));
         let refusal = |name| check(&given(name, 1), &storage).unwrap_err();
         assert!(matches!(refusal("m"), LoadRefusal::MapTakesNoSize { .. }));
+        let (given, skipped) = (given("m", 1), ["m".to_owned()]);
+        assert_eq!(check_used(&given, &storage, &[]), Ok(()));
+        let unused = check_used(&given, &storage, &skipped).unwrap_err();
+        assert!(matches!(unused, LoadRefusal::SizedMapUnused { name } if name == "m"));
         let LoadRefusal::NoSuchMap { available, .. } = refusal("x") else {
             panic!("another refusal")
         };

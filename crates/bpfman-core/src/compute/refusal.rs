@@ -157,6 +157,12 @@ pub enum LoadRefusal {
         /// Its type.
         map_type: MapType,
     },
+    /// A size for a map that the load does not make.
+    #[error("map `{name}` is given a size, and none of the programs to load uses it")]
+    SizedMapUnused {
+        /// The map.
+        name: String,
+    },
     /// Declarations that leave the size to the loader.
     #[error("{}", sizes_missing(.0))]
     MapSizesMissing(Vec<(String, MapType)>),

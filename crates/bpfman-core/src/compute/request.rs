@@ -85,9 +85,14 @@ pub fn check_load(spec: &LoadSpec, object: &ObjectFacts) -> Result<CheckedLoad, 
     check_engine(spec, &programs)?;
     map_sizes::check(&spec.map_sizes, object)?;
     let reached = reached(&programs, object)?;
+    let skip_maps = [unneeded_struct_ops(&programs, object)?, reached.skip_maps].concat();
+    // A replacement keeps the sizes of a load that may have named more programs.
+    if !spec.replaces_owner {
+        map_sizes::check_used(&spec.map_sizes, object, &skip_maps)?;
+    }
     Ok(CheckedLoad {
         globals: check_globals(spec, object)?,
-        skip_maps: [unneeded_struct_ops(&programs, object)?, reached.skip_maps].concat(),
+        skip_maps,
         held: reached.held,
         unneeded_symbols: reached.unneeded_symbols,
         needed_symbols: reached.needed_symbols,

@@ -339,7 +339,7 @@ fn load_refusal(message: &str, refusal: &LoadRefusal) -> Failure {
         LoadRefusal::NoSuchMap { available, .. } => {
             failure(Kind::Input).hint(format!("its maps are: {}", available.join(", ")))
         }
-        LoadRefusal::MapTakesNoSize { name, .. } => {
+        LoadRefusal::MapTakesNoSize { name, .. } | LoadRefusal::SizedMapUnused { name } => {
             failure(Kind::Input).hint(format!("leave --map-size {name}=N out"))
         }
         LoadRefusal::MapSizesMissing(_) => failure(Kind::Input).hint(
