@@ -11,8 +11,8 @@ use crate::interfaces::KernelReader;
 use crate::kernel::Feature;
 use crate::kernel::LibbpfKernel;
 use crate::kernel::features;
-use crate::kernel::kernel_types;
 use crate::kernel::permission_facts;
+use crate::vmlinux;
 
 /// The machine, as far as it tells.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -43,7 +43,8 @@ pub fn statistics() -> Option<bool> {
 #[must_use]
 pub fn environment(bpffs: &AbsolutePath) -> Environment {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let types = kernel_types();
+    // Without them there is still much to tell.
+    let types = vmlinux::read().unwrap_or_default();
     Environment {
         kernel: release.trim().to_owned(),
         btf: !types.is_empty(),

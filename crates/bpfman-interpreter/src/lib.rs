@@ -16,3 +16,4 @@ pub mod runtime;
 pub mod stack;
 pub mod store;
 pub mod targets;
+mod vmlinux;

@@ -4,7 +4,6 @@
 //! try makes ends before the next one begins, and what attaches does so in a network namespace of its own.
 
 use std::ffi::CString;
-use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
@@ -34,9 +33,8 @@ use super::sys::LinkOptions;
 use super::sys::RawProgram;
 use crate::interfaces::Detail;
 use crate::namespace;
+use crate::vmlinux;
 
-/// Where the kernel publishes its types.
-pub(crate) const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
 const KPROBE_MULTI: &str = "kprobe.multi links (Linux 5.18 has)";
 const KPROBE_SESSION: &str = "kprobe.session links (Linux 6.10 has)";
 const UPROBE_MULTI: &str = "uprobe.multi links (Linux 6.6 has)";
@@ -118,7 +116,10 @@ pub(super) fn lacking(target: &AttachTarget) -> Option<&'static str> {
             (socket_map_links(), "links of socket maps (Linux 6.10 has)")
         }
         AttachTarget::StructOps { .. } => (
-            declared(&kernel_types(), "BPF_LINK_TYPE_STRUCT_OPS"),
+            declared(
+                &vmlinux::read().unwrap_or_default(),
+                "BPF_LINK_TYPE_STRUCT_OPS",
+            ),
             "links of struct_ops maps (Linux 6.4 has)",
         ),
         AttachTarget::Slot { .. } => (extensions(), "extension programs"),
@@ -366,12 +367,6 @@ fn declared(types: &[u8], enumerator: &str) -> FeatureState {
         None => FeatureState::Missing,
     }
 }
-
-/// The types that the kernel publishes; empty when it does not.
-pub(crate) fn kernel_types() -> Vec<u8> {
-    fs::read(KERNEL_TYPES).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -66,7 +66,6 @@ use bpfman_core::types::ProgramId;
 pub(crate) use errors::permission_facts;
 pub use features::Feature;
 pub(crate) use features::features;
-pub(crate) use features::kernel_types;
 pub use helper::HelperKernel;
 pub(crate) use sys::own_network_namespace;
 pub(crate) use sys::read_gzip;

@@ -1,9 +1,6 @@
 //! The files that were kept of a load, and the types of the kernel.
 
 use std::fs;
-use std::fs::File;
-use std::io;
-use std::io::Read;
 
 use bpfman_core::action::KeptInstructions;
 use bpfman_core::chain::Frames;
@@ -12,10 +9,8 @@ use bpfman_core::types::AbsolutePath;
 use serde::Deserialize;
 
 use super::TargetError;
+use crate::vmlinux;
 
-/// The types of the kernel; those of Linux 6.18 take 6 MB.
-pub(super) const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
-pub(super) const MAX_KERNEL_BYTES: u64 = 256 << 20;
 /// Objects are bounded by a setting when they are loaded; sections are found by 32-bit offsets at most.
 const MAX_OBJECT_BYTES: u64 = u32::MAX as u64;
 
@@ -60,7 +55,7 @@ pub(super) fn kept_object(path: &AbsolutePath) -> Result<Vec<u8>, TargetError> {
 }
 
 pub(super) fn kernel_types() -> Result<Vec<u8>, TargetError> {
-    read(KERNEL_TYPES, MAX_KERNEL_BYTES)
+    vmlinux::read().map_err(|source| TargetError::system(vmlinux::PATH, source))
 }
 
 /// Linux 6.9 began to round the frames of compiled programs to 16 bytes.
@@ -86,12 +81,5 @@ fn release(text: &str) -> Option<(u32, u32)> {
 
 /// The bytes of a file of at most `limit`.
 pub(super) fn read(path: &str, limit: u64) -> Result<Vec<u8>, TargetError> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
-    let read = read.and_then(|_| match bytes.len() as u64 <= limit {
-        true => Ok(()),
-        false => Err(io::ErrorKind::FileTooLarge.into()),
-    });
-    read.map_err(|source| TargetError::system(path, source))?;
-    Ok(bytes)
+    vmlinux::read_bounded(path, limit).map_err(|source| TargetError::system(path, source))
 }

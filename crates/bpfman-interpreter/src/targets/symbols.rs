@@ -9,10 +9,9 @@ use std::fs;
 use bpfman_core::object::Extern;
 use bpfman_core::object::ExternKind;
 
-use super::layouts::KERNEL_TYPES;
-use super::layouts::MAX_KERNEL_BYTES;
 use super::layouts::read;
 use crate::kernel::read_gzip;
+use crate::vmlinux;
 
 /// The types of the kernel and of its modules, a file each.
 const TYPES: &str = "/sys/kernel/btf";
@@ -65,10 +64,10 @@ fn without_types(mut names: BTreeSet<String>) -> BTreeSet<String> {
         let paths = entries.map(|entry| Some(entry.ok()?.path().to_str()?.to_owned()));
         paths.collect::<Option<Vec<String>>>()
     };
-    let mut files = vec![KERNEL_TYPES.to_owned()];
+    let mut files = vec![vmlinux::PATH.to_owned()];
     let mut all = false;
     while let (Some(file), false) = (files.pop(), names.is_empty()) {
-        let Ok(bytes) = read(&file, MAX_KERNEL_BYTES) else {
+        let Ok(bytes) = read(&file, vmlinux::MAX_BYTES) else {
             return BTreeSet::new();
         };
         for word in bytes.split(|byte| *byte == 0) {
@@ -80,7 +79,7 @@ fn without_types(mut names: BTreeSet<String>) -> BTreeSet<String> {
             let Some(paths) = modules() else {
                 return BTreeSet::new();
             };
-            files.extend(paths.into_iter().filter(|path| path != KERNEL_TYPES));
+            files.extend(paths.into_iter().filter(|path| path != vmlinux::PATH));
             all = true;
         }
     }
