@@ -44,6 +44,7 @@ use bpfman_interpreter::store::memory::MemoryStore;
 
 use crate::Manager;
 use crate::ManagerError;
+use crate::full_disk::lacks_space;
 use crate::points::libxdp_bpffs;
 use crate::removal::is_load_refused;
 use crate::whereabouts::Networks;
@@ -112,7 +113,7 @@ impl Manager<'_> {
                 });
             }
         }
-        let (mut store, _lock) = self.writer()?;
+        let (mut store, _lock) = self.with_reserve(Self::writer)?;
         self.mend_all(repairs, &mut *store)
     }
 
@@ -142,6 +143,8 @@ impl Manager<'_> {
             for finding in mend {
                 match self.mend(&finding, store) {
                     Ok(()) => done.mended.push(finding),
+                    // What is taken away makes room; until then it has what was set aside.
+                    Err(error) if lacks_space(&error) && self.runtime.release_reserve() => break,
                     Err(ManagerError::Execution(error))
                         if is_load_refused(&error) && !failed.contains(&finding) =>
                     {

@@ -24,6 +24,7 @@ both_ways!(
     all_is_taken_away_on_a_full_disk,
     a_chain_that_cannot_be_recorded_is_swapped_back,
     a_reconciliation_on_a_full_disk_is_made_up_for_by_the_next,
+    what_is_gone_is_taken_away_on_a_full_disk,
 );
 
 const PAGE: u64 = 4096;
@@ -192,8 +193,21 @@ fn a_reconciliation_on_a_full_disk_is_made_up_for_by_the_next(world: &World) {
     assert!(told.contains(&full), "{told}: {}", stderr(&output));
     assert!(told.contains("program-gone"), "{told}");
     drop(filler);
+    without_reserve(world);
     let failures = with_ever_more_space(world, &["reconcile"]);
     assert!(!failures.is_empty(), "there was space enough");
+    assert_eq!(world.ids(&[]).len(), 1);
+    let again = world.json(&["reconcile"]);
+    assert_eq!(again["steps"], serde_json::json!([]));
+}
+
+fn what_is_gone_is_taken_away_on_a_full_disk(world: &World) {
+    small_disk(world);
+    let program = world.load("maps.bpf.o", "tracepoint:first", &[]).remove(0);
+    let pin = program["record"]["handles"]["pin_path"].as_str().unwrap();
+    std::fs::remove_file(pin).unwrap();
+    let output = with_space(world, 0, &["reconcile"]);
+    assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(world.ids(&[]).len(), 1);
     let again = world.json(&["reconcile"]);
     assert_eq!(again["steps"], serde_json::json!([]));
