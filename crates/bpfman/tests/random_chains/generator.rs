@@ -28,18 +28,6 @@ pub enum Feature {
     NewObject,
 }
 
-/// Features that chains do not keep apart yet, or that share a budget or a map which they cannot; no member has them.
-/// Each goes from this list with what makes its members independent.
-const PENDING: &[Feature] = &[
-    Feature::GlobalFunction,
-    Feature::TailCall,
-    Feature::MayGoto,
-    Feature::MayGotoWithoutEnd,
-    Feature::Throw,
-    Feature::LegacyLoad,
-    Feature::NewObject,
-];
-
 /// The programs that members call as tails, by their places in the array.
 pub const TAILS: usize = 4;
 /// A place of that array which stays empty.
@@ -66,11 +54,20 @@ impl Feature {
         Self::NewObject,
     ];
 
-    /// Those that this kernel has and that are not pending.
+    /// Those that this kernel has.
     pub fn usable(family: Family) -> Vec<Self> {
         let all = Self::ALL.iter().copied();
-        all.filter(|feature| !PENDING.contains(feature) && feature.there(family).is_ok())
+        all.filter(|feature| feature.there(family).is_ok())
             .collect()
+    }
+
+    /// What the refusal of a member names that can be in no chain for this.
+    fn refused_for(self) -> Option<&'static str> {
+        match self {
+            Self::Throw => Some("calls bpf_throw "),
+            Self::NewObject => Some("calls bpf_obj_new_impl "),
+            _ => None,
+        }
     }
 
     /// Whether this kernel has it, by a name in its types.
@@ -139,6 +136,8 @@ pub struct Member {
     pub name: String,
     /// Its functions.
     pub code: String,
+    /// What keeps it out of every chain, each in the words of a refusal.
+    pub refused_for: Vec<&'static str>,
 }
 
 /// An object full of members.
@@ -150,8 +149,15 @@ pub struct Source {
 
 /// Generates an object with as many members.
 pub fn source(random: &mut Random, family: Family, count: usize, features: &[Feature]) -> Source {
+    // A map of programs takes those of one kind, so that all members that have it are of that kind.
+    let one_section = features
+        .contains(&Feature::TailCall)
+        .then(|| section(random, family));
     let members: Vec<Member> = (0..count)
-        .map(|number| member(random, family, number, features))
+        .map(|number| {
+            let section = one_section.unwrap_or_else(|| section(random, family));
+            member(random, family, section, number, features)
+        })
         .collect();
     let mut text = PROLOGUE.to_owned();
     let mut tails = Vec::new();
@@ -161,7 +167,7 @@ pub fn source(random: &mut Random, family: Family, count: usize, features: &[Fea
         let _ = writeln!(
             text,
             "SEC(\"{}\") int {name}({} *ctx) {{ mix({}, {number} + 1); return {verdict}; }}",
-            family.name(),
+            one_section.unwrap_or(family.name()),
             family.context(),
             SHARED_WORD + 1
         );
@@ -184,11 +190,26 @@ fn verdict(random: &mut Random, family: Family) -> i32 {
     }
 }
 
-fn member(random: &mut Random, family: Family, number: usize, features: &[Feature]) -> Member {
+/// Where a program is: some of XDP take packets in fragments.
+fn section(random: &mut Random, family: Family) -> &'static str {
+    match family {
+        Family::Xdp if random.below(4) == 0 => "xdp.frags",
+        family => family.name(),
+    }
+}
+
+fn member(
+    random: &mut Random,
+    family: Family,
+    section: &str,
+    number: usize,
+    features: &[Feature],
+) -> Member {
     let mut writer = Writer {
         family,
         number,
         functions: String::new(),
+        refused_for: Vec::new(),
     };
     let mut body = String::new();
     for _ in 0..1 + random.below(5) {
@@ -209,16 +230,16 @@ fn member(random: &mut Random, family: Family, number: usize, features: &[Featur
         }
         _ => verdict(random, family).to_string(),
     };
-    let section = match family {
-        Family::Xdp if random.below(4) == 0 => "xdp.frags",
-        family => family.name(),
-    };
     let code = format!(
         "{}SEC(\"{section}\") int {name}({} *ctx)\n{{\n\t__u64 acc = get({number});\n{body}\tmix({number}, acc);\n\treturn {last};\n}}\n",
         writer.functions,
         family.context(),
     );
-    Member { name, code }
+    Member {
+        name,
+        code,
+        refused_for: writer.refused_for,
+    }
 }
 
 /// Writes the steps of one member.
@@ -227,6 +248,7 @@ struct Writer {
     number: usize,
     /// What its main function calls.
     functions: String,
+    refused_for: Vec<&'static str>,
 }
 
 impl Writer {
@@ -262,6 +284,7 @@ impl Writer {
 
     fn feature(&mut self, random: &mut Random, feature: Feature) -> String {
         let constant = 1 + random.below(60);
+        self.refused_for.extend(feature.refused_for());
         match feature {
             Feature::Subprogram
             | Feature::GlobalFunction
@@ -275,7 +298,7 @@ impl Writer {
                 format!("if (acc & 2) bpf_tail_call(ctx, &tails, {to});")
             }
             Feature::MayGoto => format!("MAY_GOTO({constant})"),
-            Feature::MayGotoWithoutEnd => "MAY_GOTO_WITHOUT_END()".to_owned(),
+            Feature::MayGotoWithoutEnd => "if ((acc & 3) == 1) MAY_GOTO_WITHOUT_END()".to_owned(),
             Feature::Throw => {
                 let verdict = verdict(random, self.family);
                 format!("if (acc & 4) bpf_throw({verdict});")
