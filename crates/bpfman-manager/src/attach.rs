@@ -8,6 +8,7 @@ use bpfman_core::compute::AttachRefusal;
 use bpfman_core::compute::AttachSnapshot;
 use bpfman_core::compute::Change;
 use bpfman_core::compute::InterfaceFacts;
+use bpfman_core::compute::JoinedAs;
 use bpfman_core::compute::Joining;
 use bpfman_core::compute::PointFacts;
 use bpfman_core::compute::Standing;
@@ -36,7 +37,6 @@ use bpfman_core::object::struct_ops_value;
 use bpfman_core::target::UsdtProbe;
 use bpfman_core::target::is_pattern;
 use bpfman_core::types::AbsolutePath;
-use bpfman_core::types::Engine;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramType;
 use bpfman_interpreter::executor::ActionError;
@@ -85,7 +85,12 @@ impl Manager<'_> {
         let (store, _) = self.managed(spec.program)?;
         if spec.request.shared().is_some() {
             let (facts, change) = self.join(spec, &*store)?;
-            let plan = plan_change(&facts, &change, Joining::All(Engine::Auto), &self.layout)?;
+            let plan = plan_change(
+                &facts,
+                &change,
+                Joining::All(JoinedAs::Inlined),
+                &self.layout,
+            )?;
             return self.lasting(plan);
         }
         self.attach_plan(spec, &*store)

@@ -3,6 +3,7 @@
 use bpfman_core::action::Plan;
 use bpfman_core::chain::makes_tail_calls;
 use bpfman_core::compute::Change;
+use bpfman_core::compute::JoinedAs;
 use bpfman_core::compute::Joining;
 use bpfman_core::compute::PointFacts;
 use bpfman_core::compute::Standing;
@@ -13,7 +14,6 @@ use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::DispatcherForm;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
-use bpfman_core::types::Engine;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::Priority;
 use bpfman_interpreter::runtime::ReaderStore;
@@ -111,7 +111,12 @@ impl Manager<'_> {
         let missing = || ManagerError::NothingThere(point);
         let store = self.runtime.reader()?.ok_or_else(missing)?;
         let (facts, change) = self.clear(point, &*store)?;
-        let plan = plan_change(&facts, &change, Joining::All(Engine::Auto), &self.layout)?;
+        let plan = plan_change(
+            &facts,
+            &change,
+            Joining::All(JoinedAs::Inlined),
+            &self.layout,
+        )?;
         self.lasting(plan)
     }
 
@@ -140,7 +145,12 @@ impl Manager<'_> {
         let missing = ManagerError::NoSuchLink(update.link);
         let store = self.runtime.reader()?.ok_or(missing)?;
         let (facts, change) = self.alter(update, &*store)?;
-        let plan = plan_change(&facts, &change, Joining::All(Engine::Auto), &self.layout)?;
+        let plan = plan_change(
+            &facts,
+            &change,
+            Joining::All(JoinedAs::Inlined),
+            &self.layout,
+        )?;
         self.lasting(plan)
     }
 

@@ -7,6 +7,7 @@ use bpfman_core::action::KeptInstructions;
 use bpfman_core::action::Plan;
 use bpfman_core::chain::kernel_functions;
 use bpfman_core::compute::Change;
+use bpfman_core::compute::JoinedAs;
 use bpfman_core::compute::Joining;
 use bpfman_core::compute::LostPin;
 use bpfman_core::compute::Member;
@@ -72,32 +73,34 @@ impl Manager<'_> {
         let done = match change {
             Change::Leave(_) => self.take_out(plan, &remaining(facts, change), store),
             _ => self.run_by_any_engine(
-                |engine, layout| plan(Joining::All(engine), layout),
+                |joined, layout| plan(Joining::All(joined), layout),
+                Some((facts, change)),
                 &[],
                 store,
             ),
         };
-        done.map_err(|error| explain(facts, change, error))
+        done.map_err(|error| explain(facts, change, None, error))
     }
 
     /// Carries out a plan that joins programs into chains. Where they cannot be joined, they become extensions of a
-    /// dispatcher, if the kernel lets them. `earlier` undoes what the operation did before.
+    /// dispatcher, if the kernel lets them. `point` is where they are joined, for who is at fault if they cannot;
+    /// `earlier` undoes what the operation did before.
     pub(crate) fn run_by_any_engine(
         &mut self,
-        plan: impl Fn(Engine, &RuntimeLayout) -> Result<Plan, ManagerError>,
+        plan: impl Fn(JoinedAs, &RuntimeLayout) -> Result<Plan, ManagerError>,
+        point: Option<(&PointFacts, &Change)>,
         earlier: &[Action],
         store: &mut dyn WriterStore,
     ) -> Result<Recorded, ManagerError> {
-        let joined = plan(Engine::Auto, &self.layout);
-        let mut run = |plan| {
-            let plan = self.lasting(plan)?;
-            Ok(self.executor(&mut *store).run_after(earlier, &plan)?)
+        let why = match self.run_joined(&plan, earlier, store) {
+            Ok(done) => return Ok(done),
+            Err((_, error)) if !is_not_joined(&error) => return Err(error),
+            Err((joined, error)) => match point {
+                Some((facts, change)) => explain(facts, change, Some(joined), error),
+                None => error,
+            },
         };
-        let why = match joined.and_then(&mut run) {
-            Err(error) if is_not_joined(&error) => error,
-            done => return done,
-        };
-        let Ok(plan) = plan(Engine::Extension, &self.layout) else {
+        let Ok(plan) = plan(JoinedAs::Extensions, &self.layout) else {
             return Err(why);
         };
         let plan = self.lasting(plan)?;
@@ -110,6 +113,36 @@ impl Manager<'_> {
             },
             false => error.into(),
         })
+    }
+
+    /// Carries out a plan that joins programs into chains. Where the kernel refuses one with members that are inlined,
+    /// all of them are called, once. An error comes with the way to join that met it.
+    pub(crate) fn run_joined(
+        &mut self,
+        plan: impl Fn(JoinedAs, &RuntimeLayout) -> Result<Plan, ManagerError>,
+        earlier: &[Action],
+        store: &mut dyn WriterStore,
+    ) -> Result<Recorded, (JoinedAs, ManagerError)> {
+        let mut lasting = |joined| {
+            let plan = plan(joined, &self.layout)?;
+            self.lasting(plan)
+        };
+        let failed = |joined| move |error| (joined, error);
+        let inlined = lasting(JoinedAs::Inlined).map_err(failed(JoinedAs::Inlined))?;
+        // Where none is inlined, there is no other way.
+        let called = lasting(JoinedAs::Called);
+        let called = called.ok().filter(|called| *called != inlined);
+        let why = match self.executor(&mut *store).run_after(earlier, &inlined) {
+            Ok(done) => return Ok(done),
+            Err(error) => ManagerError::from(error),
+        };
+        match called {
+            Some(called) if is_not_joined(&why) => {
+                let done = self.executor(store).run_after(earlier, &called);
+                done.map_err(|error| (JoinedAs::Called, error.into()))
+            }
+            _ => Err((JoinedAs::Inlined, why)),
+        }
     }
 
     pub(crate) fn run(
@@ -586,25 +619,23 @@ pub(crate) fn libxdp_bpffs() -> Option<AbsolutePath> {
     AbsolutePath::parse(LIBXDP_BPFFS).ok()
 }
 
-/// Says who is at fault when the kernel refuses a chain. Drivers do not say why they refuse a program: mostly for packets
-/// that come in fragments.
-pub(crate) fn explain(facts: &PointFacts, change: &Change, error: ManagerError) -> ManagerError {
+/// Says who is at fault when the kernel refuses a chain, of members `joined` so where that is known. Drivers do not say
+/// why they refuse a program: mostly for packets that come in fragments.
+pub(crate) fn explain(
+    facts: &PointFacts,
+    change: &Change,
+    joined: Option<JoinedAs>,
+    error: ManagerError,
+) -> ManagerError {
     let error = match error {
         ManagerError::NotJoined { chain, extension } => {
             return ManagerError::NotJoined {
-                chain: Box::new(explain(facts, change, *chain)),
+                chain: Box::new(explain(facts, change, joined, *chain)),
                 extension,
             };
         }
         ManagerError::Execution(error) if error.loads_chain && is_about_members(&error) => {
-            let invalid = matches!(&error.cause, ActionError::Kernel(cause) if cause.kind == KernelErrorKind::Unsupported);
-            if let Some(why) = why_invalid(facts, change).filter(|_| invalid) {
-                return why.into();
-            }
-            return match at_fault(facts, change, &error.to_string()) {
-                Some(member) => ManagerError::ChainRefused(member, error),
-                None => error.into(),
-            };
+            return explain_chain(facts, change, joined, error);
         }
         ManagerError::Execution(error) => error,
         error => return error,
@@ -614,6 +645,25 @@ pub(crate) fn explain(facts: &PointFacts, change: &Change, error: ManagerError) 
     match without_fragments(facts, change) {
         Some(program) if driver && error.is_undone() => ManagerError::Fragments(program, error),
         _ => error.into(),
+    }
+}
+
+fn explain_chain(
+    facts: &PointFacts,
+    change: &Change,
+    joined: Option<JoinedAs>,
+    error: ExecutionError,
+) -> ManagerError {
+    let ActionError::Kernel(cause) = &error.cause else {
+        return error.into();
+    };
+    let invalid = cause.kind == KernelErrorKind::Unsupported;
+    if let Some(why) = why_invalid(facts, change).filter(|_| invalid) {
+        return why.into();
+    }
+    match at_fault(facts, change, joined, cause) {
+        Some(member) => ManagerError::ChainRefused(member, error),
+        None => error.into(),
     }
 }
 

@@ -9,6 +9,7 @@ use bpfman_core::action::TcFilter;
 use bpfman_core::compute::AttachFacts;
 use bpfman_core::compute::Facts;
 use bpfman_core::compute::Finding;
+use bpfman_core::compute::JoinedAs;
 use bpfman_core::compute::Mend;
 use bpfman_core::compute::ObservedLink;
 use bpfman_core::compute::ObservedPoint;
@@ -126,9 +127,11 @@ impl Manager<'_> {
         let mut failed: Vec<Finding> = Vec::new();
         let mut kept_out: Vec<(Finding, Finding)> = Vec::new();
         let mut refused = Refused::new();
+        let mut joined = JoinedAs::Inlined;
         for _ in 0..MAX_ROUNDS {
             let mut facts = self.observe_all(store, repairs)?;
             facts.refused.clone_from(&refused);
+            facts.joined = joined;
             let findings = reconcile(&facts, repairs, &self.layout);
             let findings = findings.into_iter().map(|finding| {
                 let kept_out = kept_out.iter().find(|(of, _)| *of == finding);
@@ -142,12 +145,22 @@ impl Manager<'_> {
             }
             for finding in mend {
                 match self.mend(&finding, store) {
-                    Ok(()) => done.mended.push(finding),
+                    Ok(()) => {
+                        joined = JoinedAs::Inlined;
+                        done.mended.push(finding);
+                    }
                     // What is taken away makes room; until then it has what was set aside.
                     Err(error) if lacks_space(&error) && self.runtime.release_reserve() => break,
                     Err(ManagerError::Execution(error))
+                        if is_load_refused(&error) && joined == JoinedAs::Inlined =>
+                    {
+                        joined = JoinedAs::Called;
+                        break;
+                    }
+                    Err(ManagerError::Execution(error))
                         if is_load_refused(&error) && !failed.contains(&finding) =>
                     {
+                        joined = JoinedAs::Inlined;
                         match self.at_fault_in(&facts, &finding, repairs, store) {
                             Some(link) => drop(refused.insert(link, error.to_string())),
                             None => failed.push(finding),
@@ -195,9 +208,10 @@ impl Manager<'_> {
     ) -> Option<LinkId> {
         let links = facts.points.iter().flat_map(|point| point.facts.links());
         let links: Vec<LinkId> = links.map(|member| member.link.id).collect();
-        let plan = |refused: &Refused, layout: &RuntimeLayout| {
+        let plan = |refused: &Refused, joined, layout: &RuntimeLayout| {
             let facts = Facts {
                 refused: refused.clone(),
+                joined,
                 ..facts.clone()
             };
             let found = reconcile(&facts, repairs, layout).into_iter();
@@ -256,6 +270,7 @@ impl Manager<'_> {
             filters: self.observe_filters()?,
             files,
             refused: Refused::new(),
+            joined: JoinedAs::Inlined,
         })
     }
 

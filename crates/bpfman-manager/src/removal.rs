@@ -1,13 +1,13 @@
 //! Taking members out, which is never refused: those that stay and cannot be joined any more are left out.
 
 use bpfman_core::action::Plan;
+use bpfman_core::compute::JoinedAs;
 use bpfman_core::compute::Joining;
 use bpfman_core::compute::PointRefusal;
 use bpfman_core::compute::Refused;
 use bpfman_core::compute::UnloadRefusal;
 use bpfman_core::compute::trial;
 use bpfman_core::kernel::KernelErrorKind;
-use bpfman_core::types::Engine;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::RuntimeLayout;
 use bpfman_interpreter::executor::ActionError;
@@ -28,28 +28,30 @@ impl Manager<'_> {
         stay: &[LinkId],
         store: &mut dyn WriterStore,
     ) -> Result<Recorded, ManagerError> {
-        let all = |engine, layout: &RuntimeLayout| plan(Joining::All(engine), layout);
-        let mut why = match self.run_by_any_engine(all, &[], store) {
+        let all = |joined, layout: &RuntimeLayout| plan(Joining::All(joined), layout);
+        let mut why = match self.run_by_any_engine(all, None, &[], store) {
             Err(error) if is_of_those_who_stay(&error) => error,
             done => return done,
         };
-        let possible =
-            |refused: &Refused, layout: &RuntimeLayout| plan(Joining::Possible(refused), layout);
+        let possible = |refused: &Refused, joined, layout: &RuntimeLayout| {
+            plan(Joining::Possible(refused, joined), layout)
+        };
         let mut refused = Refused::new();
         loop {
             // What our own rules refuse the plan leaves out by itself.
             if is_from_kernel(&why) {
-                let plan =
-                    |refused: &Refused, layout: &RuntimeLayout| possible(refused, layout).ok();
+                let plan = |refused: &Refused, joined, layout: &RuntimeLayout| {
+                    possible(refused, joined, layout).ok()
+                };
                 match self.at_fault(plan, stay, &refused, store) {
                     Some(link) => refused.insert(link, why.to_string()),
                     None => return Err(why),
                 };
             }
-            let plan = possible(&refused, &self.layout)?;
-            why = match self.run(&plan, store) {
-                Err(error) if is_load_refused(&error) => error.into(),
-                done => return Ok(done?),
+            let plan = |joined, layout: &RuntimeLayout| possible(&refused, joined, layout);
+            why = match self.run_joined(plan, &[], store) {
+                Err((_, ManagerError::Execution(error))) if is_load_refused(&error) => error.into(),
+                done => return done.map_err(|(_, error)| error),
             };
         }
     }
@@ -59,10 +61,11 @@ impl Manager<'_> {
         &self,
         plan: impl Fn(Joining<'_>, &RuntimeLayout) -> Result<Plan, ManagerError>,
     ) -> Result<Plan, ManagerError> {
-        match plan(Joining::All(Engine::Auto), &self.layout) {
-            Err(error) if is_of_those_who_stay(&error) => {
-                plan(Joining::Possible(&Refused::new()), &self.layout)
-            }
+        match plan(Joining::All(JoinedAs::Inlined), &self.layout) {
+            Err(error) if is_of_those_who_stay(&error) => plan(
+                Joining::Possible(&Refused::new(), JoinedAs::Inlined),
+                &self.layout,
+            ),
             planned => planned,
         }
     }
@@ -70,7 +73,7 @@ impl Manager<'_> {
     /// The first link with which the kernel refuses those that run before it. `None` when it takes all of them.
     pub(crate) fn at_fault(
         &mut self,
-        plan: impl Fn(&Refused, &RuntimeLayout) -> Option<Plan>,
+        plan: impl Fn(&Refused, JoinedAs, &RuntimeLayout) -> Option<Plan>,
         stay: &[LinkId],
         refused: &Refused,
         store: &mut dyn WriterStore,
@@ -80,20 +83,23 @@ impl Manager<'_> {
             .copied()
             .filter(|link| !refused.contains_key(link))
             .collect();
-        let mut fit = |count: usize| {
+        let mut fit = |count: usize, ways: &[JoinedAs]| {
             let mut refused = refused.clone();
             refused.extend(left[count..].iter().map(|link| (*link, String::new())));
-            let trial = plan(&refused, &self.layout).map(|plan| trial(&plan));
-            trial.is_some_and(|trial| self.run(&trial, store).is_ok())
+            ways.iter().any(|joined| {
+                let trial = plan(&refused, *joined, &self.layout).map(|plan| trial(&plan));
+                trial.is_some_and(|trial| self.run(&trial, store).is_ok())
+            })
         };
-        if fit(left.len()) {
+        // What it refused a moment ago it may take now.
+        if fit(left.len(), &[JoinedAs::Inlined]) {
             return None;
         }
         // The kernel takes the first `good`, and not the first `bad`.
         let (mut good, mut bad) = (0, left.len());
         while bad - good > 1 {
             let middle = good + (bad - good) / 2;
-            match fit(middle) {
+            match fit(middle, &[JoinedAs::Inlined, JoinedAs::Called]) {
                 true => good = middle,
                 false => bad = middle,
             }

@@ -139,10 +139,15 @@ impl Manager<'_> {
         store: &mut dyn WriterStore,
     ) -> Result<(), ManagerError> {
         let snapshot = self.replace_snapshot(old, new, store)?;
-        let plan = |engine, layout: &RuntimeLayout| Ok(plan_replace(&snapshot, engine, layout)?);
-        let done = self.run_by_any_engine(plan, load, store);
+        let plan = |joined, layout: &RuntimeLayout| Ok(plan_replace(&snapshot, joined, layout)?);
+        // Of several chains, which one the kernel refused is not known.
+        let only = match &snapshot.points[..] {
+            [(facts, change)] => Some((facts, change)),
+            _ => None,
+        };
+        let done = self.run_by_any_engine(plan, only, load, store);
         done.map_err(|error| match snapshot.points.first() {
-            Some((facts, change)) => explain(facts, change, error),
+            Some((facts, change)) => explain(facts, change, None, error),
             None => error,
         })?;
         Ok(())

@@ -1347,6 +1347,7 @@ fn chain_of(family: Family, parts: &[&Part]) -> LoadProgram {
             instructions: &part.kept.instructions.0,
             references,
             stack_depths: &part.kept.stack_depths,
+            called: false,
             kernel_functions: &none,
             types: chain::MemberTypes::default(),
             proceed_on: &[0, 2],

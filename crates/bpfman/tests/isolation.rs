@@ -291,6 +291,38 @@ fn a_member_that_is_not_for_the_gpl_is_named(world: &World) -> Possible {
     Ok(())
 }
 
+/// One behind the other they have more branches than the verifier comes back to.
+fn members_that_are_too_much_behind_each_other_are_called(world: &World) -> Possible {
+    let point = Point::new(world, "xdp");
+    let passes = point.load_of("limits.bpf.o", "branches_pass");
+    let drops = point.load_of("limits.bpf.o", "branches_drop");
+    point.chain(&[&passes, &drops], &[]);
+    assert_eq!(point.shown()["engine"], "chain");
+    assert_eq!(point.verdict(), DROP);
+    Ok(())
+}
+
+/// The first in order is not the one that is too much: without the new one they fit.
+fn the_member_that_brings_too_many_maps_is_named(world: &World) -> Possible {
+    let point = Point::new(world, "xdp");
+    let one = point.load_of("limits.bpf.o", "maps_one");
+    let two = point.load_of("limits.bpf.o", "maps_two");
+    assert!(point.attach(&one, 20, &[]).status.success());
+    let before = point.shown();
+    let output = point.attach(&two, 10, &[]);
+    if output.status.success() {
+        assert_eq!(point.shown()["engine"], "extension");
+        assert_eq!(point.verdict(), PASS);
+        return Ok(());
+    }
+    let message = stderr(&output);
+    let expected = "bpfman: error: link 2 (program maps_two) makes the chain too large: 66 maps, and the kernel \
+                    takes 64";
+    assert!(message.starts_with(expected), "{message}");
+    assert_eq!(point.shown(), before);
+    Ok(())
+}
+
 macro_rules! where_it_can {
     ($($name:ident),* $(,)?) => {
         mod of_chains {
@@ -313,4 +345,6 @@ where_it_can!(
     a_map_of_programs_of_another_attach_type_is_named,
     two_arenas_are_named,
     a_member_that_is_not_for_the_gpl_is_named,
+    members_that_are_too_much_behind_each_other_are_called,
+    the_member_that_brings_too_many_maps_is_named,
 );

@@ -22,8 +22,10 @@ pub enum ChainError<I> {
         damage: Damage,
     },
     /// All members together are more than the kernel takes.
-    #[error("the chain has {count} {what}; the kernel takes {limit}")]
+    #[error("{member} makes the chain too large: {count} {what}, and the kernel takes {limit}")]
     TooLarge {
+        /// The one with which it is too much.
+        member: I,
         /// What there are too many of.
         what: &'static str,
         /// How many there are.
@@ -34,11 +36,12 @@ pub enum ChainError<I> {
 }
 
 impl<I> ChainError<I> {
-    /// The member without which there may be a chain; `None` where all of them together are at fault.
-    pub fn member(&self) -> Option<&I> {
+    /// The member without which there may be a chain.
+    pub fn member(&self) -> &I {
         match self {
-            Self::Refused { member, .. } | Self::Damaged { member, .. } => Some(member),
-            Self::TooLarge { .. } => None,
+            Self::Refused { member, .. }
+            | Self::Damaged { member, .. }
+            | Self::TooLarge { member, .. } => member,
         }
     }
 }

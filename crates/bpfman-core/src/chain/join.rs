@@ -30,6 +30,8 @@ pub(super) struct Code<M> {
     uses: Vec<(usize, Origin)>,
     /// The functions behind the main one, in their order.
     functions: Vec<(u32, Origin)>,
+    /// Which instructions are whose.
+    owners: Vec<(Range<u32>, usize)>,
 }
 
 /// Where a counter keeps what it counts: `{ u64 runs; u64 nanoseconds; }`.
@@ -48,6 +50,7 @@ impl<M: Clone> Code<M> {
             references: Vec::new(),
             uses: Vec::new(),
             functions: Vec::new(),
+            owners: Vec::new(),
         }
     }
 
@@ -164,11 +167,25 @@ impl<M: Clone> Code<M> {
         let uses = uses.map(|(at, function)| (moved(at), Origin { member, function }));
         self.uses.extend(uses);
         self.add(code);
+        self.owners.push((position(start)..self.here(), member));
     }
 
     /// How many instructions there are.
     pub(super) fn len(&self) -> usize {
         self.instructions.len()
+    }
+
+    /// Which instructions are whose, in their order.
+    pub(super) fn owners(&self) -> &[(Range<u32>, usize)] {
+        &self.owners
+    }
+
+    /// How many functions there are behind the main one of a member and those before it.
+    pub(super) fn functions_up_to(&self, member: usize) -> usize {
+        let functions = self.functions.iter();
+        functions
+            .filter(|(_, origin)| origin.member <= member)
+            .count()
     }
 
     /// The functions behind the main one: where they start, and whose they are.

@@ -84,6 +84,8 @@ pub struct Member<'a, I, M> {
     /// The bytes of stack of each function, in the order of their start, as the verifier prints them when it has
     /// loaded this program (`BPF_LOG_STATS`). Without them the member is called instead of inlined.
     pub stack_depths: &'a [u32],
+    /// Whether it is called even where it could be inlined.
+    pub called: bool,
     /// The names of the functions of the kernel that it calls ([`kernel_functions`]).
     pub kernel_functions: &'a BTreeMap<u32, String>,
     /// The types of its functions.
@@ -121,6 +123,18 @@ pub struct Chain<M> {
     pub references: Vec<MapReference<M>>,
     /// What the kernel wants to know of its functions, where it does.
     pub types: Option<FunctionTypes>,
+    /// Which instructions are whose, by the places of the members; the rest joins them.
+    pub owners: Vec<(Range<u32>, usize)>,
+}
+
+impl<M> Chain<M> {
+    /// The place of the member that an instruction came from.
+    #[must_use]
+    pub fn owner(&self, instruction: u32) -> Option<usize> {
+        let mut owners = self.owners.iter();
+        let found = owners.find(|(range, _)| range.contains(&instruction));
+        found.map(|(_, member)| *member)
+    }
 }
 
 /// Joins programs into one, which runs them in their order. What comes after a member that no verdict goes on after
@@ -168,7 +182,15 @@ pub fn compile<I: Clone, M: Clone + Ord>(
     let functions = code.functions();
     let types =
         types_wanted.then(|| FunctionTypes::describe(family, functions, &parts, &mut sources));
-    finish(code, types)
+    check_limits(&code, &parts, members)?;
+    let owners = code.owners().to_vec();
+    let (instructions, references) = code.finish();
+    Ok(Chain {
+        instructions,
+        references,
+        types,
+        owners,
+    })
 }
 
 /// One member, ready to be joined.
@@ -190,7 +212,8 @@ impl<'a, M> Part<'a, M> {
             return Err(Refusal::Verdicts { count, limit }.into());
         }
         reach::check(&program, member.kernel_functions)?;
-        let main = program.inlined().filter(|_| reach::is_contained(&program));
+        let may_share = !member.called && reach::is_contained(&program);
+        let main = program.inlined().filter(|_| may_share);
         let stack = Use::measure(&program, member.stack_depths, main.is_some(), frames)?;
         Ok(Self {
             program,
@@ -260,25 +283,41 @@ fn add_functions<'a, M: Clone>(
     types_wanted
 }
 
-fn finish<I, M: Clone + Ord>(
-    code: Code<M>,
-    types: Option<FunctionTypes>,
-) -> Result<Chain<M>, ChainError<I>> {
-    check_limit("instructions", code.len(), MAX_INSTRUCTIONS)?;
-    check_limit("functions", code.functions().len() + 1, MAX_FUNCTIONS)?;
-    let (instructions, references) = code.finish();
-    let maps: BTreeSet<&M> = references.iter().map(|one| &one.map).collect();
-    check_limit("maps", maps.len(), MAX_MAPS)?;
-    Ok(Chain {
-        instructions,
-        references,
-        types,
-    })
-}
-
-fn check_limit<I>(what: &'static str, count: usize, limit: usize) -> Result<(), ChainError<I>> {
-    if count > limit {
-        return Err(ChainError::TooLarge { what, count, limit });
+/// Checks what the kernel limits. Each member brings so much more: the one at which it is too much is named.
+fn check_limits<I: Clone, M: Clone + Ord>(
+    code: &Code<M>,
+    parts: &[Part<'_, M>],
+    members: &[Member<'_, I, M>],
+) -> Result<(), ChainError<I>> {
+    let mut maps = BTreeSet::new();
+    let mut functions = 1;
+    let (mut over_maps, mut over_functions) = (None, None);
+    for (number, part) in parts.iter().enumerate() {
+        let counted = part.counter.map(|counter| &counter.map);
+        maps.extend(part.program.all_maps().chain(counted));
+        functions = 1 + code.functions_up_to(number);
+        over_maps = over_maps.or((maps.len() > MAX_MAPS).then_some(number));
+        over_functions = over_functions.or((functions > MAX_FUNCTIONS).then_some(number));
+    }
+    let limit = u32::try_from(MAX_INSTRUCTIONS).unwrap_or(u32::MAX);
+    let over = code.owners().iter().find(|(range, _)| range.end > limit);
+    let last = parts.len().saturating_sub(1);
+    let too_long = code.len() > MAX_INSTRUCTIONS;
+    let over_length = too_long.then(|| over.map_or(last, |(_, number)| *number));
+    let limits = [
+        ("instructions", code.len(), MAX_INSTRUCTIONS, over_length),
+        ("functions", functions, MAX_FUNCTIONS, over_functions),
+        ("maps", maps.len(), MAX_MAPS, over_maps),
+    ];
+    for (what, count, limit, over) in limits {
+        if let Some(member) = over.and_then(|number| members.get(number)) {
+            return Err(ChainError::TooLarge {
+                member: member.id.clone(),
+                what,
+                count,
+                limit,
+            });
+        }
     }
     Ok(())
 }

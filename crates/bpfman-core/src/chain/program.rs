@@ -116,6 +116,11 @@ impl<'a, M> Program<'a, M> {
         maps.map(|(instruction, map)| (*instruction, *map))
     }
 
+    /// The maps that it loads, as often as it does.
+    pub(super) fn all_maps(&self) -> impl Iterator<Item = &'a M> + use<'a, '_, M> {
+        self.maps.values().copied()
+    }
+
     /// Which instructions of a function use which functions.
     pub(super) fn uses(&self, function: &Range<usize>) -> impl Iterator<Item = (usize, usize)> {
         let uses = self.uses.range(function.clone());

@@ -80,6 +80,7 @@ pub use request::CheckedLoad;
 pub use request::CheckedProgram;
 pub use request::check_load;
 pub use shared::Change;
+pub use shared::JoinedAs;
 pub use shared::Joining;
 pub use shared::LostPin;
 pub use shared::Member;

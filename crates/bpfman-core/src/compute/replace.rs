@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::JoinedAs;
 use super::Joining;
 use super::UnloadRefusal;
 use super::UnloadSnapshot;
@@ -34,7 +35,6 @@ use crate::managed::ObjectSource;
 use crate::managed::Program;
 use crate::managed::ProgramRequest;
 use crate::types::AbsolutePath;
-use crate::types::Engine;
 use crate::types::LinkId;
 use crate::types::LinkKind;
 use crate::types::ProgramId;
@@ -130,14 +130,14 @@ pub fn new_version(old: &Program, source: ObjectSource, other_maps: Vec<String>)
 /// A [`ReplaceRefusal`] that the snapshot tells.
 pub fn plan_replace(
     snapshot: &ReplaceSnapshot,
-    engine: Engine,
+    joined: JoinedAs,
     layout: &RuntimeLayout,
 ) -> Result<Plan, ReplaceRefusal> {
     let new = &snapshot.new;
     let old = snapshot.old.program.id();
     let mut plan = Plan::new(format!("the replacement of program {old} by {}", new.id()));
     let mut ending = Ending::default();
-    let joining = Joining::All(engine);
+    let joining = Joining::All(joined);
     for (facts, change) in &snapshot.points {
         ending.append(add_change(&mut plan, facts, change, joining, layout)?);
     }

@@ -35,6 +35,7 @@ fn member<'a>(instructions: &'a [u8], stack_depths: &'a [u32]) -> Member<'a, &'s
         instructions,
         references: &[],
         stack_depths,
+        called: false,
         kernel_functions: &NO_NAMES,
         types: MemberTypes::default(),
         proceed_on: &[XDP_PASS],
@@ -586,16 +587,22 @@ fn a_chain_is_no_larger_than_a_program() {
     let error = refusal(&vec![member(&long, &[0]); 50]);
     assert_eq!(
         error,
-        "the chain has 1000202 instructions; the kernel takes 1000000"
+        "link 3 makes the chain too large: 1000202 instructions, and the kernel takes 1000000"
     );
     let pass = answers(XDP_PASS);
     let error = refusal(&vec![member(&pass, &[]); 256]);
-    assert_eq!(error, "the chain has 257 functions; the kernel takes 256");
+    assert_eq!(
+        error,
+        "link 3 makes the chain too large: 257 functions, and the kernel takes 256"
+    );
     let counted = (0..65).map(|map| {
         let mut part = member(&pass, &[0]);
         part.counter = Some(Counter { map, key: 0 });
         part
     });
     let error = refusal(&counted.collect::<Vec<_>>());
-    assert_eq!(error, "the chain has 65 maps; the kernel takes 64");
+    assert_eq!(
+        error,
+        "link 3 makes the chain too large: 65 maps, and the kernel takes 64"
+    );
 }

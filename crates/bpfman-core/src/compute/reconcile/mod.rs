@@ -24,6 +24,7 @@ pub use rule::Rule;
 pub use rule::Severity;
 
 use super::Change;
+use super::JoinedAs;
 use super::Refused;
 use super::UnloadSnapshot;
 use crate::action::Plan;
@@ -70,6 +71,8 @@ pub struct Facts {
     pub files: Vec<AbsolutePath>,
     /// The links whose programs the kernel refused to join with the others.
     pub refused: Refused,
+    /// How members are joined where what an attach point runs is made anew.
+    pub joined: JoinedAs,
 }
 
 /// One disagreement.
@@ -169,6 +172,7 @@ impl From<Plan> for Mend {
 struct Ground<'a> {
     layout: &'a RuntimeLayout,
     refused: &'a Refused,
+    joined: JoinedAs,
     bpffs_mounted: bool,
 }
 
@@ -194,6 +198,7 @@ pub fn reconcile(facts: &Facts, repairs: Repairs, layout: &RuntimeLayout) -> Vec
     let ground = Ground {
         layout,
         refused: &facts.refused,
+        joined: facts.joined,
         bpffs_mounted: facts.bpffs.is_mounted(),
     };
     let mut findings = room::examine(&facts.room);

@@ -84,7 +84,7 @@ pub(super) fn examine(
 }
 
 fn change(point: &ObservedPoint, change: &Change, ground: Ground<'_>) -> Mend {
-    let joining = Joining::Possible(ground.refused);
+    let joining = Joining::Possible(ground.refused, ground.joined);
     let plan = plan_change(&point.facts, change, joining, ground.layout);
     Mend::of(plan)
 }

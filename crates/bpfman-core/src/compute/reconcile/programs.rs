@@ -119,7 +119,7 @@ fn forget(snapshot: &UnloadSnapshot, ground: Ground<'_>) -> Mend {
         },
         ..snapshot.clone()
     };
-    let joining = Joining::Possible(ground.refused);
+    let joining = Joining::Possible(ground.refused, ground.joined);
     Mend::of(plan_unload(&snapshot, joining, ground.layout))
 }
 

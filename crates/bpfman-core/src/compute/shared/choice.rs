@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use super::Change;
 use super::Member;
+use super::MemberName;
 use super::PointFacts;
 use super::PointRefusal;
 use super::membership;
@@ -15,28 +16,40 @@ use super::program::Next;
 use crate::action::Action;
 use crate::action::KernelAction;
 use crate::action::Plan;
+use crate::chain::ChainError;
 use crate::managed::LeftOut;
-use crate::types::Engine;
 use crate::types::LinkId;
 
 /// Links whose programs cannot be joined with the others, and why.
 pub type Refused = BTreeMap<LinkId, String>;
 
+/// How members become what the hook calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JoinedAs {
+    /// A chain: their instructions behind each other, where they do not reach beyond their own.
+    #[default]
+    Inlined,
+    /// A chain that calls each of them: the verifier judges each by itself. What it walks of one is not multiplied
+    /// by what it walks of the others.
+    Called,
+    /// Extensions of a dispatcher.
+    Extensions,
+}
+
 /// Who is to run at an attach point.
 #[derive(Clone, Copy, Debug)]
 pub enum Joining<'a> {
-    /// All members, by this engine: one that cannot be joined is a reason to change nothing.
-    All(Engine),
+    /// All members: one that cannot be joined is a reason to change nothing.
+    All(JoinedAs),
     /// All but those that the kernel refused, and those that cannot be joined by our own rules. Whoever takes members
     /// out must not be kept from it by those who stay.
-    Possible(&'a Refused),
+    Possible(&'a Refused, JoinedAs),
 }
 
 impl Joining<'_> {
-    fn engine(self) -> Engine {
+    fn joined(self) -> JoinedAs {
         match self {
-            Self::All(engine) => engine,
-            Self::Possible(_) => Engine::Auto,
+            Self::All(joined) | Self::Possible(_, joined) => joined,
         }
     }
 }
@@ -62,22 +75,22 @@ pub(super) fn choose(
 ) -> Result<Chosen, PointRefusal> {
     let mut out = match joining {
         Joining::All(_) => still_out(facts, change),
-        Joining::Possible(refused) => refused.clone(),
+        Joining::Possible(refused, _) => refused.clone(),
     };
     let is_out = |out: &Refused, member: &Member| out.contains_key(&member.link.id);
     let (mut others, mut members): (Vec<_>, Vec<_>) =
         links.into_iter().partition(|member| is_out(&out, member));
     let next = loop {
-        let refusal = match program::next(facts, &members, joining.engine()) {
+        let refusal = match program::next(facts, &members, joining.joined()) {
             Ok(next) => break next,
             Err(refusal) => refusal,
         };
         let at_fault = match joining {
             Joining::All(_) => None,
-            Joining::Possible(_) => at_fault(facts, &members, &refusal),
+            Joining::Possible(..) => at_fault(facts, &members, &refusal),
         };
         let Some(at_fault) = at_fault else {
-            return Err(refusal);
+            return Err(naming_changed(change, &members, refusal));
         };
         others.push(members.remove(at_fault));
         let last = others.last().map(|member| member.link.id);
@@ -93,6 +106,36 @@ pub(super) fn choose(
         next,
         others,
     })
+}
+
+/// Where all together are too much, the one that a change brings is: without it they were not.
+fn naming_changed(change: &Change, members: &[Member], refusal: PointRefusal) -> PointRefusal {
+    let changed = changed(change, members);
+    match (refusal, changed) {
+        (
+            PointRefusal::Chain(ChainError::TooLarge {
+                what, count, limit, ..
+            }),
+            Some(changed),
+        ) => PointRefusal::Chain(ChainError::TooLarge {
+            member: MemberName::of(changed),
+            what,
+            count,
+            limit,
+        }),
+        (refusal, _) => refusal,
+    }
+}
+
+/// The member that a change brings or moves.
+pub(super) fn changed<'a>(change: &Change, members: &'a [Member]) -> Option<&'a Member> {
+    let mut all = members.iter();
+    match change {
+        Change::Join(joining) => all.find(|member| member.link.id == joining.link.id),
+        Change::Alter { link, .. } => all.find(|member| member.link.id == *link),
+        Change::Exchange { to, .. } => all.find(|member| member.link.program == to.id()),
+        Change::Leave(_) | Change::Refresh | Change::Reattach => None,
+    }
 }
 
 /// Who does not run and is not tried again: a change that takes nobody out makes no room for those, but one of
@@ -122,7 +165,7 @@ fn at_fault(facts: &PointFacts, members: &[Member], refusal: &PointRefusal) -> O
         R::ProgramGone { link, .. } | R::NoInstructions { link, .. } | R::NoTypes { link, .. } => {
             Some(*link)
         }
-        R::Chain(error) => error.member().map(|member| member.link),
+        R::Chain(error) => Some(error.member().link),
         R::NoFreeSlot { .. } | R::NoCounter => None,
         R::Foreign { .. }
         | R::AttachedAlready { .. }
@@ -134,7 +177,7 @@ fn at_fault(facts: &PointFacts, members: &[Member], refusal: &PointRefusal) -> O
         }
     };
     let place = |link| members.iter().position(|member| member.link.id == link);
-    let fits = |count: usize| program::next(facts, &members[..count], Engine::Auto).is_ok();
+    let fits = |count: usize| program::next(facts, &members[..count], JoinedAs::Inlined).is_ok();
     let too_much = || (0..members.len()).find(|place| !fits(place + 1));
     named.and_then(place).or_else(too_much)
 }

@@ -17,6 +17,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::fmt;
 
+pub use choice::JoinedAs;
 pub use choice::Joining;
 pub use choice::Refused;
 pub use choice::remaining;

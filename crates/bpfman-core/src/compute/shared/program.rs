@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Change;
+use super::JoinedAs;
 use super::Member;
 use super::MemberName;
 use super::PointFacts;
@@ -90,7 +91,7 @@ pub fn loads_chain(action: &Action) -> bool {
 pub(super) fn next(
     facts: &PointFacts,
     members: &[Member],
-    engine: Engine,
+    joined: JoinedAs,
 ) -> Result<Option<Next>, PointRefusal> {
     for member in members {
         if !member.at_pin {
@@ -117,10 +118,10 @@ pub(super) fn next(
             .dispatcher
             .as_ref()
             .is_some_and(|running| matches!(running.form, DispatcherForm::Extension { .. }));
-    if engine == Engine::Extension || extended || members.iter().any(extension) {
+    if joined == JoinedAs::Extensions || extended || members.iter().any(extension) {
         return Ok(Some(Next::Extension(config(facts, members)?)));
     }
-    compile(facts, members).map(|chain| Some(Next::Chain(chain)))
+    compile(facts, members, joined).map(|chain| Some(Next::Chain(chain)))
 }
 
 /// A member is a link of a kind that shares its attach point.
@@ -156,7 +157,11 @@ fn maps(member: &Member) -> Result<Vec<chain::MapReference<MapPlace>>, PointRefu
     })
 }
 
-fn compile(facts: &PointFacts, members: &[Member]) -> Result<Chain<MapPlace>, PointRefusal> {
+fn compile(
+    facts: &PointFacts,
+    members: &[Member],
+    joined: JoinedAs,
+) -> Result<Chain<MapPlace>, PointRefusal> {
     let family = facts.hook.family();
     together::check(members, flags(members)).map_err(PointRefusal::Chain)?;
     let references: Result<Vec<_>, _> = members.iter().map(maps).collect();
@@ -182,6 +187,7 @@ fn compile(facts: &PointFacts, members: &[Member]) -> Result<Chain<MapPlace>, Po
                 instructions: &kept.instructions.0,
                 references,
                 stack_depths: &kept.stack_depths,
+                called: joined == JoinedAs::Called,
                 kernel_functions: &member.facts.kernel_functions,
                 types: chain::MemberTypes {
                     btf: &member.facts.types,

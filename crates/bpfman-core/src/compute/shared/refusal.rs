@@ -7,13 +7,17 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::Change;
+use super::JoinedAs;
 use super::Member;
 use super::PointFacts;
 use super::Standing;
+use super::choice;
 use super::membership;
 use super::program;
+use super::program::Next;
 use super::together;
 use crate::chain::ChainError;
+use crate::kernel::KernelError;
 use crate::types::AbsolutePath;
 use crate::types::InterfaceName;
 use crate::types::LinkId;
@@ -165,23 +169,51 @@ pub fn why_invalid(facts: &PointFacts, change: &Change) -> Option<PointRefusal> 
     together::of_other_type(&members, attach_type).map(PointRefusal::Chain)
 }
 
-/// Whom to name when the kernel refuses a chain: one that is not for the GPL when the refusal is about licenses, else the
-/// member that a change brings or moves, or the first that is left.
+/// Whom to name when the kernel refuses a chain: one that is not for the GPL when the refusal is about licenses, the one
+/// whose instruction the verifier was at last, else the member that a change brings or moves, or the first that is left.
+/// `joined` says of which chain the verifier's log is.
 #[must_use]
-pub fn at_fault(facts: &PointFacts, change: &Change, reason: &str) -> Option<MemberName> {
+pub fn at_fault(
+    facts: &PointFacts,
+    change: &Change,
+    joined: Option<JoinedAs>,
+    error: &KernelError,
+) -> Option<MemberName> {
     let members = membership::after(facts, change).ok()?;
     let restricts = members.iter().find(|member| !member.program.gpl_compatible);
-    if let Some(member) = restricts.filter(|_| reason.contains("GPL")) {
+    if let Some(member) = restricts.filter(|_| error.message.contains("GPL")) {
         return Some(MemberName::of(member));
     }
-    let mut all = members.iter();
-    let changed = match change {
-        Change::Join(joining) => all.find(|member| member.link.id == joining.link.id),
-        Change::Alter { link, .. } => all.find(|member| member.link.id == *link),
-        Change::Exchange { to, .. } => all.find(|member| member.link.program == to.id()),
-        Change::Leave(_) | Change::Refresh | Change::Reattach => all.next(),
+    let refused = joined.zip(error.verifier_log.as_deref());
+    let refused = refused.and_then(|(joined, log)| owner(facts, &members, joined, log));
+    let changed = choice::changed(change, &members);
+    refused.or(changed).or(members.first()).map(MemberName::of)
+}
+
+/// The member whose instruction the verifier was at when it refused a chain. When it had walked too much, the last one
+/// is at no more fault than those before.
+fn owner<'a>(
+    facts: &PointFacts,
+    members: &'a [Member],
+    joined: JoinedAs,
+    log: &str,
+) -> Option<&'a Member> {
+    if ["too large", "too complex"]
+        .iter()
+        .any(|why| log.contains(why))
+    {
+        return None;
+    }
+    // Each instruction that is walked is a line, `12: (85) call bpf_map_lookup_elem#1`; of what was found right there is
+    // none.
+    let instruction = log.lines().rev().find_map(|line| {
+        let (number, rest) = line.split_once(": ")?;
+        rest.starts_with('(').then(|| number.parse().ok())?
+    })?;
+    let Ok(Some(Next::Chain(chain))) = program::next(facts, members, joined) else {
+        return None;
     };
-    changed.map(MemberName::of)
+    members.get(chain.owner(instruction)?)
 }
 
 impl PointRefusal {

@@ -360,7 +360,7 @@ fn the_maps_of_an_unloaded_program_stay_while_another_uses_them() {
         sharing: Vec::new(),
         program,
     };
-    let alone = lines(&plan_unload(&free, Joining::All(Engine::Auto), &layout()).unwrap());
+    let alone = lines(&plan_unload(&free, Joining::All(JoinedAs::Inlined), &layout()).unwrap());
     assert!(
         alone.contains(&alloc::format!("bpffs   unpin map 7 from {pin}")),
         "{alone:?}"
@@ -370,7 +370,7 @@ fn the_maps_of_an_unloaded_program_stay_while_another_uses_them() {
         sharing: vec![Sharer::living(managed(2, Some(1), &[(7, "m", Some(pin))]))],
         ..free
     };
-    let kept = lines(&plan_unload(&shared, Joining::All(Engine::Auto), &layout()).unwrap());
+    let kept = lines(&plan_unload(&shared, Joining::All(JoinedAs::Inlined), &layout()).unwrap());
     assert!(!kept.iter().any(|line| line.contains("map")), "{kept:?}");
 }
 
@@ -404,7 +404,8 @@ fn who_is_gone_or_uses_other_maps_keeps_no_map_pinned() {
             sharing: vec![sharer],
             program: program.clone(),
         };
-        let plan = lines(&plan_unload(&snapshot, Joining::All(Engine::Auto), &layout()).unwrap());
+        let plan =
+            lines(&plan_unload(&snapshot, Joining::All(JoinedAs::Inlined), &layout()).unwrap());
         let unpin = alloc::format!("bpffs   unpin map 7 from {pin}");
         assert!(plan.contains(&unpin), "{case}: {plan:?}");
     }
@@ -426,7 +427,7 @@ fn another_program_at_the_pin_is_left_alone() {
         program,
     };
     assert!(matches!(
-        plan_unload(&snapshot, Joining::All(Engine::Auto), &layout()),
+        plan_unload(&snapshot, Joining::All(JoinedAs::Inlined), &layout()),
         Err(UnloadRefusal::PinIsNotOurs { .. })
     ));
 }

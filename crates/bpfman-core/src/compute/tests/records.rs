@@ -128,7 +128,7 @@ fn an_unload() -> Plan {
         (running(XDP, among.to_vec()), leave(&among[0])),
         (running(TC, vec![alone.clone()]), leave(&alone)),
     ];
-    plan_unload(&snapshot, Joining::All(Engine::Auto), &layout()).unwrap()
+    plan_unload(&snapshot, Joining::All(JoinedAs::Inlined), &layout()).unwrap()
 }
 
 fn an_exchange() -> (PointFacts, Change) {
@@ -147,7 +147,7 @@ fn a_replacement() -> Plan {
     let link = tcx_link(8);
     snapshot.points.push(an_exchange());
     snapshot.links.push((link.clone(), at_its_pin(&link)));
-    plan_replace(&snapshot, Engine::Auto, &layout()).unwrap()
+    plan_replace(&snapshot, JoinedAs::Inlined, &layout()).unwrap()
 }
 
 /// Changes of an attach point, and what they change of the records.

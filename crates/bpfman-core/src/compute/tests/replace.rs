@@ -69,7 +69,7 @@ pub(super) fn snapshot_of(pin: &str) -> ReplaceSnapshot {
 }
 
 fn planned(snapshot: &ReplaceSnapshot) -> Vec<String> {
-    let plan = plan_replace(snapshot, Engine::Auto, &layout()).unwrap();
+    let plan = plan_replace(snapshot, JoinedAs::Inlined, &layout()).unwrap();
     check(&plan);
     lines(&plan)
 }
@@ -153,7 +153,7 @@ fn a_link_that_lost_its_pin_and_an_attach_point_that_does_not_run_are_refused() 
         on_bpffs: true,
     };
     snapshot.links = vec![(tcx_link(8), Some(free))];
-    let refusal = plan_replace(&snapshot, Engine::Auto, &layout()).unwrap_err();
+    let refusal = plan_replace(&snapshot, JoinedAs::Inlined, &layout()).unwrap_err();
     assert_eq!(
         refusal.to_string(),
         "link 8 is no longer at its pin; detach it first"
@@ -168,7 +168,7 @@ fn a_link_that_lost_its_pin_and_an_attach_point_that_does_not_run_are_refused() 
         facts: MemberFacts::default(),
     };
     snapshot.points = vec![(facts, change)];
-    let refusal = plan_replace(&snapshot, Engine::Auto, &layout())
+    let refusal = plan_replace(&snapshot, JoinedAs::Inlined, &layout())
         .unwrap_err()
         .to_string();
     assert!(refusal.starts_with("link 1 is not attached"), "{refusal}");

@@ -16,6 +16,8 @@ use crate::action::Undo;
 use crate::dispatcher::MAX_SLOTS;
 use crate::kernel::AttachOrder;
 use crate::kernel::AttachedProgram;
+use crate::kernel::KernelError;
+use crate::kernel::KernelErrorKind;
 use crate::managed::Dispatcher;
 use crate::managed::DispatcherForm;
 use crate::managed::Holder;
@@ -220,14 +222,14 @@ pub(super) fn leave(member: &Member) -> Change {
 }
 
 pub(super) fn change(facts: &PointFacts, change: &Change) -> Plan {
-    let plan = plan_change(facts, change, Joining::All(Engine::Auto), &layout());
+    let plan = plan_change(facts, change, Joining::All(JoinedAs::Inlined), &layout());
     let plan = plan.unwrap_or_else(|refusal| panic!("{refusal}"));
     check(&plan);
     plan
 }
 
 fn refused(facts: &PointFacts, change: &Change) -> String {
-    let plan = plan_change(facts, change, Joining::All(Engine::Auto), &layout());
+    let plan = plan_change(facts, change, Joining::All(JoinedAs::Inlined), &layout());
     plan.unwrap_err().to_string()
 }
 
@@ -416,7 +418,7 @@ fn after_an_interrupted_swap_the_next_one_is_from_what_runs() {
     let plan = plan_change(
         &facts,
         &join(member(2, 60)),
-        Joining::All(Engine::Auto),
+        Joining::All(JoinedAs::Inlined),
         &layout(),
     )
     .unwrap();
@@ -907,4 +909,29 @@ fn a_load_of_an_extension_is_lent_a_dispatcher_first() {
         "kernel  load p (extension), q (extension), k (kprobe) from /run/bpfman/programs/staged.o",
     ];
     assert_eq!(kernel, expected);
+}
+
+#[test]
+fn the_member_that_the_verifier_stopped_in_is_named() {
+    let facts = running(XDP, vec![member(1, 50)]);
+    let joins = join(member(2, 60));
+    let named = |joined, last: &str| {
+        let mut error = KernelError::new(KernelErrorKind::Verifier, "refused".to_owned());
+        error.verifier_log = Some(alloc::format!("0: (7b) *(u64 *)(r10 -8) = r1\n{last}"));
+        at_fault(&facts, &joins, joined, &error).unwrap().link.0
+    };
+    let inlined = Some(JoinedAs::Inlined);
+    assert_eq!(
+        named(inlined, "1: (b7) r0 = 2\nR0 is bad\nprocessed 2 insns"),
+        1
+    );
+    assert_eq!(named(inlined, "7: (b7) r0 = 2\nR0 is bad"), 2);
+    assert_eq!(named(Some(JoinedAs::Called), "13: (95) exit\nR0 is bad"), 1);
+    // What joins them is nobody's, and what is too much is that of all.
+    assert_eq!(named(inlined, "R0 is bad"), 2);
+    assert_eq!(
+        named(inlined, "1: (b7) r0 = 2\nBPF program is too large."),
+        2
+    );
+    assert_eq!(named(None, "1: (b7) r0 = 2\nR0 is bad"), 2);
 }
