@@ -22,7 +22,11 @@ use bpfman_core::compute::Room;
 use bpfman_core::compute::Standing;
 use bpfman_core::compute::TC_FILTER;
 use bpfman_core::compute::Target;
+use bpfman_core::compute::is_chain;
+use bpfman_core::compute::kept_chains;
 use bpfman_core::compute::reconcile;
+use bpfman_core::kernel;
+use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::PinState;
 use bpfman_core::managed::AttachSpec;
 use bpfman_core::managed::Dispatcher;
@@ -256,7 +260,7 @@ impl Manager<'_> {
             .map(|dispatcher| self.observe_point_whole(&dispatcher, store, &mut networks))
             .collect();
         let lost = self.observe_lost(&files, &programs)?;
-        Ok(Facts {
+        let mut facts = Facts {
             room: self.observe_room()?,
             bpffs: self.kernel.bpffs_mount(&self.layout.bpffs())?,
             programs,
@@ -268,10 +272,34 @@ impl Manager<'_> {
             pins: self.kernel.pins_below(&self.layout.bpffs())?,
             shown: self.pins_of_libxdp()?,
             filters: self.observe_filters()?,
+            chains: self.observe_chains()?,
             files,
             refused: Refused::new(),
             joined: JoinedAs::Inlined,
-        })
+        };
+        let kept: Vec<ProgramId> = kept_chains(&facts)
+            .map(|(chain, ..)| chain.identity.id)
+            .collect();
+        for id in kept {
+            if self.kernel.lasting_program(id)?.is_none() {
+                facts.chains.retain(|chain| chain.identity.id != id);
+            }
+        }
+        Ok(facts)
+    }
+
+    /// The chains in the kernel. Whoever is not allowed to list programs knows of none.
+    fn observe_chains(&mut self) -> Result<Vec<kernel::Program>, ManagerError> {
+        let mut chains = Vec::new();
+        for program in self.kernel.programs() {
+            match program {
+                Ok(program) if is_chain(&program) => chains.push(program),
+                Ok(_) => {}
+                Err(error) if error.kind == KernelErrorKind::Permission => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(chains)
     }
 
     /// The directories that are written and what room they have.

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::process::Command;
+
 use common::Via;
 use common::World;
 use common::bpftool;
@@ -323,6 +325,39 @@ fn the_member_that_brings_too_many_maps_is_named(world: &World) -> Possible {
     Ok(())
 }
 
+/// The callback of the timer is code of the chain that armed it.
+fn a_chain_that_a_timer_keeps_is_found(world: &World) -> Possible {
+    bpfman_testing::kernel_knows("BPF_FUNC_timer_init")?;
+    let point = Point::new(world, "xdp");
+    // A packet of the network would have the next chain arm it anew.
+    let down = ["-n", &point.net.near, "link", "set", "veth0", "down"];
+    common::run(Command::new("ip").args(down));
+    let arms = point.load_of("timer.bpf.o", "arms");
+    let [passes, drops] = ["passes", "drops"].map(|name| point.load_of("removal.bpf.o", name));
+    point.chain(&[&arms, &passes], &[]);
+    assert_eq!(point.verdict(), PASS);
+    let armed = point.shown()["runtime"]["program_id"].to_string();
+    let doctor = || world.bpfman(&["doctor", "-o", "json"]);
+    assert!(doctor().status.success(), "what runs is no finding");
+    assert!(point.attach(&drops, 20, &[]).status.success());
+    assert!(bpftool(&["prog", "show", "id", &armed]).is_some());
+    let found = doctor();
+    assert_eq!(found.status.code(), Some(6));
+    let found: Value = serde_json::from_slice(&found.stdout).unwrap();
+    let finding = &found["findings"][0];
+    assert_eq!(finding["rule"], "chain-kept", "{found}");
+    let subject = finding["subject"].as_str().unwrap();
+    assert!(
+        subject.starts_with(&format!("program {armed} (bpfman_chain), ")),
+        "{subject}"
+    );
+    assert!(subject.contains("(timers)"), "{subject}");
+    // With its map the timer ends, and with that the chain.
+    world.ok(&["unload", &arms.id]);
+    assert!(doctor().status.success());
+    Ok(())
+}
+
 macro_rules! where_it_can {
     ($($name:ident),* $(,)?) => {
         mod of_chains {
@@ -347,4 +382,5 @@ where_it_can!(
     a_member_that_is_not_for_the_gpl_is_named,
     members_that_are_too_much_behind_each_other_are_called,
     the_member_that_brings_too_many_maps_is_named,
+    a_chain_that_a_timer_keeps_is_found,
 );

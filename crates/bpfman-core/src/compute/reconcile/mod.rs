@@ -22,6 +22,7 @@ pub use programs::ProgramStanding;
 pub use room::Room;
 pub use rule::Rule;
 pub use rule::Severity;
+pub use strays::kept_chains;
 
 use super::Change;
 use super::JoinedAs;
@@ -31,6 +32,7 @@ use crate::action::Plan;
 use crate::action::TcFilter;
 use crate::compute::load::mount_bpffs;
 use crate::compute::pins::on_fresh_bpffs;
+use crate::kernel;
 use crate::kernel::BpffsMount;
 use crate::kernel::PinState;
 use crate::managed::AttachPoint;
@@ -67,6 +69,8 @@ pub struct Facts {
     pub shown: Vec<(AbsolutePath, PinState)>,
     /// What is at our place among the filters of TC on each interface of our own network namespace.
     pub filters: Vec<(TcFilter, ProgramId)>,
+    /// The chains that are in the kernel, also those of another bpfman.
+    pub chains: Vec<kernel::Program>,
     /// What lies in the directory of objects.
     pub files: Vec<AbsolutePath>,
     /// The links whose programs the kernel refused to join with the others.
@@ -224,6 +228,7 @@ pub fn reconcile(facts: &Facts, repairs: Repairs, layout: &RuntimeLayout) -> Vec
     }
     findings.extend(facts.points.iter().flat_map(points::left_out));
     findings.extend(points::without_point(&facts.links, &facts.points));
+    findings.extend(strays::examine_chains(facts));
     // Once what a filter runs has lost its pin, nothing tells that it is ours.
     findings.extend(strays::examine_filters(facts, prune));
     findings.extend(strays::examine_pins(facts, prune, layout));

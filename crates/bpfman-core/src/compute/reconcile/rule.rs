@@ -194,6 +194,11 @@ rules! {
         "what runs at an attach point has lost its pin: a change of its members could not be undone after \
                       a crash",
         "it is pinned again";
+    /// A chain that its attach point does not run any more.
+    ChainKept = "chain-kept", Warning,
+        "a chain that its attach point does not run any more is still in the kernel: a timer that one of its programs \
+                 has armed holds it, and runs its code, or a process or a pin of somebody else does",
+        "nothing: it goes when the timers have ended (the unload of their program ends them) and nobody else holds it";
     /// Pins of a revision that no attach point has.
     RevisionLeft = "revision-left", Warning,
         "there are pins of another revision than that of their attach point",

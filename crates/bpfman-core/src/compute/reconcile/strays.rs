@@ -21,7 +21,9 @@ use crate::compute::pins::unpin_map;
 use crate::compute::pins::unpin_program;
 use crate::compute::shared::dispatcher_directory;
 use crate::compute::shared::dispatcher_pin;
+use crate::kernel;
 use crate::kernel::PinState;
+use crate::managed::ManagedMap;
 use crate::managed::Program;
 use crate::types::AbsolutePath;
 use crate::types::MapId;
@@ -142,6 +144,50 @@ fn hide(plan: &mut Plan, pins: &[(&AbsolutePath, &PinState)], facts: &Facts) {
     for directory in directories {
         remove_pin_directory(plan, directory);
     }
+}
+
+/// The chains that nothing of ours runs or pins and that use a map of ours: one that does was made of our programs.
+pub fn kept_chains(
+    facts: &Facts,
+) -> impl Iterator<Item = (&kernel::Program, &Program, &ManagedMap)> {
+    let pinned = facts.pins.iter().filter_map(|(_, pin)| match pin {
+        PinState::Program(program) => Some(program.identity.id),
+        PinState::Link(link) => Some(link.program),
+        _ => None,
+    });
+    let recorded = facts.points.iter().flat_map(|point| {
+        let record = point.facts.dispatcher.as_ref();
+        record
+            .map(|record| record.program)
+            .into_iter()
+            .chain(point.facts.runs)
+    });
+    let at_work: BTreeSet<ProgramId> = pinned.chain(recorded).collect();
+    let kept = facts.chains.iter();
+    let kept = kept.filter(move |chain| !at_work.contains(&chain.identity.id));
+    kept.filter_map(|chain| {
+        let mut maps =
+            records(facts).flat_map(|record| record.maps.iter().map(move |map| (record, map)));
+        let (record, map) = maps.find(|(_, map)| chain.map_ids.contains(&map.id))?;
+        Some((chain, record, map))
+    })
+}
+
+/// Looks at chains that nothing runs any more.
+pub(super) fn examine_chains(facts: &Facts) -> impl Iterator<Item = Finding> {
+    kept_chains(facts).map(|(chain, record, map)| {
+        let subject = format!(
+            "program {} ({}), which uses map {} ({}) of program {} ({})",
+            chain.identity.id,
+            chain.name,
+            map.id,
+            map.name,
+            record.id(),
+            record.load.program_name
+        );
+        let mend = Mend::Nothing("it goes when nothing holds it any more".into());
+        Finding::new(Rule::ChainKept, subject, mend)
+    })
 }
 
 fn not_pruned() -> Mend {

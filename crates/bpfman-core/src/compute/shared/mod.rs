@@ -24,6 +24,7 @@ pub use choice::remaining;
 pub use choice::trial;
 pub use libxdp::shown_pin;
 pub use membership::runs_alone;
+pub use program::is_chain;
 pub use program::loads_chain;
 pub use program::without_fragments;
 pub use refusal::MemberName;

@@ -48,6 +48,7 @@ use crate::dispatcher::MAX_SLOTS;
 use crate::dispatcher::SLOT_FUNCTIONS;
 use crate::dispatcher::Slot;
 use crate::dispatcher::mask;
+use crate::kernel;
 use crate::managed::DispatcherForm;
 use crate::managed::Membership;
 use crate::managed::Program;
@@ -76,6 +77,13 @@ pub(super) enum Next {
     Chain(Chain<MapPlace>),
     /// A dispatcher.
     Extension(DispatcherConfig),
+}
+
+/// Whether a program of the kernel is a compiled chain, be it ours or that of another bpfman.
+#[must_use]
+pub fn is_chain(program: &kernel::Program) -> bool {
+    let hooks = [KernelProgramType::XDP, KernelProgramType::SCHED_CLS];
+    program.name == CHAIN_NAME && hooks.contains(&program.program_type)
 }
 
 /// Whether an action loads a chain.
