@@ -17,6 +17,7 @@ use bpfman_core::kernel::BpffsMount;
 use bpfman_core::kernel::Counter;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::PinState;
+use bpfman_core::kernel::ProgramHook;
 use bpfman_core::managed::AttachPoint;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Hook;
@@ -307,6 +308,12 @@ pub trait KernelReader {
     /// # Errors
     /// When the kernel does not let us look.
     fn link(&mut self, id: KernelLinkId) -> Result<Option<kernel::Link>, KernelError>;
+
+    /// What is attached to these programs themselves, in the order of the links.
+    ///
+    /// # Errors
+    /// When the kernel does not let us look.
+    fn program_hooks(&mut self, programs: &[ProgramId]) -> Result<Vec<ProgramHook>, KernelError>;
 
     /// What is attached at a hook, in its order. For the hooks that keep no order: at most one program.
     ///

@@ -172,6 +172,7 @@ fn one_of_each_link() -> Vec<Value> {
         json!({"op": "tc_filter", "filter": filter}),
         json!({"op": "counter", "path": path}),
         json!({"op": "await_links_gone", "links": []}),
+        json!({"op": "program_hooks", "programs": []}),
         json!({"op": "pins_below", "path": path}),
     ]
 }

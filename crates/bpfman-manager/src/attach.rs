@@ -19,6 +19,7 @@ use bpfman_core::compute::check_attach;
 use bpfman_core::compute::joining;
 use bpfman_core::compute::plan_attach;
 use bpfman_core::compute::plan_change;
+use bpfman_core::compute::runs_alone;
 use bpfman_core::compute::struct_ops_map;
 use bpfman_core::compute::tcx_pin;
 use bpfman_core::compute::twin;
@@ -111,7 +112,7 @@ impl Manager<'_> {
         let at = self
             .targets
             .interface(interface.netns.as_ref(), &interface.name)?;
-        let facts = self.point_facts(hook, at.clone(), Some(program.load.engine), store)?;
+        let mut facts = self.point_facts(hook, at.clone(), Some(program.load.engine), store)?;
         let id = self.next_link(store)?;
         let details = joining(&spec.request, at, id, &self.layout);
         let link = Link {
@@ -124,7 +125,12 @@ impl Manager<'_> {
             created_at: self.now,
         };
         let with_others = facts.standing == Standing::Runs;
-        let member = self.member_of(link, program, with_others)?;
+        let mut member = self.member_of(link, program, with_others)?;
+        let own = member.link.details.membership();
+        let alone = own.is_some_and(|own| runs_alone(&own, member.program.load.engine));
+        if with_others || !alone {
+            self.note_extensions(&mut facts, Some(&mut member))?;
+        }
         Ok((facts, Change::Join(Box::new(member))))
     }
 

@@ -163,7 +163,8 @@ impl Manager<'_> {
         let Some(membership) = link.details.membership() else {
             return Err(ManagerError::NoPlaceToChange(link.id, link.kind()));
         };
-        let facts = self.point_facts(membership.hook, membership.at.clone(), None, store)?;
+        let mut facts = self.point_facts(membership.hook, membership.at.clone(), None, store)?;
+        self.note_extensions(&mut facts, None)?;
         let change = Change::Alter {
             link: update.link,
             priority: update.priority,

@@ -5,6 +5,7 @@ mod detach;
 mod dispatchers;
 mod error;
 mod full_disk;
+mod hooked;
 mod inspect;
 mod links;
 mod load;

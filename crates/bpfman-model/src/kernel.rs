@@ -17,6 +17,7 @@ use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::MapType;
 use bpfman_core::kernel::PinState;
+use bpfman_core::kernel::ProgramHook;
 use bpfman_core::managed::Hook;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::KernelLinkId;
@@ -338,6 +339,11 @@ impl KernelReader for SimulatedKernel {
                 Err(KernelError::new(KernelErrorKind::NotOurs, message))
             }
         }
+    }
+
+    fn program_hooks(&mut self, _: &[ProgramId]) -> Result<Vec<ProgramHook>, KernelError> {
+        // Nobody here attaches to programs but our dispatchers, whose slots are no members.
+        Ok(Vec::new())
     }
 
     fn await_links_gone(

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::os::fd::AsRawFd;
 use std::process::Command;
 
 use common::Via;
@@ -11,6 +12,8 @@ use common::bpftool;
 use common::kernel::Loaded;
 use common::net::Net;
 use common::stderr;
+use libbpf_rs::ObjectBuilder;
+use libbpf_rs::Program;
 use serde_json::Value;
 
 /// `Err` is what the kernel lacks.
@@ -358,6 +361,69 @@ fn a_chain_that_a_timer_keeps_is_found(world: &World) -> Possible {
     Ok(())
 }
 
+/// Attaches a program of an object to a function of a program, as somebody else would.
+fn hook(object: &str, name: &str, target: &Loaded, function: &str) -> libbpf_rs::Link {
+    let target = Program::fd_from_id(target.id.parse().unwrap()).unwrap();
+    let object = common::object(object);
+    let mut open = ObjectBuilder::default().open_file(object).unwrap();
+    for mut program in open.progs_mut() {
+        let wanted = program.name() == name;
+        program.set_autoload(wanted);
+        if wanted {
+            let function = Some(function.to_owned());
+            program
+                .set_attach_target(target.as_raw_fd(), function)
+                .unwrap();
+        }
+    }
+    let loaded = open.load().unwrap();
+    let mut programs = loaded.progs_mut();
+    let program = programs.find(|program| program.name() == name).unwrap();
+    program.attach_trace().unwrap()
+}
+
+/// A chain would run the member without its extension.
+fn an_extension_of_a_member_is_named(world: &World) -> Possible {
+    bpfman_testing::no_lockdown()?;
+    let point = Point::new(world, "xdp");
+    let target = point.load_of("freplace_target.bpf.o", "freplace_target");
+    let passes = point.load_of("removal.bpf.o", "passes");
+    point.chain(&[&target], &[]);
+    let extension = hook("types.bpf.o", "t_freplace", &target, "target_func");
+    assert_eq!(point.verdict(), DROP);
+    let message = stderr(&point.attach(&passes, 20, &[]));
+    let expected =
+        "bpfman: error: link 1 (program freplace_target) would lose a function that program ";
+    assert!(message.starts_with(expected), "{message}");
+    assert!(message.contains("(`t_freplace`)"), "{message}");
+    assert_eq!(point.verdict(), DROP);
+    drop(extension);
+    let joined = point.attach(&passes, 20, &[]);
+    assert!(joined.status.success(), "{}", stderr(&joined));
+    assert_eq!(point.verdict(), PASS);
+    Ok(())
+}
+
+/// What observes a member is told of: it goes on observing the program itself.
+fn an_observer_of_a_member_is_named(world: &World) -> Possible {
+    bpfman_testing::no_lockdown()?;
+    let point = Point::new(world, "xdp");
+    let target = point.load_of("freplace_target.bpf.o", "freplace_target");
+    let passes = point.load_of("removal.bpf.o", "passes");
+    point.chain(&[&target], &[]);
+    let _observer = hook("watch.bpf.o", "watches", &target, "freplace_target");
+    let joined = point.attach(&passes, 20, &[]);
+    let message = stderr(&joined);
+    assert!(joined.status.success(), "{message}");
+    assert!(message.contains("(`watches`, kernel link "), "{message}");
+    let expected = format!(
+        "is attached to program {} and does not see it run any more",
+        target.id
+    );
+    assert!(message.contains(&expected), "{message}");
+    Ok(())
+}
+
 macro_rules! where_it_can {
     ($($name:ident),* $(,)?) => {
         mod of_chains {
@@ -383,4 +449,6 @@ where_it_can!(
     members_that_are_too_much_behind_each_other_are_called,
     the_member_that_brings_too_many_maps_is_named,
     a_chain_that_a_timer_keeps_is_found,
+    an_extension_of_a_member_is_named,
+    an_observer_of_a_member_is_named,
 );

@@ -122,6 +122,21 @@ impl Link {
     }
 }
 
+/// A program that is attached to another program: an extension of one of its functions, or an observer (fentry, fexit).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramHook {
+    /// The program it is attached to.
+    pub target: ProgramId,
+    /// The link that attaches it.
+    pub link: KernelLinkId,
+    /// What is attached.
+    pub program: ProgramId,
+    /// The name of that.
+    pub name: String,
+    /// Whether it runs in place of a function, rather than beside it.
+    pub replaces: bool,
+}
+
 /// Where a link is attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "place", rename_all = "snake_case")]

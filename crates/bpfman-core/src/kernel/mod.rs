@@ -29,6 +29,7 @@ pub use link::KernelLinkType;
 pub use link::Link;
 pub use link::LinkFacts;
 pub use link::LinkPlace;
+pub use link::ProgramHook;
 pub use mount::BpffsMount;
 pub use mount::PrivateMount;
 pub use rtnetlink::Dump;

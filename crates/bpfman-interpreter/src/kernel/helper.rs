@@ -23,6 +23,7 @@ use bpfman_core::kernel::Counter;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::PinState;
+use bpfman_core::kernel::ProgramHook;
 use bpfman_core::managed::Hook;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::Base64Bytes;
@@ -220,6 +221,11 @@ struct Counted {
 }
 
 #[derive(Deserialize)]
+struct Hooks {
+    hooks: Vec<ProgramHook>,
+}
+
+#[derive(Deserialize)]
 struct Left {
     left: Vec<KernelLinkId>,
 }
@@ -279,6 +285,11 @@ impl KernelReader for HelperKernel {
 
     fn link(&mut self, id: KernelLinkId) -> Result<Option<kernel::Link>, KernelError> {
         Ok(self.ask::<Link>(&Query::Link { id })?.link)
+    }
+
+    fn program_hooks(&mut self, programs: &[ProgramId]) -> Result<Vec<ProgramHook>, KernelError> {
+        let programs = programs.to_vec();
+        Ok(self.ask::<Hooks>(&Query::ProgramHooks { programs })?.hooks)
     }
 
     fn attached(

@@ -17,6 +17,7 @@ mod namespace;
 mod pins;
 mod probe;
 mod program;
+mod program_hooks;
 pub mod protocol;
 mod qdisc;
 mod slots;
@@ -56,6 +57,7 @@ use bpfman_core::kernel::Counter;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::PinState;
+use bpfman_core::kernel::ProgramHook;
 use bpfman_core::kernel::ProgramIdentity;
 use bpfman_core::managed::Hook;
 use bpfman_core::types::AbsolutePath;
@@ -657,6 +659,10 @@ impl KernelReader for LibbpfKernel {
             Err(error) if vanished(&error) => Ok(None),
             Err(error) => Err(refused(&format!("link {id}"), &error)),
         }
+    }
+
+    fn program_hooks(&mut self, programs: &[ProgramId]) -> Result<Vec<ProgramHook>, KernelError> {
+        program_hooks::all(programs)
     }
 
     fn attached(

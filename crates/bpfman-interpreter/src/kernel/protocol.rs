@@ -94,6 +94,11 @@ pub enum Query {
         /// The id.
         id: KernelLinkId,
     },
+    /// What is attached to programs themselves.
+    ProgramHooks {
+        /// The programs.
+        programs: Vec<ProgramId>,
+    },
     /// What is attached at a hook of an interface.
     Attached {
         /// The interface.
@@ -166,7 +171,7 @@ pub enum Request {
 }
 
 /// The ops of [`Query`].
-const QUERIES: [&str; 15] = [
+const QUERIES: [&str; 16] = [
     "load",
     "programs",
     "pin_state",
@@ -174,6 +179,7 @@ const QUERIES: [&str; 15] = [
     "map",
     "types",
     "link",
+    "program_hooks",
     "attached",
     "tc_filter",
     "counter",
@@ -297,6 +303,9 @@ fn query_answer(kernel: &mut LibbpfKernel, query: Query) -> Result<Value, Kernel
             json!({"types": kernel.types(btf_id)?.map(Base64Bytes)})
         }
         Query::Link { id } => json!({"link": kernel.link(id)?}),
+        Query::ProgramHooks { programs } => {
+            json!({"hooks": kernel.program_hooks(&programs)?})
+        }
         Query::Attached { interface, hook } => {
             json!({"attached": kernel.attached(&interface, hook)?})
         }

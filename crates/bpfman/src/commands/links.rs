@@ -68,13 +68,13 @@ pub(crate) fn attach(global: &Global, config: &Config, args: &AttachArgs) -> Res
             return output::plan(format, &manager.plan_attach(&spec)?);
         }
         let link = manager.attach(&spec)?;
-        warn_of_shared_tail_calls(manager, &link)?;
+        warn_of_company(manager, &link)?;
         show(manager, format, link.id)
     })
 }
 
-/// What a chain cannot keep apart is said when it begins.
-fn warn_of_shared_tail_calls(manager: &mut Manager<'_>, link: &Link) -> Result<(), Failure> {
+/// What a chain cannot keep apart is said when it begins, and what it leaves behind.
+fn warn_of_company(manager: &mut Manager<'_>, link: &Link) -> Result<(), Failure> {
     let shares = link.details.membership().is_some();
     let Some(point) = link.details.attach_point().filter(|_| shares) else {
         return Ok(());
@@ -84,6 +84,13 @@ fn warn_of_shared_tail_calls(manager: &mut Manager<'_>, link: &Link) -> Result<(
         eprintln!(
             "bpfman: warning: {}: what one uses up the next ones lack",
             output::dispatchers::shared_tail_calls(&status)
+        );
+    }
+    for hook in manager.unseen(&status)? {
+        eprintln!(
+            "bpfman: warning: program {} (`{}`, kernel link {}) is attached to program {} and does not see it run any \
+             more: program {} runs here, with its instructions",
+            hook.program, hook.name, hook.link, hook.target, status.dispatcher.program
         );
     }
     Ok(())

@@ -37,6 +37,10 @@ pub(super) fn refusal(message: String, refusal: &PointRefusal) -> Failure {
             "they are kept at load: `bpfman detach {link}`, `bpfman unload {program}`, then load it again"
         ),
         R::Chain(error) => chain_hint(error),
+        R::Extended { extension, .. } => format!(
+            "detach kernel link {}, or attach the program where it is alone",
+            extension.link
+        ),
         R::NoTypes { program, .. } => format!(
             "build it with -g, then `bpfman program replace {program} OBJECT`"
         ),

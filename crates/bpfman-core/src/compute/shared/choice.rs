@@ -166,6 +166,7 @@ fn at_fault(facts: &PointFacts, members: &[Member], refusal: &PointRefusal) -> O
             Some(*link)
         }
         R::Chain(error) => Some(error.member().link),
+        R::Extended { member, .. } => Some(member.link),
         R::NoFreeSlot { .. } | R::NoCounter => None,
         R::Foreign { .. }
         | R::AttachedAlready { .. }

@@ -48,6 +48,7 @@ use crate::chain::Frames;
 use crate::kernel;
 use crate::kernel::MapType;
 use crate::kernel::PinState;
+use crate::kernel::ProgramHook;
 use crate::kernel::ProgramIdentity;
 use crate::managed::AttachRequest;
 use crate::managed::Dispatcher;
@@ -185,6 +186,8 @@ pub struct MemberFacts {
     pub types: Vec<u8>,
     /// The maps that they load, by their ids.
     pub maps: BTreeMap<MapId, MapType>,
+    /// The extension of the program itself that runs with it, if there is one.
+    pub extended: Option<ProgramHook>,
 }
 
 /// What is to become of an attach point.

@@ -119,6 +119,14 @@ pub(super) fn next(
     if alone {
         return Ok(Some(Next::Direct));
     }
+    for member in members {
+        if let Some(extension) = &member.facts.extended {
+            return Err(PointRefusal::Extended {
+                member: MemberName::of(member),
+                extension: extension.clone(),
+            });
+        }
+    }
     // Where programs could not be joined once they stay extensions, until one is left.
     let stays = facts.standing == Standing::Runs || members.iter().any(|one| facts.has(one));
     let extended = stays

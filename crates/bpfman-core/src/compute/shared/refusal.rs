@@ -18,6 +18,7 @@ use super::program::Next;
 use super::together;
 use crate::chain::ChainError;
 use crate::kernel::KernelError;
+use crate::kernel::ProgramHook;
 use crate::types::AbsolutePath;
 use crate::types::InterfaceName;
 use crate::types::LinkId;
@@ -82,6 +83,18 @@ pub enum PointRefusal {
         link: LinkId,
         /// Its program.
         program: ProgramId,
+    },
+    /// A member whose own program somebody has extended: joined, it would run without that.
+    #[error(
+        "{member} would lose a function that program {} (`{}`) replaces by kernel link {}: only the program itself is \
+         extended, not what is made of its instructions",
+        .extension.program, .extension.name, .extension.link
+    )]
+    Extended {
+        /// The member.
+        member: MemberName,
+        /// What replaces its function.
+        extension: ProgramHook,
     },
     /// A dispatcher has no slot left.
     #[error("no free dispatcher slots: {place} has {limit} programs already")]
