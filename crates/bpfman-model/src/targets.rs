@@ -8,6 +8,7 @@ use bpfman_core::action::ProbeSite;
 use bpfman_core::chain::Frames;
 use bpfman_core::kernel::Interface;
 use bpfman_core::kernel::NetworkNamespace;
+use bpfman_core::kernel::ProgramFilter;
 use bpfman_core::managed::AttachPoint;
 use bpfman_core::managed::Hook;
 use bpfman_core::managed::ProbedFile;
@@ -19,6 +20,7 @@ use bpfman_core::target::UsdtProbe;
 use bpfman_core::target::matches_pattern;
 use bpfman_core::target::suggest;
 use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::Direction;
 use bpfman_core::types::IfIndex;
 use bpfman_core::types::InterfaceName;
 use bpfman_core::types::NetnsId;
@@ -84,6 +86,25 @@ impl Targets for SimulatedTargets {
             id,
             interfaces: state.network.interfaces_of(id).map(interface).collect(),
         })
+    }
+
+    fn filters(
+        &self,
+        netns: Option<&AbsolutePath>,
+    ) -> Result<Vec<(IfIndex, Direction, ProgramFilter)>, TargetError> {
+        let id = self.namespace(netns)?;
+        let state = &*self.state.borrow();
+        let filters = state.network.filters.iter();
+        let filters = filters.filter(|(key, _)| key.interface.0 == id);
+        let found = filters.map(|(key, program)| {
+            let filter = ProgramFilter {
+                program: *program,
+                preference: key.preference,
+                handle: key.handle,
+            };
+            (key.interface.1, key.direction, filter)
+        });
+        Ok(found.collect())
     }
 
     fn namespaces(&self) -> Result<BTreeMap<NetnsId, AbsolutePath>, TargetError> {

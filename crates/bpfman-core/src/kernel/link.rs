@@ -45,6 +45,12 @@ impl KernelLinkType {
         matches!(self.0, 3 | 5 | 6 | 9 | 10 | 11 | 13 | 14)
     }
 
+    /// Whether links of this type attach XDP programs.
+    #[must_use]
+    pub fn is_xdp(self) -> bool {
+        self.0 == 6
+    }
+
     /// Whether the last holder of a link of this type waits for an RCU grace period: perf events.
     #[must_use]
     pub fn ends_slowly(self) -> bool {

@@ -8,6 +8,7 @@ mod link;
 mod mount;
 mod rtnetlink;
 mod shape;
+mod traffic;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -34,10 +35,15 @@ pub use mount::BpffsMount;
 pub use mount::PrivateMount;
 pub use rtnetlink::Dump;
 pub use rtnetlink::DumpError;
-pub use rtnetlink::MAX_INTERFACES;
+pub use rtnetlink::Entry;
+pub use rtnetlink::MAX_ENTRIES;
 pub use rtnetlink::interface_request;
 pub use shape::MapMachine;
 pub use shape::MapShape;
+pub use traffic::FilterQdisc;
+pub use traffic::ProgramFilter;
+pub use traffic::filter_request;
+pub use traffic::qdisc_request;
 
 use crate::types::AbsolutePath;
 use crate::types::KernelProgramType;

@@ -1,4 +1,4 @@
-//! The kernel's list of interfaces: a dump of `RTM_GETLINK`.
+//! The kernel's lists of what a network namespace has, and of its interfaces: a dump of `RTM_GETLINK`.
 //!
 //! Formats: `linux/netlink.h`, `linux/rtnetlink.h`, `linux/if_link.h`; man pages netlink(7) and rtnetlink(7). Numbers are
 //! in the byte order of the machine.
@@ -12,8 +12,8 @@ use crate::types::IfIndex;
 use crate::types::InterfaceName;
 use crate::types::ProgramId;
 
-/// How many interfaces of a namespace are read: an index has 31 bits, but no machine has a million.
-pub const MAX_INTERFACES: usize = 1 << 20;
+/// How many entries of a list are read: no machine has a million interfaces.
+pub const MAX_ENTRIES: usize = 1 << 20;
 
 /// `struct nlmsghdr`: length, type, flags, sequence number, port.
 const HEADER_BYTES: usize = 16;
@@ -39,47 +39,76 @@ const SKIP_STATISTICS: u32 = 1 << 3;
 /// `NLA_TYPE_MASK`: the two highest bits of an attribute's type are flags.
 const TYPE_MASK: u16 = 0x3fff;
 
-/// Why a list of interfaces cannot be read.
+/// Why a list cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DumpError {
     /// An answer is shorter than it says, or than its kind must be.
-    #[error("the kernel's list of interfaces is cut off")]
+    #[error("the kernel's list is cut off")]
     Truncated,
     /// The kernel refused; its number.
-    #[error("the kernel refuses to list interfaces (errno {0})")]
+    #[error("the kernel refuses the list (errno {0})")]
     Refused(i32),
-    /// More than [`MAX_INTERFACES`].
-    #[error("there are more than {MAX_INTERFACES} interfaces")]
+    /// More than [`MAX_ENTRIES`].
+    #[error("the list has more than {MAX_ENTRIES} entries")]
     TooMany,
 }
 
-/// The request for the list.
+/// The request for the list of interfaces.
 #[must_use]
 pub fn interface_request() -> Vec<u8> {
-    let length = HEADER_BYTES + INTERFACE_BYTES + 8;
+    let mut body = [0; INTERFACE_BYTES].to_vec();
+    body.extend(8_u16.to_ne_bytes());
+    body.extend(IFLA_EXT_MASK.to_ne_bytes());
+    body.extend(SKIP_STATISTICS.to_ne_bytes());
+    request(RTM_GETLINK, &body)
+}
+
+/// A request for a list.
+pub(super) fn request(kind: u16, body: &[u8]) -> Vec<u8> {
+    let length = HEADER_BYTES + body.len();
     let mut bytes = Vec::with_capacity(length);
     bytes.extend(u32::try_from(length).unwrap_or(0).to_ne_bytes());
-    bytes.extend(RTM_GETLINK.to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
     bytes.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
-    bytes.extend([0; 8 + INTERFACE_BYTES]);
-    bytes.extend(8_u16.to_ne_bytes());
-    bytes.extend(IFLA_EXT_MASK.to_ne_bytes());
-    bytes.extend(SKIP_STATISTICS.to_ne_bytes());
+    bytes.extend([0; 8]);
+    bytes.extend(body);
     bytes
 }
 
+/// What a list has.
+pub trait Entry: Sized {
+    /// The type of its messages.
+    const MESSAGE: u16;
+
+    /// Reads one message; `None` for one that says nothing to us.
+    ///
+    /// # Errors
+    /// [`DumpError::Truncated`]
+    fn read(message: &[u8]) -> Result<Option<Self>, DumpError>;
+}
+
 /// A list that is being read, answer by answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Dump {
-    /// The interfaces so far.
-    pub interfaces: Vec<Interface>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dump<T> {
+    /// The entries so far.
+    pub entries: Vec<T>,
     /// Whether that is all of them.
     pub done: bool,
     /// Whether the list changed meanwhile, so that it must be asked for again.
     pub interrupted: bool,
 }
 
-impl Dump {
+impl<T> Default for Dump<T> {
+    fn default() -> Self {
+        Self {
+            entries: Vec::new(),
+            done: false,
+            interrupted: false,
+        }
+    }
+}
+
+impl<T: Entry> Dump<T> {
     /// Reads one answer of the kernel: one datagram with several messages.
     ///
     /// # Errors
@@ -97,11 +126,11 @@ impl Dump {
                     let number = number(message, 0).ok_or(DumpError::Truncated)?;
                     return Err(DumpError::Refused(number.cast_signed().wrapping_neg()));
                 }
-                RTM_NEWLINK => {
-                    if self.interfaces.len() == MAX_INTERFACES {
+                kind if kind == T::MESSAGE => {
+                    if self.entries.len() == MAX_ENTRIES {
                         return Err(DumpError::TooMany);
                     }
-                    self.interfaces.extend(interface(message)?);
+                    self.entries.extend(T::read(message)?);
                 }
                 _ => {}
             }
@@ -115,7 +144,7 @@ fn padded(length: usize) -> usize {
     length.next_multiple_of(4)
 }
 
-fn number(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn number(bytes: &[u8], at: usize) -> Option<u32> {
     let field = bytes.get(at..at.checked_add(4)?)?;
     Some(u32::from_ne_bytes(field.try_into().ok()?))
 }
@@ -134,7 +163,7 @@ fn header(bytes: &[u8]) -> Option<(usize, u16, u16)> {
 }
 
 /// The attributes of a message or of another attribute. What is cut off ends them.
-fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     core::iter::from_fn(move || {
         let length = usize::from(short(bytes, 0)?);
         let kind = short(bytes, 2)? & TYPE_MASK;
@@ -144,12 +173,20 @@ fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-fn text(value: &[u8]) -> Option<&str> {
+pub(super) fn text(value: &[u8]) -> Option<&str> {
     let end = value.iter().position(|byte| *byte == 0);
     core::str::from_utf8(&value[..end.unwrap_or(value.len())]).ok()
 }
 
-/// One interface; `None` for one whose name is no text.
+impl Entry for Interface {
+    const MESSAGE: u16 = RTM_NEWLINK;
+
+    /// One whose name is no text is passed over.
+    fn read(message: &[u8]) -> Result<Option<Self>, DumpError> {
+        interface(message)
+    }
+}
+
 fn interface(message: &[u8]) -> Result<Option<Interface>, DumpError> {
     let index = number(message, 4).ok_or(DumpError::Truncated)?;
     let rest = message.get(INTERFACE_BYTES..).ok_or(DumpError::Truncated)?;
@@ -187,10 +224,10 @@ fn programs(value: &[u8]) -> Vec<ProgramId> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    pub(in crate::kernel) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
         let length = u16::try_from(4 + value.len()).unwrap();
         let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
         bytes.extend(value);
@@ -198,7 +235,7 @@ mod tests {
         bytes
     }
 
-    fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
+    pub(in crate::kernel) fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
         let length = u32::try_from(HEADER_BYTES + body.len()).unwrap();
         let mut bytes = length.to_ne_bytes().to_vec();
         bytes.extend(kind.to_ne_bytes());
@@ -246,10 +283,10 @@ mod tests {
 
     #[test]
     fn names_alternative_names_and_programs_are_read() {
-        let mut dump = Dump::default();
+        let mut dump = Dump::<Interface>::default();
         dump.read(&whole()).unwrap();
         assert!(dump.done && !dump.interrupted);
-        let [first, second] = &dump.interfaces[..] else {
+        let [first, second] = &dump.entries[..] else {
             panic!("{dump:?}");
         };
         assert_eq!((first.ifindex, first.name.as_str()), (IfIndex(2), "eth0"));
@@ -260,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_refusal_and_a_change_meanwhile_are_told() {
-        let mut dump = Dump::default();
+        let mut dump = Dump::<Interface>::default();
         let refused = message(NLMSG_ERROR, 0, &(-1_i32).to_ne_bytes());
         assert_eq!(dump.read(&refused), Err(DumpError::Refused(1)));
         let changed = message(NLMSG_DONE, NLM_F_DUMP_INTR, &[0; 4]);
@@ -272,13 +309,13 @@ mod tests {
     fn no_answer_that_is_cut_off_or_damaged_is_a_panic_or_an_endless_loop() {
         let whole = whole();
         for end in 0..whole.len() {
-            let _ = Dump::default().read(&whole[..end]);
+            let _ = Dump::<Interface>::default().read(&whole[..end]);
         }
         for at in 0..whole.len() {
             for byte in [0, 1, 3, 0x7f, 0xff] {
                 let mut damaged = whole.clone();
                 damaged[at] = byte;
-                let _ = Dump::default().read(&damaged);
+                let _ = Dump::<Interface>::default().read(&damaged);
             }
         }
     }

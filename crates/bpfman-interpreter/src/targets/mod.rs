@@ -22,6 +22,7 @@ use bpfman_core::action::ProbeSite;
 use bpfman_core::chain::Frames;
 use bpfman_core::kernel::Interface;
 use bpfman_core::kernel::NetworkNamespace;
+use bpfman_core::kernel::ProgramFilter;
 use bpfman_core::managed::LinkInterface;
 use bpfman_core::managed::ProbedFile;
 use bpfman_core::managed::Program;
@@ -29,6 +30,8 @@ use bpfman_core::object::Extern;
 use bpfman_core::target::UsdtProbe;
 use bpfman_core::target::suggest;
 use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::Direction;
+use bpfman_core::types::IfIndex;
 use bpfman_core::types::InterfaceWord;
 use bpfman_core::types::NetnsId;
 
@@ -50,6 +53,15 @@ pub trait Targets {
     /// # Errors
     /// When they cannot be listed whole; else as [`Targets::namespace`].
     fn interfaces(&self, netns: Option<&AbsolutePath>) -> Result<NetworkNamespace, TargetError>;
+
+    /// The filters of traffic control that run programs, on every interface of a namespace.
+    ///
+    /// # Errors
+    /// As [`Targets::interfaces`].
+    fn filters(
+        &self,
+        netns: Option<&AbsolutePath>,
+    ) -> Result<Vec<(IfIndex, Direction, ProgramFilter)>, TargetError>;
 
     /// Every network namespace that a mounted file or a process shows, each by one path.
     ///
@@ -192,6 +204,13 @@ impl Targets for SystemTargets {
 
     fn interfaces(&self, netns: Option<&AbsolutePath>) -> Result<NetworkNamespace, TargetError> {
         network::interfaces(netns)
+    }
+
+    fn filters(
+        &self,
+        netns: Option<&AbsolutePath>,
+    ) -> Result<Vec<(IfIndex, Direction, ProgramFilter)>, TargetError> {
+        network::filters(netns)
     }
 
     fn namespaces(&self) -> Result<BTreeMap<NetnsId, AbsolutePath>, TargetError> {

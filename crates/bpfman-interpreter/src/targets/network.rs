@@ -8,10 +8,16 @@ use std::os::unix::fs::MetadataExt;
 
 use bpfman_core::kernel::Dump;
 use bpfman_core::kernel::DumpError;
-use bpfman_core::kernel::Interface;
+use bpfman_core::kernel::Entry;
+use bpfman_core::kernel::FilterQdisc;
 use bpfman_core::kernel::NetworkNamespace;
+use bpfman_core::kernel::ProgramFilter;
+use bpfman_core::kernel::filter_request;
 use bpfman_core::kernel::interface_request;
+use bpfman_core::kernel::qdisc_request;
 use bpfman_core::types::AbsolutePath;
+use bpfman_core::types::Direction;
+use bpfman_core::types::IfIndex;
 use bpfman_core::types::NetnsId;
 use rustix::fs::Mode;
 use rustix::fs::OFlags;
@@ -93,23 +99,50 @@ pub(super) fn interfaces(netns: Option<&AbsolutePath>) -> Result<NetworkNamespac
         Ok(NetworkNamespace {
             path: netns.cloned(),
             id,
-            interfaces: list_here().map_err(|source| TargetError::system(what(), source))?,
+            interfaces: list_here(&interface_request())
+                .map_err(|source| TargetError::system(what(), source))?,
         })
     })
 }
 
-/// The interfaces of the namespace that the calling thread is in.
-fn list_here() -> io::Result<Vec<Interface>> {
+/// The filters of a namespace that run programs.
+pub(super) fn filters(
+    netns: Option<&AbsolutePath>,
+) -> Result<Vec<(IfIndex, Direction, ProgramFilter)>, TargetError> {
+    within(netns, |_| {
+        let what = || match netns {
+            Some(path) => format!("the filters of namespace {path}"),
+            None => "the filters".to_owned(),
+        };
+        filters_here().map_err(|source| TargetError::system(what(), source))
+    })
+}
+
+fn filters_here() -> io::Result<Vec<(IfIndex, Direction, ProgramFilter)>> {
+    let mut found = Vec::new();
+    for qdisc in list_here::<FilterQdisc>(&qdisc_request())? {
+        for direction in qdisc.directions {
+            // Of an interface that has gone meanwhile the kernel has an empty list.
+            let filters = list_here(&filter_request(qdisc.ifindex, *direction))?;
+            let filters = filters.into_iter();
+            found.extend(filters.map(|filter| (qdisc.ifindex, *direction, filter)));
+        }
+    }
+    Ok(found)
+}
+
+/// A list of the namespace that the calling thread is in.
+fn list_here<T: Entry>(request: &[u8]) -> io::Result<Vec<T>> {
     for _ in 0..MAX_DUMPS {
-        let dump = dump_here()?;
+        let dump = dump_here(request)?;
         if !dump.interrupted {
-            return Ok(dump.interfaces);
+            return Ok(dump.entries);
         }
     }
     Err(io::Error::other("it changes faster than it can be read"))
 }
 
-fn dump_here() -> io::Result<Dump> {
+fn dump_here<T: Entry>(request: &[u8]) -> io::Result<Dump<T>> {
     // A socket belongs to the namespace of the thread that makes it. NETLINK_ROUTE is the protocol of number 0.
     let socket = rustix::net::socket_with(
         AddressFamily::NETLINK,
@@ -117,7 +150,7 @@ fn dump_here() -> io::Result<Dump> {
         SocketFlags::CLOEXEC,
         None,
     )?;
-    rustix::net::send(&socket, &interface_request(), SendFlags::empty())?;
+    rustix::net::send(&socket, request, SendFlags::empty())?;
     let mut dump = Dump::default();
     let mut answer = vec![0; ANSWER_BYTES];
     while !dump.done {
