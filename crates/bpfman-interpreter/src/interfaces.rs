@@ -235,11 +235,17 @@ pub trait StoreWriter: ProgramWriter + LinkWriter + DispatcherWriter + JournalWr
     fn together(&mut self, changes: &[StoreChange]) -> Result<(), StoreError>;
 }
 
-/// Enumerates the kernel's programs.
+/// Enumerates the kernel's programs and links.
 pub trait KernelSource {
     /// Every program in the kernel, in the order of ids. An item that is an error is an error, never the end
     /// of the list; after one no further item follows, except where the kernel can be asked to go on.
     fn programs(&mut self) -> Box<dyn Iterator<Item = Result<kernel::Program, KernelError>> + '_>;
+
+    /// Every link in the kernel, in the order of ids.
+    ///
+    /// # Errors
+    /// When they cannot be listed whole.
+    fn links(&mut self) -> Result<Vec<kernel::Link>, KernelError>;
 }
 
 /// How much to ask about an object.

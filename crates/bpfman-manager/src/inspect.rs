@@ -1,6 +1,7 @@
 //! List and get: read only. No lock, no mount, no migration.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use bpfman_core::compute::Sharer;
 use bpfman_core::compute::Standing;
@@ -12,6 +13,7 @@ use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::ManagedMap;
 use bpfman_core::managed::Program;
+use bpfman_core::types::KernelProgramType;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
@@ -19,6 +21,7 @@ use bpfman_interpreter::interfaces::Detail;
 use bpfman_interpreter::runtime::ReaderStore;
 use bpfman_interpreter::store::StoreError;
 
+use crate::Attachment;
 use crate::LinkStatus;
 use crate::Manager;
 use crate::ManagerError;
@@ -34,6 +37,8 @@ pub struct Listing {
     pub links: BTreeMap<ProgramId, Vec<LinkId>>,
     /// The places of links that run together with others.
     pub places: BTreeMap<LinkId, Place>,
+    /// What programs are attached to that we do not manage.
+    pub attachments: BTreeMap<ProgramId, Vec<Attachment>>,
     /// What the kernel refused to tell; empty when the list is whole.
     pub refused: Vec<KernelError>,
 }
@@ -144,6 +149,18 @@ impl Manager<'_> {
             let observed = kernel.as_ref().map(|program| program.identity.id);
             observed.or_else(|| record.as_ref().map(Program::id))
         });
+        let foreign = listing.programs.iter().filter_map(|entry| match entry {
+            (None, Some(found)) => Some(found),
+            _ => None,
+        });
+        let ordered = |found: &kernel::Program| found.program_type == KernelProgramType::SCHED_CLS;
+        let ordered = foreign.clone().any(ordered);
+        let foreign: BTreeSet<ProgramId> = foreign.map(|found| found.identity.id).collect();
+        let found = self.attachments(&foreign, ordered);
+        listing.attachments = found.attachments;
+        for error in found.refused {
+            listing.refuse(error);
+        }
         Ok(listing)
     }
 

@@ -1,6 +1,7 @@
 //! The operations: fetch a snapshot, compute a plan, execute it. No SQL, no system calls, no terminal here.
 
 mod attach;
+mod attachments;
 mod detach;
 mod dispatchers;
 mod error;
@@ -18,6 +19,7 @@ mod settle;
 mod unload;
 mod whereabouts;
 
+pub use attachments::Attachment;
 pub use detach::Detached;
 pub use dispatchers::DispatcherStatus;
 pub use dispatchers::LinkUpdate;

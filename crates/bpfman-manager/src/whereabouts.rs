@@ -78,7 +78,7 @@ impl Manager<'_> {
     }
 
     /// Every namespace that something shows.
-    fn visible(
+    pub(crate) fn visible(
         &self,
         networks: &mut Networks,
     ) -> Result<Rc<BTreeMap<NetnsId, AbsolutePath>>, ManagerError> {
@@ -316,7 +316,7 @@ impl Manager<'_> {
 }
 
 /// Whether something was looked for and is not there; what may not be looked at is not gone.
-fn is_gone(error: &TargetError) -> bool {
+pub(crate) fn is_gone(error: &TargetError) -> bool {
     match error {
         TargetError::NotANamespace { .. } | TargetError::NotACgroup { .. } => true,
         TargetError::System { source, .. } => source.kind() == io::ErrorKind::NotFound,

@@ -394,6 +394,17 @@ impl KernelSource for SimulatedKernel {
             kernel: self,
         })
     }
+
+    fn links(&mut self) -> Result<Vec<kernel::Link>, KernelError> {
+        Ok(self
+            .state
+            .borrow()
+            .objects
+            .links
+            .values()
+            .cloned()
+            .collect())
+    }
 }
 
 /// Walks the ids; `last` is `None` when there is no way on.

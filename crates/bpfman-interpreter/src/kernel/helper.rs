@@ -201,6 +201,11 @@ struct Types {
 }
 
 #[derive(Deserialize)]
+struct Links {
+    links: Vec<kernel::Link>,
+}
+
+#[derive(Deserialize)]
 struct Link {
     link: Option<kernel::Link>,
 }
@@ -254,6 +259,10 @@ impl KernelSource for HelperKernel {
             }
             Err(error) => Box::new(std::iter::once(Err(error))),
         }
+    }
+
+    fn links(&mut self) -> Result<Vec<kernel::Link>, KernelError> {
+        Ok(self.ask::<Links>(&Query::Links)?.links)
     }
 }
 

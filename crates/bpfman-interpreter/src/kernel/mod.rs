@@ -719,6 +719,18 @@ impl KernelSource for LibbpfKernel {
             kernel: self,
         })
     }
+
+    fn links(&mut self) -> Result<Vec<kernel::Link>, KernelError> {
+        let mut found = Vec::new();
+        let mut last = 0;
+        let next = |last| sys::next_link_id(last).map_err(|error| refused("listing links", &error));
+        while let Some(id) = next(last)? {
+            last = id;
+            // As for a program.
+            found.extend(self.link(KernelLinkId(id))?);
+        }
+        Ok(found)
+    }
 }
 
 /// Walks the ids; `last` is `None` when there is no way on.

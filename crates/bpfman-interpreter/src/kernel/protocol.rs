@@ -89,6 +89,8 @@ pub enum Query {
         /// The id.
         btf_id: u32,
     },
+    /// All links.
+    Links,
     /// A link by id.
     Link {
         /// The id.
@@ -171,13 +173,14 @@ pub enum Request {
 }
 
 /// The ops of [`Query`].
-const QUERIES: [&str; 16] = [
+const QUERIES: [&str; 17] = [
     "load",
     "programs",
     "pin_state",
     "program",
     "map",
     "types",
+    "links",
     "link",
     "program_hooks",
     "attached",
@@ -302,6 +305,7 @@ fn query_answer(kernel: &mut LibbpfKernel, query: Query) -> Result<Value, Kernel
         Query::Types { btf_id } => {
             json!({"types": kernel.types(btf_id)?.map(Base64Bytes)})
         }
+        Query::Links => json!({"links": kernel.links()?}),
         Query::Link { id } => json!({"link": kernel.link(id)?}),
         Query::ProgramHooks { programs } => {
             json!({"hooks": kernel.program_hooks(&programs)?})

@@ -268,7 +268,7 @@ pub(crate) struct ListArgs {
     /// Only programs whose metadata this selector matches: `a=b,c!=d,e in (x,y),!f`
     #[arg(short = 'l', long, value_name = "SELECTOR", value_parser = selector)]
     pub(crate) selector: Option<LabelSelector>,
-    /// Every program in the kernel, also those we do not manage
+    /// Every program in the kernel, also those we do not manage, and what these are attached to
     #[arg(short, long)]
     pub(crate) all: bool,
     /// How the result is printed

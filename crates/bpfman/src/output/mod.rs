@@ -290,7 +290,12 @@ pub(crate) fn listing(
     let mut rows = String::from("PROGRAM ID");
     rows.push_str(if all { "\tMANAGED" } else { "" });
     rows.push_str(if application { "\tAPPLICATION" } else { "" });
-    rows.push_str("\tTYPE\tFUNCTION NAME\tLINK IDS\n");
+    rows.push_str("\tTYPE\tFUNCTION NAME");
+    rows.push_str(if all {
+        "\tLINK IDS OR ATTACHMENTS\n"
+    } else {
+        "\tLINK IDS\n"
+    });
     for (record, kernel) in &listing.programs {
         let id = record
             .as_ref()
@@ -310,7 +315,10 @@ pub(crate) fn listing(
         rows.push('\t');
         rows.push_str(shapes::function_name(record.as_ref(), kernel.as_ref()));
         rows.push('\t');
-        rows.push_str(&link_places(listing, record.as_ref()));
+        rows.push_str(&match record {
+            Some(_) => link_places(listing, record.as_ref()),
+            None => attachments(listing, id),
+        });
         let gone = kernel.is_none() && listing.refused.is_empty();
         rows.push_str(if gone { " (not in the kernel)\n" } else { "\n" });
     }
@@ -325,6 +333,17 @@ fn link_places(listing: &Listing, record: Option<&Program>) -> String {
         None => link.to_string(),
     });
     several(&links.collect::<Vec<_>>())
+}
+
+/// What one is attached to that is not ours. Not every attachment is in a list of the kernel.
+fn attachments(listing: &Listing, program: ProgramId) -> String {
+    match listing.attachments.get(&program) {
+        Some(found) => {
+            let words: Vec<String> = found.iter().map(shapes::attachments::words).collect();
+            several(&words)
+        }
+        None => "none found".to_owned(),
+    }
 }
 
 fn several(words: &[String]) -> String {

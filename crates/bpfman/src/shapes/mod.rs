@@ -1,6 +1,7 @@
 //! The JSON and YAML shapes (contract: section 1): every key always there, each with a value of one type. What is absent
 //! is null where clients expect that, and else an empty text.
 
+pub(crate) mod attachments;
 pub(crate) mod dispatchers;
 mod failures;
 pub(crate) mod links;
@@ -10,6 +11,7 @@ pub(crate) use failures::error;
 
 use std::collections::BTreeMap;
 
+use attachments::AttachmentShape;
 use bpfman_core::compute::MapAnew;
 use bpfman_core::kernel;
 use bpfman_core::managed::Program;
@@ -156,6 +158,9 @@ pub(crate) struct RowShape<'a> {
     function_name: &'a str,
     links: &'a [LinkId],
     places: Vec<PlaceAmongShape>,
+    /// Of one that is not managed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attachments: Option<Vec<AttachmentShape<'a>>>,
     record: Option<RecordShape<'a>>,
     kernel: Option<KernelShape<'a>>,
 }
@@ -354,6 +359,10 @@ pub(crate) fn row<'a>(
         function_name: function_name(managed, observed),
         links,
         places: places.collect(),
+        attachments: managed.is_none().then(|| {
+            let found = listing.attachments.get(&id).into_iter().flatten();
+            found.map(AttachmentShape::new).collect()
+        }),
         record: managed.map(record),
         kernel: observed.map(|program| kernel(program, boot)),
     })
