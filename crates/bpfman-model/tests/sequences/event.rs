@@ -73,6 +73,10 @@ pub(crate) enum Damage {
     Away {
         which: usize,
     },
+    /// Gives an interface another name, for a while.
+    Rename {
+        which: usize,
+    },
     /// Detaches the link that holds an attach point, or removes its filter.
     DetachHolder {
         point: usize,
@@ -127,6 +131,7 @@ fn damage() -> impl Strategy<Value = Damage> {
         2 => (0..2_usize).prop_map(|point| Damage::UnpinRevision { point }),
         2 => (0..3_usize).prop_map(|which| Damage::NewInterface { which }),
         2 => (0..3_usize).prop_map(|which| Damage::Away { which }),
+        1 => (0..3_usize).prop_map(|which| Damage::Rename { which }),
         3 => (0..2_usize).prop_map(|point| Damage::DetachHolder { point }),
         2 => any::<usize>().prop_map(|nth| Damage::DetachLink { nth }),
         1 => Just(Damage::NoBpffs),

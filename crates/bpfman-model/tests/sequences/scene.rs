@@ -41,6 +41,9 @@ use super::reference::Reference;
 
 const INTERFACES: [&str; 3] = ["eth0", "eth1", "eth2"];
 
+/// What an interface is called meanwhile.
+const RENAMED: &str = "eth0old";
+
 /// The namespace that interfaces move to.
 fn away() -> AbsolutePath {
     path("/run/netns/away")
@@ -374,6 +377,12 @@ impl Scene {
                 .unwrap();
             mend().unwrap();
         }
+        if let Damage::Rename { which } = damage {
+            assert_consistent(&self.machine.world);
+            let (interface, renamed) = (name(INTERFACES[*which]), name(RENAMED));
+            let world = &self.machine.world;
+            world.rename_interface(None, &renamed, &interface).unwrap();
+        }
         self.reference
             .leave(|link, program| links.contains(&link) || programs.contains(&program));
         for program in programs {
@@ -471,12 +480,13 @@ impl Scene {
                 let interface = name(INTERFACES[*which]);
                 world.move_interface(None, &interface, Some(&away())).ok()?;
             }
+            Damage::Rename { which } => {
+                let (interface, renamed) = (name(INTERFACES[*which]), name(RENAMED));
+                world.rename_interface(None, &interface, &renamed).ok()?;
+            }
             Damage::DetachHolder { point } => match self.dispatcher(*point)?.link() {
                 Some((link, _)) => world.detach_foreign(link),
-                None => {
-                    let mut filters = places.filters.keys();
-                    world.remove_filter(filters.next()?);
-                }
+                None => world.remove_filter(places.filters.keys().next()?),
             },
             Damage::DetachLink { nth } => {
                 let id = self.reference.nth_alone(*nth)?;
