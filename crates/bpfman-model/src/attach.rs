@@ -263,6 +263,10 @@ fn spot(state: &State, program: ProgramId, target: &AttachTarget) -> Result<Spot
             expect_pin(state, path, &Node::Map(*map))?;
             Ok(Spot::at(LinkPlace::Map { map: Some(*map) }))
         }
+        AttachTarget::Sockmap { map, .. } => match state.tree.lookup(map) {
+            Ok(Node::Map(id)) => Ok(Spot::at(LinkPlace::Map { map: Some(id) })),
+            _ => Err(missing(target)),
+        },
         other => found(state, other).map(|()| Spot::at(LinkPlace::Unsaid)),
     }
 }
@@ -360,7 +364,7 @@ fn found(state: &State, target: &AttachTarget) -> Result<(), KernelError> {
             state.tree.lookup(path).is_ok()
         }
         AttachTarget::Netfilter { netns, .. } => return state.network.enter(netns).map(drop),
-        AttachTarget::Sockmap { map, .. } | AttachTarget::Iter { map: Some(map) } => {
+        AttachTarget::Iter { map: Some(map) } => {
             matches!(state.tree.lookup(map), Ok(Node::Map(_)))
         }
         _ => true,

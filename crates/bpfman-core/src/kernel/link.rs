@@ -162,7 +162,7 @@ pub enum LinkPlace {
         /// Its inode; 0 once it is gone.
         netns: NetnsId,
     },
-    /// It registers the struct_ops map.
+    /// It registers the struct_ops map, or is attached to the map of sockets.
     Map {
         /// The map; `None` once it is detached and the link does nothing.
         map: Option<MapId>,

@@ -79,6 +79,7 @@ pub(in crate::kernel) fn link_info(fd: BorrowedFd<'_>) -> io::Result<LinkInfo> {
             libbpf_sys::BPF_LINK_TYPE_CGROUP => Place::Cgroup(about.cgroup.cgroup_id),
             libbpf_sys::BPF_LINK_TYPE_NETNS => Place::Namespace(about.netns.netns_ino),
             libbpf_sys::BPF_LINK_TYPE_STRUCT_OPS => Place::Map(about.struct_ops.map_id),
+            libbpf_sys::BPF_LINK_TYPE_SOCKMAP => Place::Map(about.sockmap.map_id),
             libbpf_sys::BPF_LINK_TYPE_RAW_TRACEPOINT => Place::Named(tracepoint_name(fd)?),
             _ => Place::Unsaid,
         }
