@@ -41,8 +41,11 @@ impl Place {
 /// The words after `link attach` for a program of a type; empty for a type that has no link.
 fn attach_words(program_type: ProgramType, place: &Place) -> Vec<String> {
     use ProgramType as T;
+    // A type of TCX can be a filter of TC, too; asked for is the kind of its own name.
     let kinds = LinkKind::ALL.iter().copied();
-    let Some(kind) = kinds.clone().find(|kind| kind.takes(program_type)) else {
+    let mut kinds = kinds.filter(|kind| kind.takes(program_type));
+    let own = kinds.clone().find(|kind| kind.name() == program_type.name());
+    let Some(kind) = own.or_else(|| kinds.next()) else {
         return Vec::new();
     };
     let cgroup;
