@@ -44,7 +44,9 @@ fn attach_words(program_type: ProgramType, place: &Place) -> Vec<String> {
     // A type of TCX can be a filter of TC, too; asked for is the kind of its own name.
     let kinds = LinkKind::ALL.iter().copied();
     let mut kinds = kinds.filter(|kind| kind.takes(program_type));
-    let own = kinds.clone().find(|kind| kind.name() == program_type.name());
+    let own = kinds
+        .clone()
+        .find(|kind| kind.name() == program_type.name());
     let Some(kind) = own.or_else(|| kinds.next()) else {
         return Vec::new();
     };
