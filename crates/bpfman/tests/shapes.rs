@@ -322,7 +322,7 @@ fn dispatchers_and_their_links_have_every_key_of_the_contract() {
         &[
             (
                 "/record/details",
-                "interface ifindex netns nsid priority proceed_on mode counter position dispatcher_id revision",
+                "interface ifindex current netns nsid priority proceed_on mode counter position dispatcher_id revision",
             ),
             ("/status/stats", "run_count runtime"),
         ],

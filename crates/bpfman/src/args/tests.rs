@@ -122,6 +122,7 @@ dispatcher-delete dry-run links.rs::an_attach_point_is_listed_shown_and_cleared
 doctor explain health.rs::what_a_rule_means_is_told_and_the_rules_are_listed
 reconcile dry-run health.rs::mends
 reconcile prune health.rs::what_no_record_knows_is_removed_when_that_is_asked_for
+reconcile reattach behind_our_back.rs::a_chain_that_was_detached_by_force_waits_and_comes_back
 ";
 
 /// Each command with its options, by the words that lead to it.

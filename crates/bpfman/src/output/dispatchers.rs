@@ -2,6 +2,7 @@
 
 use bpfman_core::chain::MAX_TAIL_CALLS;
 use bpfman_core::compute::Standing;
+use bpfman_core::managed::LinkInterface;
 use bpfman_manager::DispatcherStatus;
 use serde::Serialize;
 
@@ -29,12 +30,17 @@ pub(crate) fn listing(format: Format, found: &[DispatcherStatus]) -> Result<(), 
     let mut rows = String::from("TYPE\tNSID\tIFINDEX\tINTERFACE\tENGINE\tPROGRAM\tMEMBERS\n");
     for status in found {
         let at = &status.dispatcher;
+        // The namespace has a column of its own.
+        let alone = LinkInterface {
+            netns: None,
+            ..at.at.clone()
+        };
         rows.push_str(&format!(
             "{}\t{}\t{}\t{}\t{}\t{}\t{}{}\n",
             at.hook.hook().name(),
             at.at.nsid,
             at.at.ifindex,
-            links::interface(&at.at, status.whereabouts.as_ref()),
+            links::interface(&alone, status.whereabouts.as_ref()),
             at.form.name(),
             at.program,
             at.members.len(),
