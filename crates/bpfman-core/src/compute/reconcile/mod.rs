@@ -121,6 +121,12 @@ impl Finding {
         self
     }
 
+    /// Its mend has to wait for another; the next look tells.
+    fn later(mut self) -> Self {
+        self.mend = Mend::Later;
+        self
+    }
+
     fn forgets(mut self) -> Self {
         self.forgets = matches!(self.mend, Mend::Plan(_));
         self

@@ -8,6 +8,7 @@ use super::Facts;
 use super::Finding;
 use super::Ground;
 use super::Mend;
+use super::ProgramStanding;
 use super::Repairs;
 use super::Rule;
 use super::links;
@@ -80,7 +81,20 @@ pub(super) fn examine(
             return unpinned.into_iter().collect();
         }
     };
-    [found].to_vec()
+    match waits(point, all) {
+        true => [found.later()].to_vec(),
+        false => [found].to_vec(),
+    }
+}
+
+/// Whether a program of the attach point is about to be pinned again: without its pin it would be left out.
+fn waits(point: &ObservedPoint, all: &Facts) -> bool {
+    let unpinned = all.programs.iter();
+    let mut unpinned = unpinned.filter(|one| one.standing() == ProgramStanding::Unpinned);
+    unpinned.any(|one| {
+        let mut links = point.facts.links();
+        links.any(|member| member.link.program == one.record.id())
+    })
 }
 
 fn change(point: &ObservedPoint, change: &Change, ground: Ground<'_>) -> Mend {
