@@ -325,6 +325,8 @@ fn a_netkit_device_and_its_peer_count_their_packets(world: &World) -> Possible {
     let primary = load(world, "netkit_primary:netkit_primary")?;
     let peer = load(world, "netkit_peer:netkit_peer")?;
     let words = ["netkit", "primary0", "-n", &net.near];
+    let veth = ["attach", "netkit", &primary.id, "veth0", "-n", &net.near];
+    world.refused(&veth, 1, &["is no netkit device"]);
     let links = [
         world.try_attach(&primary, &words)?,
         world.try_attach(&peer, &words)?,

@@ -272,9 +272,9 @@ pub(super) fn attached(
     })?;
     let (revision, members) = found.map_err(|error| {
         let mut refusal = refused(&format!("querying the programs on {interface}"), &error);
-        if is_invalid(&error) {
+        if let Some(why) = not_ordered(interface, hook, &error) {
             refusal.kind = KernelErrorKind::Unsupported;
-            refusal.message = "this kernel has no TCX hooks (Linux 6.6 has)".to_owned();
+            refusal.message = why;
         }
         refusal
     })?;
@@ -286,6 +286,22 @@ pub(super) fn attached(
         revision,
         members: members.into_iter().map(member).collect(),
     })
+}
+
+/// Why a hook has no order of programs (`netkit_dev_fetch` of `drivers/net/netkit.c`); `None` when it is not that.
+fn not_ordered(interface: &InterfaceTarget, hook: Hook, error: &io::Error) -> Option<String> {
+    let errno = Errno::from_io_error(error)?;
+    match (errno, hook) {
+        (Errno::INVAL, Hook::Netkit { .. }) => {
+            Some("this kernel has no netkit devices (Linux 6.7 has)".to_owned())
+        }
+        (Errno::INVAL, _) => Some("this kernel has no TCX hooks (Linux 6.6 has)".to_owned()),
+        (Errno::NXIO, Hook::Netkit { .. }) => Some(format!("{interface} is no netkit device")),
+        (Errno::ACCESS, Hook::Netkit { .. }) => Some(format!(
+            "{interface} is the peer of a netkit device: the programs of both ends are those of the other one"
+        )),
+        _ => None,
+    }
 }
 
 fn xdp_attached(interface: &InterfaceTarget) -> Result<AttachOrder, KernelError> {
