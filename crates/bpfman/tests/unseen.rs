@@ -53,6 +53,21 @@ fn every_operation_takes_effect_and_says_so_without_proc(world: &World) {
     operations(world, NO_PROC, true);
 }
 
+/// Whether this kernel asks for `CAP_SYS_ADMIN` where others ask for `CAP_PERFMON`, as Debian's do.
+fn keeps_perf_events_for_itself() -> bool {
+    let level = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap();
+    level.trim().parse::<i32>().unwrap() > 2
+}
+
+/// What is refused without the capability says so; then it is done with it.
+fn refused_as_paranoid(world: &World, wrap: &[&str], args: &[&str]) -> Value {
+    if wrap.contains(&"setpriv") {
+        let words = ["lacks CAP_SYS_ADMIN", "kernel.perf_event_paranoid"];
+        world.refused_in(wrap, args, 4, &words);
+    }
+    answer(world, &[], args)
+}
+
 /// `updates` says that a link may be given another place: its attach point is built anew then, out of maps by their ids.
 fn operations(world: &World, wrap: &[&str], updates: bool) {
     let net = Net::new();
@@ -80,9 +95,12 @@ fn operations(world: &World, wrap: &[&str], updates: bool) {
     let xdp = answer(world, wrap, &load)["programs"][0].clone();
     let (trace, xdp) = (id(&trace).to_string(), id(&xdp).to_string());
 
-    let target = "syscalls/sys_enter_getpgid";
+    let tracepoint = ["attach", "tracepoint", &trace, "syscalls/sys_enter_getpgid"];
     let attached = [
-        answer(world, wrap, &["attach", "tracepoint", &trace, target]),
+        match keeps_perf_events_for_itself() {
+            true => refused_as_paranoid(world, wrap, &tracepoint),
+            false => answer(world, wrap, &tracepoint),
+        },
         answer(world, wrap, &["attach", "xdp", &xdp, "veth0", "-p", "7"]),
     ];
     let links: Vec<String> = attached

@@ -34,6 +34,11 @@ pub enum Cause {
     UserNamespace,
     /// Kernel lockdown at `confidentiality` refuses kprobes (`LOCKDOWN_KPROBES` of `linux/security.h`).
     LockdownOfProbes,
+    /// `kernel.perf_event_paranoid` is above 2, where kernels of Debian and others ask for `CAP_SYS_ADMIN`.
+    PerfParanoid {
+        /// What it is.
+        level: u64,
+    },
     /// A cgroup, or one above it, has a program that admits no other (`hierarchy_allows_attach` of
     /// `kernel/bpf/cgroup.c`).
     AttachedAlone {
@@ -118,12 +123,20 @@ impl Cause {
         (asked > limit).then_some(Self::SampleRate { asked, limit })
     }
 
+    /// Whether a refused perf event may be one that kernels of distributions keep for `CAP_SYS_ADMIN`.
+    #[must_use]
+    pub fn of_paranoia(level: u64, has_sys_admin: bool) -> Option<Self> {
+        (level > 2 && !has_sys_admin).then_some(Self::PerfParanoid { level })
+    }
+
     /// What kind of refusal it makes.
     #[must_use]
     pub fn kind(&self) -> KernelErrorKind {
         match self {
             Self::ProcessFiles { .. } | Self::SystemFiles { .. } => KernelErrorKind::NoSpace,
-            Self::UserNamespace | Self::LockdownOfProbes => KernelErrorKind::Permission,
+            Self::UserNamespace | Self::LockdownOfProbes | Self::PerfParanoid { .. } => {
+                KernelErrorKind::Permission
+            }
             Self::AttachedAlone { .. } => KernelErrorKind::Taken,
             Self::NoSuchCpu { .. } | Self::SampleRate { .. } => KernelErrorKind::BadRequest,
             Self::NoHardwareCounters | Self::EventNotCounted => KernelErrorKind::Unsupported,
@@ -139,6 +152,9 @@ impl Cause {
             Self::UserNamespace => "run it in the first user namespace".into(),
             Self::LockdownOfProbes => {
                 "boot with lockdown at `integrity` or `none`, or use a tracepoint".into()
+            }
+            Self::PerfParanoid { .. } => {
+                "give it CAP_SYS_ADMIN, or `sysctl kernel.perf_event_paranoid=2`".into()
             }
             Self::AttachedAlone { cgroup, .. } => {
                 format!(
@@ -172,6 +188,11 @@ impl fmt::Display for Cause {
             Self::LockdownOfProbes => {
                 f.write_str("not permitted: kernel lockdown at `confidentiality` refuses kprobes")
             }
+            Self::PerfParanoid { level } => write!(
+                f,
+                "not permitted: this process lacks CAP_SYS_ADMIN, which a kernel may ask for \
+                 where kernel.perf_event_paranoid is above 2 (it is {level})"
+            ),
             Self::AttachedAlone { cgroup, programs } => {
                 let numbers = Numbers(programs);
                 write!(

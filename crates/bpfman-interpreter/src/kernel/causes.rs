@@ -54,11 +54,19 @@ pub(super) fn of_attach(target: &AttachTarget, error: &io::Error) -> Option<Caus
         AttachTarget::Cgroup { path, attach_type } if errno == Errno::PERM => {
             of_cgroup(path, *attach_type)
         }
-        AttachTarget::Kprobe { .. } | AttachTarget::KprobeMulti { .. } if errno == Errno::PERM => {
-            let state = fs::read_to_string("/sys/kernel/security/lockdown").ok()?;
-            state
-                .contains("[confidentiality]")
-                .then_some(Cause::LockdownOfProbes)
+        AttachTarget::Kprobe { .. } | AttachTarget::KprobeMulti { .. }
+            if errno == Errno::PERM && lockdown_refuses_probes() =>
+        {
+            Some(Cause::LockdownOfProbes)
+        }
+        AttachTarget::Tracepoint { .. }
+        | AttachTarget::Kprobe { .. }
+        | AttachTarget::Uprobe { .. }
+        | AttachTarget::PerfEvent { .. }
+            if matches!(errno, Errno::PERM | Errno::ACCESS) =>
+        {
+            let level = number("/proc/sys/kernel/perf_event_paranoid")?;
+            Cause::of_paranoia(level, super::errors::has_sys_admin()?)
         }
         AttachTarget::PerfEvent {
             event_type,
@@ -68,6 +76,11 @@ pub(super) fn of_attach(target: &AttachTarget, error: &io::Error) -> Option<Caus
         } => of_perf_event(errno, *event_type, *sampling, *cpu),
         _ => None,
     }
+}
+
+fn lockdown_refuses_probes() -> bool {
+    let state = fs::read_to_string("/sys/kernel/security/lockdown");
+    state.is_ok_and(|state| state.contains("[confidentiality]"))
 }
 
 fn of_perf_event(

@@ -441,6 +441,12 @@ fn effective_capabilities(status: &str) -> Option<u64> {
     u64::from_str_radix(status_field(status, "CapEff:")?, 16).ok()
 }
 
+/// Whether this process has the capability; `None` without `/proc`.
+pub(super) fn has_sys_admin() -> Option<bool> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    Some(effective_capabilities(&status)? & (1 << CAP_SYS_ADMIN) != 0)
+}
+
 /// A field of `/proc/PID/status` (proc_pid_status(5)).
 fn status_field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     let value = status.lines().find_map(|line| line.strip_prefix(name));
