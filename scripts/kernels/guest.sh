@@ -20,6 +20,9 @@ mount -t tmpfs shm /dev/shm
 . /run/host/environment
 cd "$PROJECT" || finish 125
 mount --bind "$PROJECT/target/kernels/$KERNEL/root/lib/modules" /lib/modules
+# The configuration is where the kernel's package puts it.
+mount -t tmpfs boot /boot
+cp "$PROJECT/target/kernels/$KERNEL"/root/boot/config-* /boot
 ip link set lo up
 scripts/mounts.sh || finish 125
 echo "guest: $(uname -r), up for $(cut -d ' ' -f 1 /proc/uptime) s"

@@ -234,7 +234,9 @@ fn missing_symbol(symbol: &Extern) -> String {
             format!("the kernel symbol `{name}`, which this kernel does not have")
         }
         ExternKind::Configuration(_) => {
-            format!("`{name}`, which the configuration of this kernel does not set")
+            format!(
+                "`{name}`, which this kernel's configuration does not set (/boot/config-RELEASE, else /proc/config.gz)"
+            )
         }
         ExternKind::Undefined => format!("`{name}`, which the object declares and nobody defines"),
     }

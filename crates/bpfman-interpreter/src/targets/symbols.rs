@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 
 use bpfman_core::object::Extern;
 use bpfman_core::object::ExternKind;
@@ -102,32 +103,38 @@ fn without_address(mut names: BTreeSet<String>) -> BTreeSet<String> {
     names
 }
 
-/// The names that the kernel's configuration does not set, which is where libbpf looks for it.
+/// The names that the kernel's configuration does not set. Where libbpf finds none, it sets nothing.
 fn without_value(names: BTreeSet<String>) -> BTreeSet<String> {
-    let (asked, known): (BTreeSet<String>, BTreeSet<String>) = names
+    let (mut asked, known): (BTreeSet<String>, BTreeSet<String>) = names
         .into_iter()
         .partition(|name| name.starts_with("CONFIG_"));
     let known = known.into_iter();
     let mut missing: BTreeSet<String> = known
         .filter(|name| !FROM_LIBBPF.contains(&name.as_str()))
         .collect();
-    let release = fs::read_to_string(RELEASE).unwrap_or_default();
-    let files = [
-        format!("/boot/config-{}", release.trim_end()),
-        "/proc/config.gz".to_owned(),
-    ];
-    let mut texts = files
-        .iter()
-        .filter(|_| !asked.is_empty())
-        .filter_map(|file| read_gzip(file, MAX_CONFIGURATION_BYTES).ok());
-    if let Some(text) = texts.next() {
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let set = text.lines().filter_map(|line| line.split_once('='));
-        let set: BTreeSet<&str> = set.map(|(name, _)| name).collect();
-        let unset = asked
-            .into_iter()
-            .filter(|name| !set.contains(name.as_str()));
-        missing.extend(unset);
+    if !asked.is_empty() {
+        match configuration() {
+            Ok(text) => {
+                for (name, _) in text.lines().filter_map(|line| line.split_once('=')) {
+                    asked.remove(name);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) => asked.clear(),
+        }
     }
+    missing.extend(asked);
     missing
+}
+
+/// The kernel's configuration, where libbpf looks for it (`bpf_object__read_kconfig_file`).
+fn configuration() -> io::Result<String> {
+    let release = fs::read_to_string(RELEASE).unwrap_or_default();
+    let boot = format!("/boot/config-{}", release.trim_end());
+    let read = |file: &str| read_gzip(file, MAX_CONFIGURATION_BYTES);
+    let bytes = match read(&boot) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => read("/proc/config.gz"),
+        other => other,
+    }?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
