@@ -68,9 +68,9 @@ pub(crate) fn attach(
         return Err(unsupported(target));
     }
     if !takes(state, target, program) {
-        // To a program of another type a kernel without links of perf events answers alike.
+        // To a program of another type a kernel without links of perf events answers alike. A slot takes extensions.
         return Err(match target {
-            AttachTarget::Tracepoint { .. } => unsupported(target),
+            AttachTarget::Tracepoint { .. } | AttachTarget::Slot { .. } => unsupported(target),
             _ => invalid(target),
         });
     }
