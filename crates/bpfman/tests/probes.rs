@@ -464,7 +464,13 @@ fn reading_the_pin_of_an_iterator_runs_it(world: &World) -> Possible {
 
 fn an_iterator_walks_through_the_map_that_is_named(world: &World) -> Possible {
     let program = world.try_load("probes.bpf.o", "iter:print_elements", &[])?;
-    let map = program.map_pin("walked");
+    // Of the object, only what the program refers to is made: a map to walk through is somebody else's.
+    let map = world.pin("walked_counter");
+    let shape = ["type", "hash", "key", "4", "value", "8", "entries", "4"];
+    run(Command::new("bpftool")
+        .args(["map", "create", &map])
+        .args(shape)
+        .args(["name", "walked"]));
     let link = world.try_attach(&program, &["iter", "--map", &map])?;
     assert_eq!(fs::read_to_string(&link.pin).unwrap(), "");
     let key = ["key", "3", "0", "0", "0"];
