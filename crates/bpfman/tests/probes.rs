@@ -481,6 +481,7 @@ fn an_iterator_walks_through_the_map_that_is_named(world: &World) -> Possible {
         .args(value));
     assert_eq!(fs::read_to_string(&link.pin).unwrap(), "3 is 44\n");
     world.detach(&link);
+    fs::remove_file(&map).unwrap();
     world.unload(&[&program]);
     Ok(())
 }
