@@ -161,6 +161,8 @@ fn one_of_each_link() -> Vec<Value> {
         json!({"op": "unpin_link", "link": 1, "path": path}),
         json!({"op": "move_pin", "link": 1, "from": path, "to": path}),
         json!({"op": "detach_link", "link": 4_294_967_295_u32, "pin": path}),
+        json!({"op": "await_link_gone", "link": 4_294_967_295_u32}),
+        json!({"op": "restore_link", "program": {"program": 1, "path": path}, "target": probes, "path": path}),
         json!({"op": "make_clsact", "interface": interface}),
         json!({"op": "remove_clsact", "interface": interface}),
         json!({"op": "add_tc_filter", "program": pinned, "filter": filter}),

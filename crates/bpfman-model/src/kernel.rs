@@ -119,7 +119,9 @@ fn interpret(
         | KernelAction::UnpinLink { .. }
         | KernelAction::MovePin { .. }
         | KernelAction::AdoptLink { .. }
-        | KernelAction::DetachLink { .. } => links::interpret(state, process, action),
+        | KernelAction::DetachLink { .. }
+        | KernelAction::AwaitLinkGone { .. }
+        | KernelAction::RestoreLink(_) => links::interpret(state, process, action),
         KernelAction::UpdateLink {
             link,
             path,

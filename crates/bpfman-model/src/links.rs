@@ -5,6 +5,7 @@ use bpfman_core::action::InterfaceTarget;
 use bpfman_core::action::KernelAction;
 use bpfman_core::action::LinkReference;
 use bpfman_core::action::Outcome;
+use bpfman_core::action::RestoreLink;
 use bpfman_core::kernel;
 use bpfman_core::kernel::AttachOrder;
 use bpfman_core::kernel::AttachedProgram;
@@ -18,6 +19,7 @@ use bpfman_core::types::MapId;
 use bpfman_core::types::NetnsId;
 
 use crate::Errno;
+use crate::attach;
 use crate::errno::bad_request;
 use crate::link_types;
 use crate::objects::ProcessId;
@@ -74,8 +76,41 @@ pub(crate) fn interpret(
             Ok(Outcome::Done)
         }
         KernelAction::DetachLink { link, pin } => detach(state, *link, pin.as_ref()),
+        // A process that holds nothing frees what it let go of at once.
+        KernelAction::AwaitLinkGone { .. } => Ok(Outcome::Unchanged),
+        KernelAction::RestoreLink(restore) => self::restore(state, process, restore),
         _ => Err(bad_request("no action on a link")),
     }
+}
+
+/// Attaches a program and pins its link, unless one of it is there.
+fn restore(
+    state: &mut State,
+    process: ProcessId,
+    restore: &RestoreLink,
+) -> Result<Outcome, KernelError> {
+    let RestoreLink {
+        program,
+        target,
+        path,
+    } = restore;
+    match state.tree.lookup(path) {
+        Ok(Node::Link(id))
+            if state.objects.links.get(&id).map(|link| link.program) == Some(program.program) =>
+        {
+            return Ok(Outcome::Unchanged);
+        }
+        Ok(_) => {
+            let message = format!("{path} now holds something else");
+            return Err(KernelError::new(KernelErrorKind::NotOurs, message));
+        }
+        Err(_) => {}
+    }
+    expect_pin(state, &program.path, &Node::Program(program.program))?;
+    let id = attach::attach(state, process, program.program, target)?;
+    let pinned = pins::pin(&mut state.tree, Node::Link(id), path);
+    state.objects.held(process).links.remove(&id);
+    pinned
 }
 
 /// Detaches a link at its pin, or one that lives by itself.

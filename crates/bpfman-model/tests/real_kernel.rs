@@ -42,6 +42,7 @@ use bpfman_core::action::ProgramSource;
 use bpfman_core::action::ProgramToLoad;
 use bpfman_core::action::ProgramTypes;
 use bpfman_core::action::ReplacedFunction;
+use bpfman_core::action::RestoreLink;
 use bpfman_core::action::TcFilter;
 use bpfman_core::chain;
 use bpfman_core::dispatcher::DispatcherConfig;
@@ -1004,6 +1005,41 @@ fn a_pinned_link_that_is_detached_by_its_id_stays_without_a_place() {
         s.assert_link_goes(0);
         s.assert_program_goes(program);
     });
+}
+
+#[test]
+fn a_link_is_restored_at_its_pin_alike() {
+    bpfman_testing::requires!(bpfman_testing::kernel_knows("BPF_TCX_INGRESS"));
+    let answers = in_both_worlds(|s| {
+        let first = s.load_one("tc_count.bpf.o", "tc_count");
+        let second = s.load_one("tc_count.bpf.o", "tc_count");
+        s.pin(first, "fs/first");
+        s.pin(second, "fs/second");
+        s.kernel.finish();
+        let target = tcx(&s.interface(), None, 0);
+        let restore = |s: &Session<'_>, program, names: &str, path: &str| {
+            KernelAction::RestoreLink(RestoreLink {
+                program: PinnedProgram {
+                    program,
+                    path: s.at(names),
+                },
+                target: target.clone(),
+                path: s.at(path),
+            })
+        };
+        for (program, names, path) in [
+            (first, "fs/missing", "fs/link"),
+            (first, "fs/first", "fs/link"),
+            (first, "fs/first", "fs/link"),
+            (second, "fs/second", "fs/link"),
+            (second, "fs/second", "fs/first"),
+        ] {
+            let action = restore(s, program, names, path);
+            s.execute(&action);
+        }
+        s.assert_program_lives(first);
+    });
+    assert!(answers.contains(&Answer::Refused(KernelErrorKind::NotOurs)));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use core::fmt;
 use super::Action;
 use super::CreateLink;
 use super::FileAction;
+use super::FillStructOps;
 use super::KernelAction;
 use super::LoadObject;
 use super::LoadProgram;
@@ -18,6 +19,7 @@ use super::PinnedProgram;
 use super::Plan;
 use super::ProgramSource;
 use super::ProgramToLoad;
+use super::RestoreLink;
 use super::StoreAction;
 
 impl fmt::Display for Action {
@@ -54,13 +56,7 @@ impl fmt::Display for KernelAction {
             Self::WriteMapElement { map, path, .. } => {
                 write!(f, "kernel  write an element of map {map} ({path})")
             }
-            Self::FillStructOps(fill) => {
-                let (map, path, count) = (fill.map, &fill.path, fill.programs.len());
-                write!(
-                    f,
-                    "kernel  fill struct_ops map {map} ({path}) with {count} program(s)"
-                )
-            }
+            Self::FillStructOps(fill) => fill.fmt(f),
             Self::CreateLink(CreateLink {
                 program, target, ..
             }) => write!(f, "kernel  attach program {program} to {target}"),
@@ -75,6 +71,8 @@ impl fmt::Display for KernelAction {
                 link,
                 pin: Some(path),
             } => write!(f, "kernel  detach link {link} and unpin it from {path}"),
+            Self::AwaitLinkGone { link } => write!(f, "kernel  wait until link {link} is gone"),
+            Self::RestoreLink(restore) => restore.fmt(f),
             Self::UpdateLink {
                 link,
                 path,
@@ -102,6 +100,26 @@ impl fmt::Display for KernelAction {
             Self::MountBpffs { path } => write!(f, "bpffs   mount at {path}"),
             Self::UnmountBpffs { path } => write!(f, "bpffs   unmount {path}"),
         }
+    }
+}
+
+impl fmt::Display for FillStructOps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (map, path, count) = (self.map, &self.path, self.programs.len());
+        write!(
+            f,
+            "kernel  fill struct_ops map {map} ({path}) with {count} program(s)"
+        )
+    }
+}
+
+impl fmt::Display for RestoreLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (program, target, path) = (self.program.program, &self.target, &self.path);
+        write!(
+            f,
+            "kernel  attach program {program} to {target} again, pinned at {path}"
+        )
     }
 }
 

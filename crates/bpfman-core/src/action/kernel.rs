@@ -136,6 +136,14 @@ pub enum KernelAction {
         /// Its pin; `None` when it has lost it.
         pin: Option<AbsolutePath>,
     },
+    /// Waits until the kernel has no such link any more, or for a bounded time: somebody else may hold it.
+    AwaitLinkGone {
+        /// The link.
+        link: KernelLinkId,
+    },
+    /// Attaches a program and pins its link, unless a link of the program is pinned there. Undoes a detach, also for a
+    /// process that holds nothing; the link is another one for the kernel.
+    RestoreLink(RestoreLink),
     /// Gives a pinned link another program, which takes over between two packets. The old one is held.
     UpdateLink {
         /// The link that must be found at the pin.
@@ -470,6 +478,17 @@ pub struct MapSource {
     pub path: AbsolutePath,
 }
 
+/// The link that is to be at a pin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreLink {
+    /// The program.
+    pub program: PinnedProgram,
+    /// What it is attached to.
+    pub target: AttachTarget,
+    /// The pin.
+    pub path: AbsolutePath,
+}
+
 impl KernelAction {
     /// This action with every reference replaced by what earlier steps answered.
     ///
@@ -508,6 +527,7 @@ impl KernelAction {
                 fill_in_source(&mut create.program, results)?;
                 create.target.fill_in(results)
             }
+            Self::RestoreLink(restore) => restore.target.fill_in(results),
             Self::UpdateLink { link, from, to, .. } => {
                 *link = LinkReference::Known(results.link(*link)?);
                 fill_in_program(from, results)?;
@@ -532,6 +552,7 @@ impl KernelAction {
             | Self::AdoptLink { .. }
             | Self::MovePin { .. }
             | Self::DetachLink { .. }
+            | Self::AwaitLinkGone { .. }
             | Self::WriteMapElement { .. }
             | Self::FillStructOps(_)
             | Self::MakeClsact { .. }

@@ -48,6 +48,7 @@ pub use kernel::ProgramSource;
 pub use kernel::ProgramToLoad;
 pub use kernel::ProgramTypes;
 pub use kernel::ReplacedFunction;
+pub use kernel::RestoreLink;
 pub use outcome::CreatedLink;
 pub use outcome::InstructionReference;
 pub use outcome::KeptInstructions;

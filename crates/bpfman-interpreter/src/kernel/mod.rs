@@ -49,6 +49,7 @@ use bpfman_core::action::PathTemplate;
 use bpfman_core::action::PinnedProgram;
 use bpfman_core::action::ProgramReference;
 use bpfman_core::action::ProgramSource;
+use bpfman_core::action::RestoreLink;
 use bpfman_core::action::TcFilter;
 use bpfman_core::kernel;
 use bpfman_core::kernel::AttachOrder;
@@ -306,6 +307,32 @@ impl LibbpfKernel {
         }))
     }
 
+    /// Nothing is held: the pin keeps the link.
+    fn restore_link(&mut self, restore: &RestoreLink) -> Result<Outcome, KernelError> {
+        let RestoreLink {
+            program,
+            target,
+            path,
+        } = restore;
+        match self.pin_state(path, Detail::Info)? {
+            PinState::Link(found) if found.program == program.program => Ok(Outcome::Unchanged),
+            PinState::Free { .. } => {
+                let source = open_program(program.program, &program.path)?;
+                let fd = link::create(source.as_fd(), target, &self.programs)?;
+                pins::pin(fd.as_fd(), path)
+            }
+            _ => {
+                let message = format!("{path} now holds something else");
+                Err(KernelError::new(KernelErrorKind::NotOurs, message))
+            }
+        }
+    }
+
+    fn pin_link(&self, id: KernelLinkId, path: &AbsolutePath) -> Result<Outcome, KernelError> {
+        let fd = self.links.get(&id).ok_or_else(|| link::unheld(id))?;
+        pins::pin(fd.as_fd(), path)
+    }
+
     fn unpin_link(
         &mut self,
         id: KernelLinkId,
@@ -529,14 +556,14 @@ impl KernelExecutor for LibbpfKernel {
                 self.links.remove(&known_link(*link)?);
                 Ok(Outcome::Done)
             }
-            KernelAction::PinLink { link, path } => {
-                let id = known_link(*link)?;
-                let fd = self.links.get(&id).ok_or_else(|| link::unheld(id))?;
-                pins::pin(fd.as_fd(), path)
-            }
+            KernelAction::PinLink { link, path } => self.pin_link(known_link(*link)?, path),
             KernelAction::UnpinLink { link, path } => self.unpin_link(known_link(*link)?, path),
             KernelAction::MovePin { link, from, to } => move_pin(*link, from, to),
             KernelAction::DetachLink { link, pin } => detach_link(*link, pin.as_ref()),
+            KernelAction::AwaitLinkGone { link } => {
+                link::await_gone(&[*link]).map(|_| Outcome::Unchanged)
+            }
+            KernelAction::RestoreLink(restore) => self.restore_link(restore),
             KernelAction::UpdateLink {
                 link,
                 path,
