@@ -61,6 +61,26 @@ int grow_two(struct xdp_md *ctx)
 	return XDP_PASS;
 }
 
+/* The process that signals to be counted are sent to. */
+volatile const __s64 wanted;
+
+struct kill_args {
+	__u64 common;
+	long id;
+	long pid;
+	long signal;
+};
+
+SEC("tracepoint/syscalls/sys_enter_kill")
+int grow_kill(struct kill_args *args)
+{
+	if ((__s32)args->pid == (__s32)wanted) {
+		add(&kept);
+		add(&grown);
+	}
+	return 0;
+}
+
 struct {
 	__uint(type, RETYPED);
 	__uint(max_entries, 4);

@@ -205,7 +205,7 @@ impl Manager<'_> {
     }
 
     /// Looks up what the request's words mean on this machine.
-    fn attach_facts<S: ReaderStore + ?Sized>(
+    pub(crate) fn attach_facts<S: ReaderStore + ?Sized>(
         &mut self,
         request: &AttachRequest,
         program: &Program,

@@ -33,6 +33,7 @@ pub use links::LinkStatus;
 pub use links::ListedLink;
 pub use reconcile::Diagnosis;
 pub use reconcile::Reconciled;
+pub use replace::ReplaceSpec;
 pub use replace::Replacement;
 
 use bpfman_core::types::RuntimeLayout;

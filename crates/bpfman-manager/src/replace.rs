@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use bpfman_core::action::Action;
 use bpfman_core::compute::AttachRefusal;
 use bpfman_core::compute::Change;
+use bpfman_core::compute::Handover;
+use bpfman_core::compute::LinkToReplace;
 use bpfman_core::compute::MapAnew;
 use bpfman_core::compute::MemberFacts;
 use bpfman_core::compute::PointRefusal;
@@ -15,8 +17,10 @@ use bpfman_core::compute::ReplaceRefusal;
 use bpfman_core::compute::ReplaceSnapshot;
 use bpfman_core::compute::Standing;
 use bpfman_core::compute::check_replace;
+use bpfman_core::compute::is_renewed;
 use bpfman_core::compute::maps_anew;
 use bpfman_core::compute::new_version;
+use bpfman_core::compute::plan_adopt;
 use bpfman_core::compute::plan_replace;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::PinState;
@@ -38,6 +42,19 @@ use crate::load::map_names;
 use crate::points::explain;
 use crate::unload::by_point;
 
+/// What is to be replaced, and by what.
+#[derive(Clone, Debug)]
+pub struct ReplaceSpec {
+    /// The program.
+    pub program: ProgramId,
+    /// The object file with its new version, a program of the same name.
+    pub source: ObjectSource,
+    /// The sizes that maps of it are given now.
+    pub map_sizes: BTreeMap<String, u32>,
+    /// How links are replaced that the kernel cannot give another program.
+    pub handover: Handover,
+}
+
 /// What a replacement did.
 #[derive(Debug)]
 pub struct Replacement {
@@ -55,34 +72,38 @@ impl Manager<'_> {
     /// [`ManagerError`]; the old version runs on, unless the error says what could not be undone.
     pub fn replace(
         &mut self,
-        id: ProgramId,
-        source: &ObjectSource,
+        spec: &ReplaceSpec,
         bytes: &[u8],
-        map_sizes: &BTreeMap<String, u32>,
     ) -> Result<Replacement, ManagerError> {
         // Nothing is made for a program that nobody recorded.
+        let id = spec.program;
         let (known, _) = self.managed(id)?;
-        check_replace(&known.links_of(id)?)?;
+        check_replace(&known.links_of(id)?, spec.handover)?;
         drop(known);
         let (mut store, _lock) = self.writer()?;
         let old = store.get(id)?;
-        let (new, load) = self.load_version(&old, source, bytes, map_sizes, &mut *store)?;
+        let (new, load) = self.load_version(&old, spec, bytes, &mut *store)?;
         let maps_anew = self.maps_anew(&old, &new);
-        match self.take_over(&old, &new, &load, &mut *store) {
+        match self.take_over(&old, &new, spec.handover, &load, &mut *store) {
             Ok(()) => Ok(Replacement {
                 program: store.get(new.id())?,
                 maps_anew,
             }),
             // The new version runs.
             Err(ManagerError::Execution(error)) if error.unfinished => Err(error.into()),
-            Err(why) => Err(match self.executor(&mut *store).take_back(&load) {
-                Ok(()) => why,
-                Err(undo) => ManagerError::ReplaceNotUndone {
-                    why: Box::new(why),
-                    new: new.id(),
-                    undo,
-                },
-            }),
+            Err(why) => {
+                let undone = self.executor(&mut *store).take_back(&load);
+                // Why it failed comes first; what cannot be recorded now is a finding of doctor.
+                let _ = self.adopt_links(old.id(), &mut *store);
+                Err(match undone {
+                    Ok(()) => why,
+                    Err(undo) => ManagerError::ReplaceNotUndone {
+                        why: Box::new(why),
+                        new: new.id(),
+                        undo,
+                    },
+                })
+            }
         }
     }
 
@@ -90,9 +111,8 @@ impl Manager<'_> {
     fn load_version(
         &mut self,
         old: &Program,
-        source: &ObjectSource,
+        replacement: &ReplaceSpec,
         bytes: &[u8],
-        map_sizes: &BTreeMap<String, u32>,
         store: &mut dyn WriterStore,
     ) -> Result<(Program, Vec<Action>), ManagerError> {
         let pin = self.kernel.pin_state(&old.pin_path, Detail::Info)?;
@@ -103,8 +123,8 @@ impl Manager<'_> {
         }
         let mut other_maps = Vec::new();
         loop {
-            let mut spec = new_version(old, source.clone(), other_maps.clone());
-            keep_sizes(&mut spec, bytes, map_sizes)?;
+            let mut spec = new_version(old, replacement.source.clone(), other_maps.clone());
+            keep_sizes(&mut spec, bytes, &replacement.map_sizes)?;
             match self.open_load(&spec, bytes, store) {
                 Ok((programs, undos)) => {
                     let new = programs.into_iter().next();
@@ -135,11 +155,13 @@ impl Manager<'_> {
         &mut self,
         old: &Program,
         new: &Program,
+        handover: Handover,
         load: &[Action],
         store: &mut dyn WriterStore,
     ) -> Result<(), ManagerError> {
         let snapshot = self.replace_snapshot(old, new, store)?;
-        let plan = |joined, layout: &RuntimeLayout| Ok(plan_replace(&snapshot, joined, layout)?);
+        let plan =
+            |joined, layout: &RuntimeLayout| Ok(plan_replace(&snapshot, handover, joined, layout)?);
         // Of several chains, which one the kernel refused is not known.
         let only = match &snapshot.points[..] {
             [(facts, change)] => Some((facts, change)),
@@ -185,11 +207,7 @@ impl Manager<'_> {
         }
         let mut links = Vec::new();
         for link in own {
-            let pin = match &link.pin_path {
-                Some(path) => Some(self.kernel.pin_state(path, Detail::Info)?),
-                None => None,
-            };
-            links.push((link, pin));
+            links.push(self.link_to_replace(link, new, store)?);
         }
         Ok(ReplaceSnapshot {
             old: self.unlinked_snapshot(old.clone(), store)?,
@@ -197,6 +215,50 @@ impl Manager<'_> {
             points,
             links,
         })
+    }
+
+    fn link_to_replace<S: ReaderStore + ?Sized>(
+        &mut self,
+        link: Link,
+        new: &Program,
+        store: &S,
+    ) -> Result<LinkToReplace, ManagerError> {
+        let pin = match &link.pin_path {
+            Some(path) => Some(self.kernel.pin_state(path, Detail::Info)?),
+            None => None,
+        };
+        let again = match link.kind().can_be_updated() {
+            true => None,
+            false => {
+                let request = link.details.request(None);
+                let request = request.ok_or(ReplaceRefusal::NotReplaceable(
+                    link.id,
+                    link.kind(),
+                    "its event has no name any more",
+                ))?;
+                let facts = self.attach_facts(&request, new, store)?;
+                Some((request, facts))
+            }
+        };
+        Ok(LinkToReplace { link, pin, again })
+    }
+
+    /// Records the links that were attached again: the kernel has given them other ids.
+    fn adopt_links(
+        &mut self,
+        program: ProgramId,
+        store: &mut dyn WriterStore,
+    ) -> Result<(), ManagerError> {
+        for link in store.links_of(program)? {
+            let Some(path) = &link.pin_path else { continue };
+            match self.kernel.pin_state(path, Detail::Info)? {
+                PinState::Link(found) if is_renewed(&link, &found) => {
+                    self.run(&plan_adopt(&link, &found), store)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,9 +1,12 @@
-//! New versions of programs whose maps have another shape.
+//! New versions of programs whose maps have another shape, and of programs whose links the kernel cannot update.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
 
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+use std::time::Instant;
 
 use common::World;
 use common::assert_gone;
@@ -12,12 +15,17 @@ use common::id;
 use common::map_id;
 use common::net::Net;
 use common::object;
+use common::stderr;
 use serde_json::Value;
 use serde_json::json;
 
 both_ways!(
     a_map_of_another_size_starts_anew_in_a_set_of_its_own,
     maps_start_anew_whatever_of_their_shape_differs,
+    a_link_that_cannot_be_updated_is_refused_with_both_ways_named,
+    an_overlap_loses_no_event,
+    a_gap_counts_no_event_twice,
+    the_old_program_is_attached_again_when_the_records_are_refused_after_a_gap,
 );
 
 /// The value of the only key that programs count under.
@@ -37,8 +45,12 @@ fn load(world: &World, programs: &[&str]) -> Vec<Value> {
 }
 
 fn replace(world: &World, program: u64) -> Value {
-    let path = object("grow_v2.bpf.o");
-    world.json(&["program", "replace", &program.to_string(), &path])
+    replace_by(world, program, &[])
+}
+
+fn replace_by(world: &World, program: u64, options: &[&str]) -> Value {
+    let (program, path) = (program.to_string(), object("grow_v2.bpf.o"));
+    world.json(&[&["program", "replace", &program, &path], options].concat())
 }
 
 fn get(world: &World, program: u64) -> Value {
@@ -140,4 +152,125 @@ fn maps_start_anew_whatever_of_their_shape_differs(world: &World) {
     world.ok(&["program", "delete", "--all"]);
     let left = common::below(&world.runtime().join("fs/maps"));
     assert_eq!(left, Vec::<std::path::PathBuf>::new());
+}
+
+/// A process number that no process has and that only this test names.
+fn stranger() -> i64 {
+    0x7000_0000 + i64::from(std::process::id())
+}
+
+/// Asks for a signal to it, as often as said: an event each.
+fn events(number: usize) -> Command {
+    let mut command = Command::new("bash");
+    let script = "for i in $(seq $1); do kill -0 $2 2>/dev/null; done; exit 0";
+    command.args(["-c", script, "bash", &number.to_string()]);
+    command.arg(stranger().to_string());
+    command
+}
+
+/// The program, attached to the tracepoint; and its map that stays.
+fn traced(world: &World) -> (u64, u64) {
+    let wanted: String = stranger()
+        .to_ne_bytes()
+        .map(|byte| format!("{byte:02x}"))
+        .concat();
+    let global = format!("wanted={wanted}");
+    let loaded = world.load("grow_v1.bpf.o", "tracepoint:grow_kill", &["-g", &global]);
+    let (program, kept) = (id(&loaded[0]), map_id(&loaded[0], "kept"));
+    let event = "syscalls/sys_enter_kill";
+    world.ok(&["attach", "tracepoint", &program.to_string(), event]);
+    events(2).status().unwrap();
+    assert_eq!(count(kept), 2);
+    (program, kept)
+}
+
+/// The links in the kernel that run a program.
+fn links_of(program: u64) -> usize {
+    let links = bpftool(&["link", "show"]).unwrap();
+    let links = links.as_array().unwrap().iter();
+    links.filter(|link| link["prog_id"] == program).count()
+}
+
+fn a_link_that_cannot_be_updated_is_refused_with_both_ways_named(world: &World) {
+    let (program, _) = traced(world);
+    let path = object("grow_v2.bpf.o");
+    let args = ["program", "replace", &program.to_string(), &path];
+    let words = [
+        "link 1 is of kind tracepoint",
+        "--allow-overlap",
+        "--allow-gap",
+    ];
+    world.refused(&args, 2, &words);
+    let both = [&args[..], &["--allow-gap", "--allow-overlap"]].concat();
+    assert_eq!(world.bpfman(&both).status.code(), Some(2));
+}
+
+/// Replaces the program while events come, all of which are sent; answers how many were counted, and how many sent.
+fn under_events(world: &World, way: &str) -> (u64, u64) {
+    const EVENTS: u64 = 20_000;
+    let (program, kept) = traced(world);
+    let before = world.json(&["link", "get", "1"]);
+    let mut sender = events(usize::try_from(EVENTS).unwrap()).spawn().unwrap();
+    let start = Instant::now();
+    while count(kept) < 10 {
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
+    let done = replace_by(world, program, &[way]);
+    let new = id(&done);
+    assert!(
+        sender.try_wait().unwrap().is_none(),
+        "events came to the end"
+    );
+    sender.wait().unwrap();
+    assert_eq!(map_id(&done, "kept"), kept);
+    assert!(count(map_id(&done, "grown")) > 0, "the new version runs");
+    assert_eq!((links_of(program), links_of(new)), (0, 1));
+    let after = world.json(&["link", "get", "1"]);
+    for same in ["created_at", "pin_path", "details", "id"] {
+        assert_eq!(before["record"][same], after["record"][same]);
+    }
+    assert_eq!(after["record"]["program_id"], new);
+    assert_gone("prog", program);
+    assert!(world.ok(&["doctor"]).contains("healthy"));
+    (count(kept) - 2, EVENTS)
+}
+
+fn an_overlap_loses_no_event(world: &World) {
+    let (counted, sent) = under_events(world, "--allow-overlap");
+    assert!(counted >= sent, "{counted} of {sent}");
+}
+
+fn a_gap_counts_no_event_twice(world: &World) {
+    let (counted, sent) = under_events(world, "--allow-gap");
+    assert!(counted <= sent, "{counted} of {sent}");
+}
+
+fn the_old_program_is_attached_again_when_the_records_are_refused_after_a_gap(world: &World) {
+    let (program, kept) = traced(world);
+    let path = object("grow_v2.bpf.o");
+    let args = [
+        "program",
+        "replace",
+        &program.to_string(),
+        &path,
+        "--allow-gap",
+    ];
+    // The records change after the detach.
+    let refuse = format!(
+        "CREATE TRIGGER no BEFORE DELETE ON programs WHEN OLD.kernel_id = {program}
+         BEGIN SELECT RAISE(FAIL, 'no'); END"
+    );
+    let store = rusqlite::Connection::open(world.database()).unwrap();
+    store.execute_batch(&refuse).unwrap();
+    let output = world.bpfman(&args);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    store.execute_batch("DROP TRIGGER no").unwrap();
+    drop(store);
+    assert_eq!(world.ids(&[]), [program]);
+    events(3).status().unwrap();
+    assert_eq!(count(kept), 5);
+    assert_eq!(links_of(program), 1);
+    assert!(world.ok(&["doctor"]).contains("healthy"));
+    world.ok(&["detach", "1"]);
+    assert_eq!(links_of(program), 0);
 }

@@ -406,12 +406,7 @@ fn begin(spec: &AttachSpec, snapshot: &AttachSnapshot) -> Result<Begun, AttachRe
     }
     let mut plan = Plan::new(format!("the attach of program {}", program.id()));
     if let AttachFacts::Usdt(facts) = &snapshot.facts {
-        for element in write_specs(program, facts)? {
-            plan.push_final(
-                Action::Kernel(element),
-                "an element that no link refers to is never read",
-            );
-        }
+        add_specs(&mut plan, program, facts)?;
     }
     if let AttachFacts::StructOps(facts) = &snapshot.facts {
         plan.push_final(
@@ -420,6 +415,21 @@ fn begin(spec: &AttachSpec, snapshot: &AttachSnapshot) -> Result<Begun, AttachRe
         );
     }
     Ok(Begun { plan, attachment })
+}
+
+/// Describes the arguments of a static probe.
+pub(super) fn add_specs(
+    plan: &mut Plan,
+    program: &Program,
+    facts: &UsdtFacts,
+) -> Result<(), AttachRefusal> {
+    for element in write_specs(program, facts)? {
+        plan.push_final(
+            Action::Kernel(element),
+            "an element that no link refers to is never read",
+        );
+    }
+    Ok(())
 }
 
 /// Makes a link and pins it. `stale` is the link that it takes the place of, with its pin.

@@ -1,10 +1,12 @@
 //! The plan of a detach.
 
+use alloc::boxed::Box;
 use alloc::format;
 
 use super::ending::AttachedLink;
 use super::ending::Ending;
 use crate::action::Plan;
+use crate::action::StoreAction;
 use crate::kernel;
 use crate::kernel::LinkPlace;
 use crate::kernel::PinState;
@@ -119,4 +121,26 @@ pub fn is_ours(link: &Link, found: &kernel::Link) -> bool {
         _ => link.program == found.program,
     };
     link.kernel == Some(found.id) && holds
+}
+
+/// Whether what is at the pin of a link is another link of its program, which was attached there again.
+#[must_use]
+pub fn is_renewed(link: &Link, found: &kernel::Link) -> bool {
+    link.kernel.is_some_and(|kernel| kernel != found.id)
+        && link.program == found.program
+        && found.is_attached()
+}
+
+/// Records the link that is at the pin now.
+#[must_use]
+pub fn plan_adopt(link: &Link, found: &kernel::Link) -> Plan {
+    let mut plan = Plan::new(format!("recording link {} again", link.id));
+    let record = |kernel| StoreAction::SaveLink {
+        link: Box::new(Link {
+            kernel,
+            ..link.clone()
+        }),
+    };
+    plan.commit(record(Some(found.id)), record(link.kernel));
+    plan
 }

@@ -5,15 +5,17 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::AttachRefusal;
+use super::Handover;
 use super::JoinedAs;
 use super::Joining;
+use super::LinkToReplace;
 use super::UnloadRefusal;
 use super::UnloadSnapshot;
 use super::ending::Ending;
-use super::is_ours;
+use super::handover::Replaced;
 use super::pins::pin_program;
 use super::pins::unpin_program;
-use super::records::Records;
 use super::shared::Change;
 use super::shared::PointFacts;
 use super::shared::PointRefusal;
@@ -22,13 +24,9 @@ use super::unload::add_unload;
 use crate::action::Action;
 use crate::action::FileAction;
 use crate::action::KernelAction;
-use crate::action::LinkReference;
 use crate::action::PinnedProgram;
 use crate::action::Plan;
-use crate::action::ProgramReference;
-use crate::action::ProgramSource;
 use crate::action::StoreAction;
-use crate::kernel::PinState;
 use crate::managed::Link;
 use crate::managed::LoadSpec;
 use crate::managed::ObjectSource;
@@ -37,7 +35,6 @@ use crate::managed::ProgramRequest;
 use crate::types::AbsolutePath;
 use crate::types::LinkId;
 use crate::types::LinkKind;
-use crate::types::ProgramId;
 use crate::types::RuntimeLayout;
 
 /// What there is when the new version is loaded and nothing runs it yet.
@@ -49,19 +46,19 @@ pub struct ReplaceSnapshot {
     pub new: Program,
     /// The attach points that the old one shares.
     pub points: Vec<(PointFacts, Change)>,
-    /// Its links that stand alone, and what is at their pins.
-    pub links: Vec<(Link, Option<PinState>)>,
+    /// Its links that stand alone.
+    pub links: Vec<LinkToReplace>,
 }
 
 /// Why a program is not replaced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReplaceRefusal {
     /// The kernel cannot give a link of this kind another program.
-    #[error(
-        "{}: the kernel cannot give such links another program; detach them first",
-        kinds(.0)
-    )]
+    #[error("{}: the kernel cannot give such links another program", kinds(.0))]
     NotSwappable(Vec<(LinkId, LinkKind)>),
+    /// A link that cannot be attached anew.
+    #[error("link {0} is of kind {1}, which cannot be replaced: {2}")]
+    NotReplaceable(LinkId, LinkKind, &'static str),
     /// A link is not at its pin any more.
     #[error("link {0} is no longer at its pin; detach it first")]
     LinkGone(LinkId),
@@ -71,6 +68,9 @@ pub enum ReplaceRefusal {
     /// What runs at one of its attach points cannot be made anew.
     #[error(transparent)]
     Point(#[from] PointRefusal),
+    /// A link cannot be attached anew.
+    #[error(transparent)]
+    Attach(#[from] AttachRefusal),
 }
 
 fn kinds(links: &[(LinkId, LinkKind)]) -> String {
@@ -81,19 +81,44 @@ fn kinds(links: &[(LinkId, LinkKind)]) -> String {
     words.join(", ")
 }
 
-/// Refuses a program with links that cannot be given another one, before anything is loaded.
+/// Refuses a program with links that cannot be given another one in the way that was asked for, before anything is
+/// loaded.
 ///
 /// # Errors
-/// [`ReplaceRefusal::NotSwappable`].
-pub fn check_replace(links: &[Link]) -> Result<(), ReplaceRefusal> {
-    let fixed: Vec<(LinkId, LinkKind)> = links
+/// [`ReplaceRefusal::NotSwappable`], [`ReplaceRefusal::NotReplaceable`].
+pub fn check_replace(links: &[Link], handover: Handover) -> Result<(), ReplaceRefusal> {
+    let alone = links
         .iter()
-        .filter(|link| link.details.membership().is_none() && !link.kind().can_be_updated())
-        .map(|link| (link.id, link.kind()))
-        .collect();
-    match fixed.is_empty() {
+        .filter(|link| link.details.membership().is_none());
+    let fixed: Vec<&Link> = alone.filter(|link| !link.kind().can_be_updated()).collect();
+    if let Some((link, why)) = fixed
+        .iter()
+        .find_map(|link| Some((link, hindrance(link.kind(), handover)?)))
+    {
+        return Err(ReplaceRefusal::NotReplaceable(link.id, link.kind(), why));
+    }
+    match fixed.is_empty() || handover != Handover::Swap {
         true => Ok(()),
-        false => Err(ReplaceRefusal::NotSwappable(fixed)),
+        false => Err(ReplaceRefusal::NotSwappable(
+            fixed.iter().map(|link| (link.id, link.kind())).collect(),
+        )),
+    }
+}
+
+/// Why a link of this kind cannot be handed over in a way.
+fn hindrance(kind: LinkKind, handover: Handover) -> Option<&'static str> {
+    match (kind, handover) {
+        (LinkKind::StructOps, _) => Some("a struct_ops map registers all its programs at once"),
+        (LinkKind::Usdt, Handover::Gap) => Some(
+            "the old program could not be attached again if the new one is refused; use --allow-overlap",
+        ),
+        (LinkKind::Freplace, Handover::Overlap) => {
+            Some("a function is replaced by one program at a time; use --allow-gap")
+        }
+        (LinkKind::Netfilter, Handover::Overlap) => {
+            Some("a hook takes one program of a priority; use --allow-gap")
+        }
+        _ => None,
     }
 }
 
@@ -130,6 +155,7 @@ pub fn new_version(old: &Program, source: ObjectSource, other_maps: Vec<String>)
 /// A [`ReplaceRefusal`] that the snapshot tells.
 pub fn plan_replace(
     snapshot: &ReplaceSnapshot,
+    handover: Handover,
     joined: JoinedAs,
     layout: &RuntimeLayout,
 ) -> Result<Plan, ReplaceRefusal> {
@@ -141,15 +167,20 @@ pub fn plan_replace(
     for (facts, change) in &snapshot.points {
         ending.append(add_change(&mut plan, facts, change, joining, layout)?);
     }
-    for (link, pin) in &snapshot.links {
-        swap(
-            &mut plan,
-            &mut ending.records,
-            link,
-            pin.as_ref(),
-            &snapshot.old.program,
-            new,
-        )?;
+    for link in &snapshot.links {
+        let replaced = Replaced::new(link, &snapshot.old.program, new)?;
+        match (&link.again, handover) {
+            (None, _) => replaced.swap(&mut plan, &mut ending),
+            (Some(again), Handover::Overlap) => {
+                replaced.overlap(&mut plan, &mut ending, again, layout)?;
+            }
+            (Some(again), Handover::Gap) => replaced.gap(&mut plan, &mut ending, again)?,
+            (Some(_), Handover::Swap) => {
+                let link = &link.link;
+                let fixed = [(link.id, link.kind())].to_vec();
+                return Err(ReplaceRefusal::NotSwappable(fixed));
+            }
+        }
     }
     let old_pin = &snapshot.old.program.pin_path;
     let moved = !old_pin.is_below(&layout.bpffs());
@@ -167,58 +198,6 @@ pub fn plan_replace(
         after_unpin,
     )?;
     Ok(plan)
-}
-
-/// Gives a link that stands alone the new version.
-fn swap(
-    plan: &mut Plan,
-    records: &mut Records,
-    link: &Link,
-    pin: Option<&PinState>,
-    old: &Program,
-    new: &Program,
-) -> Result<(), ReplaceRefusal> {
-    let there = match pin {
-        Some(PinState::Link(found)) if is_ours(link, found) => link.pin_path.clone(),
-        _ => None,
-    };
-    let (Some(path), Some(id)) = (there, link.kernel) else {
-        return Err(ReplaceRefusal::LinkGone(link.id));
-    };
-    let reference = |id: ProgramId| ProgramReference::Known(id);
-    plan.push(
-        Action::Kernel(KernelAction::UpdateLink {
-            link: LinkReference::Known(id),
-            path: path.clone(),
-            from: reference(old.id()),
-            to: ProgramSource::Pinned {
-                program: new.id(),
-                path: new.pin_path.clone(),
-            },
-        }),
-        Action::Kernel(KernelAction::UpdateLink {
-            link: LinkReference::Known(id),
-            path,
-            from: reference(new.id()),
-            to: ProgramSource::Pinned {
-                program: old.id(),
-                path: old.pin_path.clone(),
-            },
-        }),
-    );
-    let record = Link {
-        program: new.id(),
-        ..link.clone()
-    };
-    records.push(
-        StoreAction::SaveLink {
-            link: Box::new(record),
-        },
-        StoreAction::SaveLink {
-            link: Box::new(link.clone()),
-        },
-    );
-    Ok(())
 }
 
 /// Pins the new version where the user had the old one.

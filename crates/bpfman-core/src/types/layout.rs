@@ -110,7 +110,7 @@ impl RuntimeLayout {
         self.dispatchers(hook).join(&name)
     }
 
-    /// Where the pin of a link that is attached to nothing waits while another takes its place.
+    /// Where the pin of a link waits while another takes its place.
     #[must_use]
     pub fn link_pin_aside(&self, link: LinkId) -> AbsolutePath {
         self.links().join(&format!("{link}_old"))

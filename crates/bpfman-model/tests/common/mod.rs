@@ -7,6 +7,7 @@ pub(crate) mod shared;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
+use bpfman_core::compute::Handover;
 use bpfman_core::managed::AttachPoint;
 use bpfman_core::managed::AttachRequest;
 use bpfman_core::managed::AttachSpec;
@@ -29,6 +30,7 @@ use bpfman_core::types::XdpMode;
 use bpfman_manager::LinkUpdate;
 use bpfman_manager::Manager;
 use bpfman_manager::ManagerError;
+use bpfman_manager::ReplaceSpec;
 use bpfman_model::Node;
 use bpfman_model::Places;
 use bpfman_model::World;
@@ -178,11 +180,22 @@ impl Machine {
 
     /// Replaces a program of [`LINKS`] by another load of the same.
     pub(crate) fn replace(&self, id: ProgramId) -> Result<Program, ManagerError> {
-        let source = path("/home/user/links.o").into();
-        self.manage(|manager| {
-            let done = manager.replace(id, &source, LINKS, &BTreeMap::new())?;
-            Ok(done.program)
-        })
+        self.replace_with(id, Handover::Swap)
+    }
+
+    /// The same, with a way for links that the kernel cannot give another program.
+    pub(crate) fn replace_with(
+        &self,
+        program: ProgramId,
+        handover: Handover,
+    ) -> Result<Program, ManagerError> {
+        let spec = ReplaceSpec {
+            program,
+            source: path("/home/user/links.o").into(),
+            map_sizes: BTreeMap::new(),
+            handover,
+        };
+        self.manage(|manager| Ok(manager.replace(&spec, LINKS)?.program))
     }
 
     pub(crate) fn delete_dispatcher(&self, point: AttachPoint) -> Result<(), ManagerError> {

@@ -15,6 +15,7 @@ use crate::common::tracepoint;
 use crate::common::with_priority;
 use crate::common::xdp;
 use bpfman_core::action::Plan;
+use bpfman_core::compute::Handover;
 use bpfman_core::kernel::LinkPlace;
 use bpfman_core::managed::AttachPoint;
 use bpfman_core::managed::AttachSpec;
@@ -41,7 +42,7 @@ pub(crate) enum Operation {
     Detach(LinkId),
     Alter(LinkUpdate),
     Clear(AttachPoint),
-    Replace(ProgramId),
+    Replace(ProgramId, Handover),
 }
 
 /// A machine and what is about to happen on it. Made anew for each attempt, always the same.
@@ -109,7 +110,7 @@ impl Scene {
             Operation::Detach(id) => manager.plan_detach(*id),
             Operation::Alter(update) => manager.plan_update_link(update),
             Operation::Clear(point) => manager.plan_delete_dispatcher(*point),
-            Operation::Replace(_) => panic!("a replacement is two plans"),
+            Operation::Replace(..) => panic!("a replacement is two plans"),
         });
         assert_eq!(self.machine.world.places(), before, "a plan is no effect");
         plan.unwrap()
@@ -136,7 +137,7 @@ impl Scene {
             Operation::Detach(id) => self.machine.detach(*id),
             Operation::Alter(update) => self.machine.manage(|manager| manager.update_link(update)),
             Operation::Clear(point) => self.machine.delete_dispatcher(*point),
-            Operation::Replace(id) => self.machine.replace(*id).map(drop),
+            Operation::Replace(id, handover) => self.machine.replace_with(*id, *handover).map(drop),
         }
     }
 
@@ -512,12 +513,34 @@ fn replace(engine: Engine, pin: Option<&str>) -> Scene {
     let (machine, id) = to_replace(engine, pin);
     Scene {
         machine,
-        operation: Operation::Replace(id),
+        operation: Operation::Replace(id, Handover::Swap),
+    }
+}
+
+/// A program with a link that the kernel cannot give another program.
+pub(crate) fn traced() -> (Machine, ProgramId) {
+    let machine = Machine::new();
+    machine
+        .world
+        .add_tracepoint("sched", "sched_process_exec", 300);
+    let program = machine.load_to_attach("trace", None);
+    machine.attach(&tracepoint(&program));
+    (machine, program.id())
+}
+
+fn replace_traced(handover: Handover) -> Scene {
+    let (machine, id) = traced();
+    Scene {
+        machine,
+        operation: Operation::Replace(id, handover),
     }
 }
 
 /// Operations of two plans.
-pub(crate) const REPLACEMENTS: [Setting; 3] = [
+pub(crate) const REPLACEMENTS: [Setting; 4] = [
+    ("replacement with an overlap", || {
+        replace_traced(Handover::Overlap)
+    }),
     ("replacement", || replace(Engine::Auto, None)),
     ("replacement with a pin path", || {
         replace(Engine::Auto, Some("/sys/fs/bpf/a/b/filter"))

@@ -141,8 +141,10 @@ pub(crate) enum Command {
 
 const REPLACE: &str = "The new version is loaded as the old one was: with its name, type, metadata and engine, and the same global \
     variables and map sizes set. It takes the pinned maps of the old one that are declared alike. Maps of another shape and \
-    the variables of the program start anew, which is printed (`maps_anew` of the JSON); other programs keep the old maps. Every link goes on with the new version, then the old one is unloaded. Links that the \
-    kernel cannot give another program have to be detached first. When anything fails, the old version runs on.\n\n\
+    the variables of the program start anew, which is printed (`maps_anew` of the JSON); other programs keep the old maps. \
+    Every link goes on with the new version, then the old one is unloaded. Links that the kernel cannot give another \
+    program (tracepoints, probes, fentry, perf events and others) are attached anew, which needs --allow-overlap or \
+    --allow-gap; struct_ops links have to be detached first. When anything fails, the old version runs on.\n\n\
     The new version has another id, for the kernel gives each program its own: the first line shows the old and the new \
     one, and so does `replaced` of the JSON.\n\n\
     There is no dry run: what becomes of the links is known only when the new version is loaded.";
@@ -156,7 +158,7 @@ pub(crate) enum ProgramCommand {
     List(ListArgs),
     /// Show one managed program
     Get(GetArgs),
-    /// Load a new version of a program, which takes over maps and links of the old one without a gap
+    /// Load a new version of a program, which takes over maps and links of the old one
     #[command(after_help = REPLACE)]
     Replace(ReplaceArgs),
     /// Unload managed programs
@@ -331,6 +333,12 @@ pub(crate) struct ReplaceArgs {
     /// Give a map another size than the old version had it given; may be given several times
     #[arg(long = "map-size", value_name = "NAME=N", value_parser = map_size)]
     pub(crate) map_sizes: Vec<(String, u32)>,
+    /// Attach the new program, then detach the old one, where the kernel cannot update a link: for a moment both run
+    #[arg(long, conflicts_with = "allow_gap")]
+    pub(crate) allow_overlap: bool,
+    /// Detach the old program, then attach the new one, where the kernel cannot update a link: for a moment neither runs
+    #[arg(long)]
+    pub(crate) allow_gap: bool,
     #[command(flatten)]
     pub(crate) output: Output,
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use bpfman_core::compute::Handover;
 use bpfman_core::compute::Sharer;
 use bpfman_core::kernel;
 use bpfman_core::managed::LoadSpec;
@@ -22,6 +23,7 @@ use bpfman_interpreter::interfaces::Detail;
 use bpfman_manager::Listing;
 use bpfman_manager::Manager;
 use bpfman_manager::ManagerError;
+use bpfman_manager::ReplaceSpec;
 
 use super::each_once;
 use super::plans;
@@ -136,20 +138,23 @@ fn read(object: &Path, config: &Config) -> Result<(ObjectSource, Vec<u8>), Failu
 pub(crate) fn replace(global: &Global, config: &Config, args: &ReplaceArgs) -> Result<(), Failure> {
     let format = args.output.output;
     let (source, bytes) = read(&args.object, config)?;
-    let map_sizes = args::each_once("map size", &args.map_sizes)?;
+    let spec = ReplaceSpec {
+        program: ProgramId(args.id),
+        source,
+        map_sizes: args::each_once("map size", &args.map_sizes)?,
+        handover: match (args.allow_overlap, args.allow_gap) {
+            (true, _) => Handover::Overlap,
+            (false, true) => Handover::Gap,
+            (false, false) => Handover::Swap,
+        },
+    };
     with_manager(global, config, |manager| {
         let staged = manager.layout.staged_object();
         let done = manager
-            .replace(ProgramId(args.id), &source, &bytes, &map_sizes)
-            .map_err(|error| load_failure(error, &staged, &source.path))?;
+            .replace(&spec, &bytes)
+            .map_err(|error| load_failure(error, &staged, &spec.source.path))?;
         let status = manager.get(done.program.id())?;
-        output::replaced(
-            format,
-            ProgramId(args.id),
-            &status,
-            &done.maps_anew,
-            boot_time(),
-        )
+        output::replaced(format, spec.program, &status, &done.maps_anew, boot_time())
     })
 }
 

@@ -103,13 +103,17 @@ pub(super) fn not_joined(message: String, chain: ManagerError, extension: &Actio
 pub(super) fn replace_refusal(message: String, refusal: &ReplaceRefusal) -> Failure {
     let failure = |kind| Failure::new(kind, message.clone());
     match refusal {
-        ReplaceRefusal::NotSwappable(links) => {
-            let ids: Vec<String> = links.iter().map(|(id, _)| id.to_string()).collect();
-            failure(Kind::Failed).hint(format!(
-                "`bpfman detach {}`, replace, then attach the new program",
-                ids.join(" ")
-            ))
-        }
+        ReplaceRefusal::NotSwappable(_) => failure(Kind::Input)
+            .hint(
+                "--allow-overlap attaches the new program, then detaches the old one: for a moment both run",
+            )
+            .hint(
+                "--allow-gap detaches the old program, then attaches the new one: for a moment neither runs",
+            ),
+        ReplaceRefusal::NotReplaceable(link, ..) => failure(Kind::Failed).hint(format!(
+            "`bpfman detach {link}`, replace, then attach the new program"
+        )),
+        ReplaceRefusal::Attach(cause) => super::attach_refusal(message, cause),
         ReplaceRefusal::LinkGone(link) => {
             failure(Kind::Failed).hint(format!("`bpfman detach {link}`, then replace again"))
         }
@@ -180,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_out_names_the_links_that_are_in_the_way() {
+    fn the_way_out_names_both_options_or_the_link_that_is_in_the_way() {
         use bpfman_core::types::LinkKind;
         let links = [
             (LinkId(3), LinkKind::Kprobe),
@@ -188,7 +192,9 @@ mod tests {
         ];
         let refusal = ReplaceRefusal::NotSwappable(links.into());
         let failure = Failure::from(ManagerError::ReplaceRefused(refusal));
-        assert!(failure.hints[0].starts_with("`bpfman detach 3 5`"));
+        assert!(failure.message.contains("link 3 is of kind kprobe, link 5"));
+        assert!(failure.hints[0].starts_with("--allow-overlap"));
+        assert!(failure.hints[1].starts_with("--allow-gap"));
         let wrapped = ReplaceRefusal::Point(PointRefusal::NotAttached {
             link: LinkId(7),
             standing: Standing::Gone,

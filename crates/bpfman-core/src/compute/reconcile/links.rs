@@ -20,8 +20,10 @@ use crate::compute::DetachSnapshot;
 use crate::compute::Target;
 use crate::compute::Whereabouts;
 use crate::compute::is_ours;
+use crate::compute::is_renewed;
 use crate::compute::pins::make_parents;
 use crate::compute::pins::pin_link;
+use crate::compute::plan_adopt;
 use crate::compute::plan_detach;
 use crate::compute::plan_reattach;
 use crate::compute::records::Records;
@@ -75,6 +77,9 @@ pub(super) fn examine(
 ) -> Option<Finding> {
     let snapshot = &observed.snapshot;
     let link = &snapshot.link;
+    if let Some(finding) = renewed(snapshot) {
+        return Some(finding);
+    }
     let pinned = match &snapshot.pin {
         Some(PinState::Link(found)) if Some(found.id) == link.kernel => Some(found),
         _ => None,
@@ -99,6 +104,19 @@ pub(super) fn examine(
         _ => gone(observed, ground, repairs),
     };
     Some(finding)
+}
+
+/// A link at the pin that was made anew, as the undo of a detach does.
+fn renewed(snapshot: &DetachSnapshot) -> Option<Finding> {
+    let link = &snapshot.link;
+    match &snapshot.pin {
+        Some(PinState::Link(found)) if is_renewed(link, found) => Some(Finding::new(
+            Rule::LinkRenewed,
+            subject(link),
+            plan_adopt(link, found).into(),
+        )),
+        _ => None,
+    }
 }
 
 /// A link of ours, attached: its interface may be elsewhere by now, or its namespace deleted.

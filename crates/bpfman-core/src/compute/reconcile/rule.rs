@@ -138,6 +138,11 @@ rules! {
     NamespaceKept = "namespace-kept", Warning,
         "a pinned link keeps a network namespace alive that was deleted: no file and no process shows it",
         "nothing, or with --prune: it is detached, and the namespace ends";
+    /// A link that was attached again.
+    LinkRenewed = "link-renewed", Warning,
+        "the program of a link was attached again, as a replacement does that is undone: the kernel's link is another one \
+                 than recorded",
+        "it is recorded";
     /// A link without its pin.
     LinkUnpinned = "link-unpinned", Warning,
         "a link has lost its pin and ends when the last process that holds it does",

@@ -146,8 +146,12 @@ fn a_replacement() -> Plan {
     let mut snapshot = snapshot_of("/sys/fs/bpf/a/mine");
     let link = tcx_link(8);
     snapshot.points.push(an_exchange());
-    snapshot.links.push((link.clone(), at_its_pin(&link)));
-    plan_replace(&snapshot, JoinedAs::Inlined, &layout()).unwrap()
+    snapshot.links.push(LinkToReplace {
+        pin: at_its_pin(&link),
+        again: None,
+        link,
+    });
+    plan_replace(&snapshot, Handover::Swap, JoinedAs::Inlined, &layout()).unwrap()
 }
 
 /// Changes of an attach point, and what they change of the records.

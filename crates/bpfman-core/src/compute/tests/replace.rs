@@ -5,12 +5,16 @@ use super::shared::kept;
 use super::shared::member_of;
 use super::shared::running;
 use super::*;
+use crate::action::Plan;
+use crate::action::Undo;
 use crate::compute::MemberFacts;
 use crate::kernel::KernelLinkType;
 use crate::kernel::LinkPlace;
 use crate::managed::Link;
 use crate::managed::LinkDetails;
 use crate::managed::LinkInterface;
+use crate::managed::NetfilterFamily;
+use crate::managed::NetfilterHook;
 use crate::managed::SharedHook;
 
 const XDP: SharedHook = SharedHook::Xdp {
@@ -68,8 +72,16 @@ pub(super) fn snapshot_of(pin: &str) -> ReplaceSnapshot {
     }
 }
 
+fn swapped(link: Link, pin: Option<PinState>) -> LinkToReplace {
+    LinkToReplace {
+        link,
+        pin,
+        again: None,
+    }
+}
+
 fn planned(snapshot: &ReplaceSnapshot) -> Vec<String> {
-    let plan = plan_replace(snapshot, JoinedAs::Inlined, &layout()).unwrap();
+    let plan = plan_replace(snapshot, Handover::Swap, JoinedAs::Inlined, &layout()).unwrap();
     check(&plan);
     lines(&plan)
 }
@@ -88,13 +100,40 @@ fn links_that_the_kernel_gives_no_other_program_are_named_before_anything_is_loa
         fn_name: "f".to_owned(),
     };
     let shared = member_of(XDP, 4, 5, "p").link;
-    check_replace(&[tcx_link(1), shared]).unwrap();
-    let refusal = check_replace(&[probe(1, fixed), tcx_link(2), probe(3, fentry)]).unwrap_err();
+    check_replace(&[tcx_link(1), shared], Handover::Swap).unwrap();
+    let links = [probe(1, fixed), tcx_link(2), probe(3, fentry)];
+    let refusal = check_replace(&links, Handover::Swap).unwrap_err();
     assert_eq!(
         refusal.to_string(),
-        "link 1 is of kind tracepoint, link 3 is of kind fentry: the kernel cannot give such links another program; \
-         detach them first"
+        "link 1 is of kind tracepoint, link 3 is of kind fentry: the kernel cannot give such links another program"
     );
+    check_replace(&links, Handover::Overlap).unwrap();
+    check_replace(&links, Handover::Gap).unwrap();
+    let map = LinkDetails::StructOps {
+        map: "m".to_owned(),
+        map_id: MapId(1),
+        struct_name: "s".to_owned(),
+    };
+    for handover in [Handover::Swap, Handover::Overlap, Handover::Gap] {
+        let refusal = check_replace(&[probe(4, map.clone())], handover).unwrap_err();
+        assert!(refusal.to_string().contains("link 4 is of kind struct_ops"));
+    }
+    let function = LinkDetails::Freplace {
+        fn_name: "f".to_owned(),
+    };
+    let netfilter = LinkDetails::Netfilter {
+        family: NetfilterFamily::Ipv4,
+        hook: NetfilterHook::LocalIn,
+        priority: 0,
+        defragment: false,
+        netns: None,
+        nsid: NetnsId(7),
+    };
+    for details in [function, netfilter] {
+        let links = [probe(5, details)];
+        check_replace(&links, Handover::Overlap).unwrap_err();
+        check_replace(&links, Handover::Gap).unwrap();
+    }
 }
 
 #[test]
@@ -109,7 +148,7 @@ fn every_link_gets_the_new_version_before_the_old_one_goes() {
     let members = vec![member_of(XDP, 1, 5, "p"), member_of(XDP, 2, 6, "q")];
     snapshot.points = vec![(running(XDP, members), change)];
     let link = tcx_link(8);
-    snapshot.links = vec![(link.clone(), at_its_pin(&link))];
+    snapshot.links = vec![swapped(link.clone(), at_its_pin(&link))];
     let plan = planned(&snapshot);
     let order = [
         "kernel  load the chain of xdp of eth0",
@@ -152,8 +191,9 @@ fn a_link_that_lost_its_pin_and_an_attach_point_that_does_not_run_are_refused() 
         ancestor: path("/run"),
         on_bpffs: true,
     };
-    snapshot.links = vec![(tcx_link(8), Some(free))];
-    let refusal = plan_replace(&snapshot, JoinedAs::Inlined, &layout()).unwrap_err();
+    snapshot.links = vec![swapped(tcx_link(8), Some(free))];
+    let refusal =
+        plan_replace(&snapshot, Handover::Swap, JoinedAs::Inlined, &layout()).unwrap_err();
     assert_eq!(
         refusal.to_string(),
         "link 8 is no longer at its pin; detach it first"
@@ -168,7 +208,7 @@ fn a_link_that_lost_its_pin_and_an_attach_point_that_does_not_run_are_refused() 
         facts: MemberFacts::default(),
     };
     snapshot.points = vec![(facts, change)];
-    let refusal = plan_replace(&snapshot, JoinedAs::Inlined, &layout())
+    let refusal = plan_replace(&snapshot, Handover::Swap, JoinedAs::Inlined, &layout())
         .unwrap_err()
         .to_string();
     assert!(refusal.starts_with("link 1 is not attached"), "{refusal}");
@@ -192,4 +232,76 @@ fn a_new_version_is_loaded_as_the_old_one_was_with_its_maps() {
     assert_eq!(spec.global_data["g"], [1]);
     assert_eq!(spec.metadata, old.metadata);
     assert_eq!(spec.pin_path, None);
+}
+
+/// A snapshot with a link of a tracepoint, which the kernel gives no other program.
+fn traced() -> ReplaceSnapshot {
+    let mut snapshot = snapshot_of("/run/bpfman/fs/prog_101");
+    for program in [&mut snapshot.old.program, &mut snapshot.new] {
+        program.load.program_type = ProgramType::Tracepoint;
+    }
+    let link = Link {
+        details: LinkDetails::Tracepoint {
+            group: "sched".to_owned(),
+            name: "sched_switch".to_owned(),
+        },
+        ..tcx_link(8)
+    };
+    let request = link.details.request(None).unwrap();
+    snapshot.links = vec![LinkToReplace {
+        pin: at_its_pin(&link),
+        again: Some((request, AttachFacts::Tracepoint(77))),
+        link,
+    }];
+    snapshot
+}
+
+fn assert_begins(plan: &Plan, order: &[&str]) {
+    check(plan);
+    let plan = lines(plan);
+    assert_eq!(plan.len(), order.len(), "{plan:?}");
+    for (line, start) in plan.iter().zip(order) {
+        assert!(line.starts_with(start), "{line}");
+    }
+}
+
+#[test]
+fn an_overlap_attaches_the_new_version_before_the_old_one_ends() {
+    let plan = plan_replace(&traced(), Handover::Overlap, JoinedAs::Inlined, &layout()).unwrap();
+    assert_begins(
+        &plan,
+        &[
+            "kernel  attach program 201 (/run/bpfman/fs/prog_201) to tracepoint 77",
+            "bpffs   move the pin of link 58 from /run/bpfman/fs/links/8 to /run/bpfman/fs/links/8_old",
+            "bpffs   pin link <kernel id of link 8> at /run/bpfman/fs/links/8",
+            "store   record link 8, delete program 101",
+            "bpffs   unpin program 101",
+            "kernel  detach link 58 and unpin it from /run/bpfman/fs/links/8_old",
+            "files   remove directory",
+        ],
+    );
+}
+
+#[test]
+fn a_gap_ends_the_old_version_before_the_new_one_is_attached() {
+    let plan = plan_replace(&traced(), Handover::Gap, JoinedAs::Inlined, &layout()).unwrap();
+    assert_begins(
+        &plan,
+        &[
+            "kernel  detach link 58 and unpin it from /run/bpfman/fs/links/8",
+            "kernel  wait until link 58 is gone",
+            "kernel  attach program 201 (/run/bpfman/fs/prog_201) to tracepoint 77",
+            "bpffs   pin link <kernel id of link 8> at /run/bpfman/fs/links/8",
+            "store   record link 8, delete program 101",
+            "bpffs   unpin program 101",
+            "files   remove directory",
+        ],
+    );
+    let Undo::By(undo) = &plan.steps[0].undo else {
+        panic!("{plan}");
+    };
+    assert_eq!(
+        undo.to_string(),
+        "kernel  attach program 101 to tracepoint 77 again, pinned at /run/bpfman/fs/links/8"
+    );
 }
