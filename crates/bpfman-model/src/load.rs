@@ -11,6 +11,8 @@ use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::MapType;
 use bpfman_core::kernel::ProgramIdentity;
+use bpfman_core::object::CONFIGURATION;
+use bpfman_core::object::ExternKind;
 use bpfman_core::object::ObjectFacts;
 use bpfman_core::object::ObjectMapKind;
 use bpfman_core::object::ObjectProgram;
@@ -191,7 +193,15 @@ fn declared_maps(
     let plain = plain.iter().map(|map| (&map.name, HASH));
     let sections = facts.data_sections.iter().map(|name| (name, ARRAY));
     let struct_ops = struct_ops.iter().map(|map| (&map.name, STRUCT_OPS));
-    let all: Vec<(&String, MapType)> = plain.chain(sections).chain(struct_ops).collect();
+    let configuration = CONFIGURATION.to_owned();
+    let mut externs = facts.references.externs.iter();
+    let configured = externs.any(|found| matches!(found.kind, ExternKind::Configuration(_)));
+    let configured = configured.then_some((&configuration, ARRAY));
+    let all: Vec<(&String, MapType)> = plain
+        .chain(sections)
+        .chain(configured)
+        .chain(struct_ops)
+        .collect();
 
     let reused = request.reuse_maps.iter().map(|source| &source.name);
     for name in reused.chain(&request.skip_maps) {

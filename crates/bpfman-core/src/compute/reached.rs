@@ -17,6 +17,7 @@ use super::request::CheckedProgram;
 use super::request::check_program;
 use crate::managed::MAX_PROGRAMS_PER_LOAD;
 use crate::managed::ProgramRequest;
+use crate::object::CONFIGURATION;
 use crate::object::Extern;
 use crate::object::ExternKind;
 use crate::object::ObjectFacts;
@@ -59,6 +60,9 @@ pub(super) fn reached(
     let maps = object.maps.iter().filter(|map| made_if_used(&map.kind));
     let maps = maps.filter(|map| !of_socket_map && !reach.maps.contains(&map.name));
     reached.skip_maps = maps.map(|map| map.name.clone()).collect();
+    if only_others_are_configured(&reach, references) {
+        reached.skip_maps.push(CONFIGURATION.to_owned());
+    }
     for (number, symbol) in references.externs.iter().enumerate() {
         match symbol.kind {
             _ if !reach.externs.contains(&number) => {
@@ -70,6 +74,15 @@ pub(super) fn reached(
         }
     }
     Ok(reached)
+}
+
+/// Whether values of the kernel's configuration, which libbpf keeps in a map, are there for other programs only.
+fn only_others_are_configured(reach: &Reach, references: &References) -> bool {
+    let externs = references.externs.iter().enumerate();
+    let mut configured = externs
+        .filter(|(_, symbol)| matches!(symbol.kind, ExternKind::Configuration(_)))
+        .peekable();
+    configured.peek().is_some() && configured.all(|(number, _)| !reach.externs.contains(&number))
 }
 
 /// Whether all that these programs refer to is known.

@@ -128,9 +128,10 @@ pub fn function_names(
     Ok(ids.iter().filter_map(name).collect())
 }
 
-/// The sections of symbols that the kernel, and its configuration, define (`bpf/bpf_helpers.h`).
+/// The section of symbols that the kernel defines (`bpf/bpf_helpers.h`).
 const KERNEL_SYMBOLS: &str = ".ksyms";
-const CONFIGURATION: &str = ".kconfig";
+/// The section of what is asked of the kernel's configuration, and the map that libbpf makes of it.
+pub const CONFIGURATION: &str = ".kconfig";
 /// `BTF_KIND_*` of a number, and of enumerations.
 const NUMBER: u32 = 1;
 const ENUMERATION: [u32; 2] = [6, 19];

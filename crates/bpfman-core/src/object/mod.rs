@@ -29,6 +29,7 @@ use serde::Serialize;
 pub(crate) use btf_copy::BtfWriter;
 pub(crate) use btf_copy::FunctionSource;
 
+pub use btf::CONFIGURATION;
 pub use btf::function_names;
 pub use elf::inspect;
 pub use error::LegacyProblem;
