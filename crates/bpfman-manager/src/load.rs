@@ -173,6 +173,14 @@ fn read<'a>(spec: &LoadSpec, bytes: &'a [u8]) -> Result<Object<'a>, ManagerError
     })
 }
 
+/// The program arrays that the programs reach and the object fills. What is in one belongs to a version: in the array of
+/// the old version it would run before the new one is attached, and stay when that fails.
+pub(crate) fn filled_arrays(spec: &LoadSpec, bytes: &[u8]) -> Result<Vec<String>, ManagerError> {
+    let facts = facts(spec, &loadable(spec, bytes)?)?;
+    let names: Vec<&str> = spec.programs.iter().map(|p| p.name.as_str()).collect();
+    Ok(facts.references.filled_arrays(&names))
+}
+
 /// The names by which maps of the object can be sized.
 pub(crate) fn map_names(spec: &LoadSpec, bytes: &[u8]) -> Result<Vec<String>, ManagerError> {
     Ok(sized_maps(&facts(spec, &loadable(spec, bytes)?)?))

@@ -38,6 +38,7 @@ use bpfman_interpreter::runtime::WriterStore;
 
 use crate::Manager;
 use crate::ManagerError;
+use crate::load::filled_arrays;
 use crate::load::map_names;
 use crate::points::explain;
 use crate::unload::by_point;
@@ -51,6 +52,8 @@ pub struct ReplaceSpec {
     pub source: ObjectSource,
     /// The sizes that maps of it are given now.
     pub map_sizes: BTreeMap<String, u32>,
+    /// The program whose maps it is loaded with, where those are not the old version's.
+    pub map_owner: Option<ProgramId>,
     /// How links are replaced that the kernel cannot give another program.
     pub handover: Handover,
 }
@@ -65,8 +68,8 @@ pub struct Replacement {
 }
 
 impl Manager<'_> {
-    /// Loads a new version of a program with the maps of the old one, as far as they fit, gives every link of the old
-    /// one to it, and unloads the old one.
+    /// Loads a new version of a program with the maps of the old one, as far as they fit, or with those of another
+    /// program, gives every link of the old one to it, and unloads the old one.
     ///
     /// # Errors
     /// [`ManagerError`]; the old version runs on, unless the error says what could not be undone.
@@ -83,7 +86,7 @@ impl Manager<'_> {
         let (mut store, _lock) = self.writer()?;
         let old = store.get(id)?;
         let (new, load) = self.load_version(&old, spec, bytes, &mut *store)?;
-        let maps_anew = self.maps_anew(&old, &new);
+        let maps_anew = self.maps_anew(&old, &new, &store.sharing(&old)?);
         match self.take_over(&old, &new, spec.handover, &load, &mut *store) {
             Ok(()) => Ok(Replacement {
                 program: store.get(new.id())?,
@@ -121,9 +124,11 @@ impl Manager<'_> {
             let path = old.pin_path.clone();
             return Err(AttachRefusal::ProgramGone { program, path }.into());
         }
-        let mut other_maps = Vec::new();
+        let owner = replacement.map_owner;
+        let version = |other_maps| new_version(old, replacement.source.clone(), owner, other_maps);
+        let mut other_maps = filled_arrays(&version(Vec::new()), bytes)?;
         loop {
-            let mut spec = new_version(old, replacement.source.clone(), other_maps.clone());
+            let mut spec = version(other_maps.clone());
             keep_sizes(&mut spec, bytes, &replacement.map_sizes)?;
             match self.open_load(&spec, bytes, store) {
                 Ok((programs, undos)) => {
@@ -131,7 +136,9 @@ impl Manager<'_> {
                     return Ok((new.expect("the load of a program records it"), undos));
                 }
                 Err(error) => match misfit(&error) {
-                    Some(map) if !other_maps.contains(map) => other_maps.push(map.clone()),
+                    Some(map) if owner.is_none() && !other_maps.contains(map) => {
+                        other_maps.push(map.clone());
+                    }
                     _ => return Err(error),
                 },
             }
@@ -139,7 +146,7 @@ impl Manager<'_> {
     }
 
     /// The maps that the new version has other ones of. Shapes that cannot be read are no reason to fail.
-    fn maps_anew(&mut self, old: &Program, new: &Program) -> Vec<MapAnew> {
+    fn maps_anew(&mut self, old: &Program, new: &Program, others: &[Program]) -> Vec<MapAnew> {
         let maps = old.maps.iter().chain(&new.maps);
         let pins: Vec<_> = maps.filter_map(|map| map.pin_path.as_ref()).collect();
         let mut shapes = BTreeMap::new();
@@ -148,7 +155,7 @@ impl Manager<'_> {
                 shapes.insert(map.id, map.shape());
             }
         }
-        maps_anew(old, new, &shapes)
+        maps_anew(old, new, others, &shapes)
     }
 
     fn take_over(

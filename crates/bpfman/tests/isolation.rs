@@ -198,6 +198,9 @@ fn members_that_share_their_tail_calls_are_named(world: &World) -> Possible {
     .concat();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     assert!(world.ok(&words).contains(said));
+    let path = common::object("isolation.bpf.o");
+    let output = world.bpfman(&["program", "replace", &first.id, &path]);
+    assert!(stderr(&output).contains(said), "{}", stderr(&output));
     Ok(())
 }
 

@@ -21,6 +21,8 @@ use serde_json::json;
 
 both_ways!(
     a_map_of_another_size_starts_anew_in_a_set_of_its_own,
+    who_keeps_an_old_map_is_named_with_the_way_to_share_the_new_one,
+    a_filled_program_array_starts_anew,
     maps_start_anew_whatever_of_their_shape_differs,
     a_link_that_cannot_be_updated_is_refused_with_both_ways_named,
     an_overlap_loses_no_event,
@@ -89,7 +91,7 @@ fn a_map_of_another_size_starts_anew_in_a_set_of_its_own(world: &World) {
     let new = id(&done);
     let new_grown = map_id(&done, "grown");
     let anew = json!([{"name": "grown", "old_map_id": grown, "new_map_id": new_grown,
-        "changes": ["max_entries 4 -> 8"]}]);
+        "changes": ["max_entries 4 -> 8"], "kept_by": [two]}]);
     assert_eq!(done["maps_anew"], anew);
     assert_eq!(map_id(&done, "kept"), kept);
     assert_eq!((entries(grown), entries(new_grown)), (4, 8));
@@ -105,20 +107,50 @@ fn a_map_of_another_size_starts_anew_in_a_set_of_its_own(world: &World) {
     let again = replace(world, new);
     assert_eq!(map_id(&again, "grown"), new_grown);
     assert_eq!(again["maps_anew"], json!([]));
-    // The last user of the old map takes it along.
+    // The last user of the old map takes it along, and shares the new one again when it is told to.
     let path = object("grow_v2.bpf.o");
-    let text = world.ok(&["program", "replace", &two.to_string(), &path]);
-    let other = map_id(&get(world, *world.ids(&[]).last().unwrap()), "grown");
-    let line = format!("Starts anew:  map grown, {grown} -> {other} (max_entries 4 -> 8)");
+    let (new, two) = (id(&again).to_string(), two.to_string());
+    let text = world.ok(&["program", "replace", &two, &path, "--map-owner-id", &new]);
+    let line = format!("Starts anew:  map grown, {grown} -> {new_grown} (max_entries 4 -> 8)");
     assert_eq!(text.lines().nth(1), Some(&*line));
+    let other = get(world, *world.ids(&[]).last().unwrap());
+    assert_eq!(map_id(&other, "grown"), new_grown);
     assert_gone("map", grown);
     assert!(world.ok(&["doctor"]).contains("healthy"));
-    world.ok(&["program", "delete", "--all"]);
+    world.ok(&["program", "delete", "--all", "-r"]);
     for map in [kept, new_grown] {
         assert_gone("map", map);
     }
     let left = common::below(&world.runtime().join("fs/maps"));
     assert_eq!(left, Vec::<std::path::PathBuf>::new());
+}
+
+fn who_keeps_an_old_map_is_named_with_the_way_to_share_the_new_one(world: &World) {
+    let loaded = load(world, &["grow_one", "grow_two"]);
+    let (one, two) = (id(&loaded[0]).to_string(), id(&loaded[1]));
+    let path = object("grow_v2.bpf.o");
+    let output = world.bpfman(&["program", "replace", &one, &path]);
+    let new = world.ids(&[]).into_iter().find(|id| *id != two).unwrap();
+    assert_eq!(
+        stderr(&output),
+        format!(
+            "bpfman: warning: program {two} keeps the old maps\n  hint: `bpfman program replace {two} {path} \
+             --map-owner-id {new}` gives it those of program {new}\n"
+        )
+    );
+}
+
+fn a_filled_program_array_starts_anew(world: &World) {
+    let old = world.load("references.bpf.o", "xdp:root", &[]).remove(0);
+    let path = object("references.bpf.o");
+    let new = world.json(&["program", "replace", &id(&old).to_string(), &path]);
+    let (was, is) = (map_id(&old, "jumps"), map_id(&new, "jumps"));
+    assert_ne!(was, is);
+    assert_gone("map", was);
+    let dump = bpftool(&["map", "dump", "id", &is.to_string()]).unwrap();
+    let filled = dump.as_array().unwrap().iter();
+    assert_eq!(filled.filter(|entry| entry["value"].is_array()).count(), 2, "{dump}");
+    assert!(world.ok(&["doctor"]).contains("healthy"));
 }
 
 fn maps_start_anew_whatever_of_their_shape_differs(world: &World) {

@@ -273,11 +273,12 @@ fn a_replacement_that_fails_changes_nothing() {
     replace(
         &probe,
         &types,
-        1,
+        2,
         &[
             "link 2 is of kind tracepoint",
-            "detach them first",
-            "bpfman detach 2",
+            "cannot give such links another program",
+            "--allow-overlap",
+            "--allow-gap",
         ],
     );
     net.send_in(1);

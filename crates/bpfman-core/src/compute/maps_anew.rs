@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use crate::kernel::MapShape;
 use crate::managed::Program;
 use crate::types::MapId;
+use crate::types::ProgramId;
 
 /// A map of the old version that the new one has another one of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +23,25 @@ pub struct MapAnew {
     /// What differs between the two: `max_entries 4 -> 8`. Nothing for the variables of a program, which come with each
     /// load, and where the kernel did not tell.
     pub changes: Vec<String>,
+    /// Other programs, which keep the old one.
+    pub kept_by: Vec<ProgramId>,
 }
 
 /// The maps that start anew, of those whose contents change: constants and the kernel's configuration come with each
-/// load. `shapes` are those of the pinned ones.
+/// load. `others` share the old version's maps; `shapes` are those of the pinned ones.
 #[must_use]
-pub fn maps_anew(old: &Program, new: &Program, shapes: &BTreeMap<MapId, MapShape>) -> Vec<MapAnew> {
+pub fn maps_anew(
+    old: &Program,
+    new: &Program,
+    others: &[Program],
+    shapes: &BTreeMap<MapId, MapShape>,
+) -> Vec<MapAnew> {
+    let uses = |program: &&Program, id: MapId| program.maps.iter().any(|map| map.id == id);
+    let kept_by = |id: MapId| {
+        let others = others.iter().filter(|other| other.id() != old.id());
+        let users = others.filter(|other| uses(other, id));
+        users.map(Program::id).collect()
+    };
     let constant = |name: &str| name.starts_with(".rodata") || name == ".kconfig";
     let of_old = old.maps.iter().filter(|map| !constant(&map.name));
     let pairs = of_old.filter_map(|map| {
@@ -42,6 +56,11 @@ pub fn maps_anew(old: &Program, new: &Program, shapes: &BTreeMap<MapId, MapShape
             changes: match (shapes.get(&map.id), shapes.get(&new)) {
                 (Some(old), Some(new)) => changes(old, new),
                 _ => Vec::new(),
+            },
+            // Who has no pin to share it by does not lose it either.
+            kept_by: match map.pin_path {
+                Some(_) => kept_by(map.id),
+                None => Vec::new(),
             },
         })
         .collect()

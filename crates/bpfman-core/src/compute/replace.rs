@@ -35,6 +35,7 @@ use crate::managed::ProgramRequest;
 use crate::types::AbsolutePath;
 use crate::types::LinkId;
 use crate::types::LinkKind;
+use crate::types::ProgramId;
 use crate::types::RuntimeLayout;
 
 /// What there is when the new version is loaded and nothing runs it yet.
@@ -122,9 +123,14 @@ fn hindrance(kind: LinkKind, handover: Handover) -> Option<&'static str> {
     }
 }
 
-/// The load of a new version: as the old one was, with its maps.
+/// The load of a new version: as the old one was, with its maps or those of another program.
 #[must_use]
-pub fn new_version(old: &Program, source: ObjectSource, other_maps: Vec<String>) -> LoadSpec {
+pub fn new_version(
+    old: &Program,
+    source: ObjectSource,
+    map_owner: Option<ProgramId>,
+    other_maps: Vec<String>,
+) -> LoadSpec {
     let globals = old.load.global_data.iter();
     LoadSpec {
         source,
@@ -139,8 +145,8 @@ pub fn new_version(old: &Program, source: ObjectSource, other_maps: Vec<String>)
             .collect(),
         map_sizes: old.load.map_sizes.clone(),
         metadata: old.metadata.clone(),
-        map_owner_id: Some(old.id()),
-        replaces_owner: true,
+        map_owner_id: Some(map_owner.unwrap_or(old.id())),
+        replaces_owner: map_owner.is_none(),
         other_maps,
         engine: old.load.engine,
         engine_asked: false,

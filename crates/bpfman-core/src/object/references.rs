@@ -170,6 +170,15 @@ impl References {
             }
         }
     }
+
+    /// The program arrays that these programs reach and that hold programs from the start.
+    #[must_use]
+    pub fn filled_arrays(&self, programs: &[&str]) -> Vec<String> {
+        let reached = self.reach(programs).maps;
+        let arrays = self.maps.iter().filter(|map| !map.programs.is_empty());
+        let arrays = arrays.filter(|map| reached.contains(&map.name));
+        arrays.map(|map| map.name.clone()).collect()
+    }
 }
 
 /// Reads the references of an object. What libbpf would refuse is left to it.

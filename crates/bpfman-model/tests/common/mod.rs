@@ -192,6 +192,7 @@ impl Machine {
         let spec = ReplaceSpec {
             program,
             source: path("/home/user/links.o").into(),
+            map_owner: None,
             map_sizes: BTreeMap::new(),
             handover,
         };

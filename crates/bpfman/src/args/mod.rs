@@ -333,6 +333,9 @@ pub(crate) struct ReplaceArgs {
     /// Give a map another size than the old version had it given; may be given several times
     #[arg(long = "map-size", value_name = "NAME=N", value_parser = map_size)]
     pub(crate) map_sizes: Vec<(String, u32)>,
+    /// Load it with the maps of this program, not with those of the old version
+    #[arg(long, value_name = "ID")]
+    pub(crate) map_owner_id: Option<u32>,
     /// Attach the new program, then detach the old one, where the kernel cannot update a link: for a moment both run
     #[arg(long, conflicts_with = "allow_gap")]
     pub(crate) allow_overlap: bool,

@@ -61,6 +61,9 @@ program-list metadata-selector selectors.rs::programs_are_selected_by_type_appli
 program-list selector load.rs::list_filters_by_metadata_application_and_type
 program-list all shapes.rs::list_all_shows_what_bpftool_shows_and_marks_ours
 program-replace map-size maps.rs::maps_get_the_sizes_that_were_given_or_a_default
+program-replace map-owner-id replace.rs::a_map_of_another_size_starts_anew_in_a_set_of_its_own
+program-replace allow-overlap replace.rs::an_overlap_loses_no_event
+program-replace allow-gap replace.rs::a_gap_counts_no_event_twice
 program-unload ignore-missing options.rs::what_is_missing_is_ignored_in_a_dry_run_too
 program-unload dry-run options.rs::what_is_missing_is_ignored_in_a_dry_run_too
 program-delete all common/mod.rs::drop

@@ -74,7 +74,7 @@ pub(crate) fn attach(global: &Global, config: &Config, args: &AttachArgs) -> Res
 }
 
 /// What a chain cannot keep apart is said when it begins, and what it leaves behind.
-fn warn_of_company(manager: &mut Manager<'_>, link: &Link) -> Result<(), Failure> {
+pub(super) fn warn_of_company(manager: &mut Manager<'_>, link: &Link) -> Result<(), Failure> {
     let shares = link.details.membership().is_some();
     let Some(point) = link.details.attach_point().filter(|_| shares) else {
         return Ok(());

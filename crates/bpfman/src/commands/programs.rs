@@ -26,6 +26,7 @@ use bpfman_manager::ManagerError;
 use bpfman_manager::ReplaceSpec;
 
 use super::each_once;
+use super::links::warn_of_company;
 use super::plans;
 use super::removed;
 use crate::args;
@@ -142,6 +143,7 @@ pub(crate) fn replace(global: &Global, config: &Config, args: &ReplaceArgs) -> R
         program: ProgramId(args.id),
         source,
         map_sizes: args::each_once("map size", &args.map_sizes)?,
+        map_owner: args.map_owner_id.map(ProgramId),
         handover: match (args.allow_overlap, args.allow_gap) {
             (true, _) => Handover::Overlap,
             (false, true) => Handover::Gap,
@@ -154,7 +156,11 @@ pub(crate) fn replace(global: &Global, config: &Config, args: &ReplaceArgs) -> R
             .replace(&spec, &bytes)
             .map_err(|error| load_failure(error, &staged, &spec.source.path))?;
         let status = manager.get(done.program.id())?;
-        output::replaced(format, spec.program, &status, &done.maps_anew, boot_time())
+        for link in &status.links {
+            warn_of_company(manager, &link.record)?;
+        }
+        let object = spec.source.typed.to_string();
+        output::replaced(format, spec.program, &object, &status, &done.maps_anew, boot_time())
     })
 }
 

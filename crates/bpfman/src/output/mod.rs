@@ -4,6 +4,7 @@ pub(crate) mod dispatchers;
 pub(crate) mod health;
 pub(crate) mod links;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::io::Write;
 
@@ -151,6 +152,7 @@ pub(crate) fn program(
 pub(crate) fn replaced(
     format: Format,
     old: ProgramId,
+    object: &str,
     status: &ProgramStatus,
     maps_anew: &[MapAnew],
     boot: UnixTime,
@@ -171,6 +173,7 @@ pub(crate) fn replaced(
     if format == Format::Text {
         let anew: String = maps_anew.iter().map(anew_text).collect();
         print_text(&format!("Replaced:     {old} -> {new}\n{anew}"))?;
+        apart(object, new, maps_anew);
         return program(format, status, boot);
     }
     let shape = Shape {
@@ -184,12 +187,27 @@ pub(crate) fn replaced(
     print_shape(format, &shape)
 }
 
+/// Says on stderr which programs no longer share maps with the new version, and how they come to.
+fn apart(object: &str, new: ProgramId, maps_anew: &[MapAnew]) {
+    let keepers: BTreeSet<ProgramId> = maps_anew
+        .iter()
+        .flat_map(|map| map.kept_by.iter().copied())
+        .collect();
+    for keeper in keepers {
+        eprintln!(
+            "bpfman: warning: program {keeper} keeps the old maps\n  hint: `bpfman program replace {keeper} {object} \
+             --map-owner-id {new}` gives it those of program {new}"
+        );
+    }
+}
+
 fn anew_text(map: &MapAnew) -> String {
     let MapAnew {
         name,
         old,
         new,
         changes,
+        kept_by: _,
     } = map;
     let changes = match changes.as_slice() {
         [] => String::new(),

@@ -407,6 +407,7 @@ pub(crate) struct MapAnewShape<'a> {
     old_map_id: MapId,
     new_map_id: MapId,
     changes: &'a [String],
+    kept_by: &'a [ProgramId],
 }
 
 pub(crate) fn map_anew(map: &MapAnew) -> MapAnewShape<'_> {
@@ -415,5 +416,6 @@ pub(crate) fn map_anew(map: &MapAnew) -> MapAnewShape<'_> {
         old_map_id: map.old,
         new_map_id: map.new,
         changes: &map.changes,
+        kept_by: &map.kept_by,
     }
 }

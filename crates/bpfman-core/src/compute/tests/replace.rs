@@ -223,7 +223,7 @@ fn a_new_version_is_loaded_as_the_old_one_was_with_its_maps() {
         .insert("g".to_owned(), Base64Bytes(vec![1]));
     old.metadata
         .insert("owner".to_owned(), "somebody".to_owned());
-    let spec = new_version(&old, path("/tmp/new.o").into(), vec!["n".to_owned()]);
+    let spec = new_version(&old, path("/tmp/new.o").into(), None, vec!["n".to_owned()]);
     assert_eq!(spec.map_owner_id, Some(ProgramId(101)));
     assert_eq!(spec.other_maps, ["n"]);
     assert_eq!(spec.engine, Engine::Extension);
