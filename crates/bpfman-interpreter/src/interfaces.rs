@@ -1,6 +1,7 @@
 //! What the rooms above need of the world: small traits, declared here for their consumers, satisfied by the
 //! adapters of this crate and by the simulated ones of `bpfman-model`.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -387,6 +388,12 @@ pub trait KernelExecutor {
 
     /// Lets go of everything held.
     fn finish(&mut self);
+
+    /// What works in another process holds this lock, too, from its start to its end; it ends before it holds another
+    /// one or none.
+    fn hold_lock(&mut self, lock: Option<OwnedFd>) {
+        drop(lock);
+    }
 }
 
 /// All of it.

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::fs::OpenOptions;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 use std::time::Instant;
@@ -11,11 +12,6 @@ use std::time::Instant;
 use bpfman_core::types::AbsolutePath;
 use rustix::fs::FlockOperation;
 use rustix::fs::flock;
-
-/// Lets the helper inherit the lock: when we are killed, it holds the lock until it has done what it is at.
-fn share(file: &File) -> io::Result<()> {
-    rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty()).map_err(Into::into)
-}
 
 /// How long we sleep between two tries.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
@@ -27,10 +23,11 @@ const LOOK_WAIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct WriterLock {
     file: File,
+    path: AbsolutePath,
 }
 
 impl Drop for WriterLock {
-    /// An operation that came to its end gives the lock back, also where a helper lives on that has inherited it.
+    /// An operation that came to its end gives the lock back, whoever still has a descriptor of it.
     fn drop(&mut self) {
         let _ = flock(&self.file, FlockOperation::Unlock);
     }
@@ -84,8 +81,20 @@ impl WriterLock {
             .open(path.as_str())
             .map_err(system)?;
         wait_for(&file, FlockOperation::LockExclusive, path, timeout)?;
-        share(&file).map_err(system)?;
-        Ok(Self { file })
+        let path = path.clone();
+        Ok(Self { file, path })
+    }
+
+    /// The lock for a helper: when we are killed, it holds it until it has done what it is at.
+    ///
+    /// # Errors
+    /// [`LockError::System`].
+    pub fn share(&self) -> Result<OwnedFd, LockError> {
+        let file = self.file.try_clone().map_err(|source| LockError::System {
+            path: self.path.clone(),
+            source,
+        })?;
+        Ok(file.into())
     }
 }
 

@@ -42,8 +42,10 @@ use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramType;
 use bpfman_interpreter::executor::ActionError;
 use bpfman_interpreter::executor::ExecutionError;
+use bpfman_interpreter::executor::Recorded;
 use bpfman_interpreter::interfaces::Detail;
 use bpfman_interpreter::runtime::ReaderStore;
+use bpfman_interpreter::runtime::WriterStore;
 use bpfman_interpreter::store::StoreError;
 use bpfman_interpreter::targets::FunctionVerdict;
 
@@ -59,23 +61,30 @@ impl Manager<'_> {
         // Nothing is made for a program that nobody recorded.
         let (_, program) = self.managed(spec.program)?;
         check_attach(&spec.request, &program)?;
-        let (mut store, _lock) = self.writer()?;
-        let recorded = self.until_settled(&mut *store, |manager, store| {
-            if let Some((interface, hook)) = spec.request.shared() {
-                let at = manager
-                    .targets
-                    .interface(interface.netns.as_ref(), &interface.name)?;
-                manager.follow_interface(hook, &at, store)?;
-                let (facts, change) = manager.join(spec, store)?;
-                return manager.change_point(&facts, &change, store);
-            }
-            let plan = manager.attach_plan(spec, store)?;
-            let done = manager.run(&plan, store);
-            done.map_err(|error| manager.explain(spec, error))
+        let recorded = self.as_writer(|manager, store| {
+            manager.until_settled(store, |manager, store| manager.attach_once(spec, store))
         })?;
         // The records of its neighbours may be written anew, too; its id is the largest.
         let link = recorded.links.into_iter().max_by_key(|link| link.id);
         Ok(link.expect("the plan of an attach records its link"))
+    }
+
+    fn attach_once(
+        &mut self,
+        spec: &AttachSpec,
+        store: &mut dyn WriterStore,
+    ) -> Result<Recorded, ManagerError> {
+        if let Some((interface, hook)) = spec.request.shared() {
+            let at = self
+                .targets
+                .interface(interface.netns.as_ref(), &interface.name)?;
+            self.follow_interface(hook, &at, store)?;
+            let (facts, change) = self.join(spec, store)?;
+            return self.change_point(&facts, &change, store);
+        }
+        let plan = self.attach_plan(spec, store)?;
+        let done = self.run(&plan, store);
+        done.map_err(|error| self.explain(spec, error))
     }
 
     /// The plan of an attach, without any effect.

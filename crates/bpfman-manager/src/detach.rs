@@ -54,7 +54,10 @@ impl Manager<'_> {
             let missing = |id: &LinkId| (*id, Err(ManagerError::NoSuchLink(*id)));
             return Ok(ids.iter().map(missing).collect());
         }
-        let (mut store, _lock) = self.writer()?;
+        self.as_writer(|manager, store| Ok(manager.detach_each(ids, store)))
+    }
+
+    fn detach_each(&mut self, ids: &[LinkId], store: &mut dyn WriterStore) -> Vec<Detached> {
         let mut ending: BTreeMap<KernelLinkId, LinkId> = BTreeMap::new();
         let mut results: Vec<Detached> = Vec::new();
         let mut recorded = BTreeSet::new();
@@ -64,7 +67,7 @@ impl Manager<'_> {
             }
         }
         for id in ids {
-            let done = match self.detach_one(*id, &mut *store) {
+            let done = match self.detach_one(*id, store) {
                 // It went with an earlier one: a dead attach point goes as a whole.
                 Err(ManagerError::NoSuchLink(_)) if recorded.remove(id) => Ok(Recorded::default()),
                 done => {
@@ -87,7 +90,7 @@ impl Manager<'_> {
                 *result = Err(ManagerError::StillAttached(left));
             }
         }
-        Ok(results)
+        results
     }
 
     /// Waits for the end of links; answers which somebody else keeps, as far as the kernel tells. We have let go of

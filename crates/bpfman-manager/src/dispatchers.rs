@@ -92,15 +92,16 @@ impl Manager<'_> {
         let known = self.runtime.reader()?.ok_or_else(missing)?;
         known.dispatcher(&point)?.ok_or_else(missing)?;
         drop(known);
-        let (mut store, _lock) = self.writer()?;
-        let let_go = self.until_settled(&mut *store, |manager, store| {
-            let (facts, change) = manager.clear(point, store)?;
-            Ok(manager.change_point(&facts, &change, store)?.let_go)
-        })?;
-        match self.left_after(&let_go).first() {
-            None => Ok(()),
-            Some(link) => Err(ManagerError::StillAttached(*link)),
-        }
+        self.as_writer(|manager, store| {
+            let let_go = manager.until_settled(store, |manager, store| {
+                let (facts, change) = manager.clear(point, store)?;
+                Ok(manager.change_point(&facts, &change, store)?.let_go)
+            })?;
+            match manager.left_after(&let_go).first() {
+                None => Ok(()),
+                Some(link) => Err(ManagerError::StillAttached(*link)),
+            }
+        })
     }
 
     /// The plan of [`Self::delete_dispatcher`], without any effect.
@@ -129,12 +130,13 @@ impl Manager<'_> {
         let known = self.runtime.reader()?.ok_or(ManagerError::NoSuchLink(id))?;
         known.link(id)?;
         drop(known);
-        let (mut store, _lock) = self.writer()?;
-        self.until_settled(&mut *store, |manager, store| {
-            let (facts, change) = manager.alter(update, store)?;
-            manager.change_point(&facts, &change, store)
-        })?;
-        Ok(())
+        self.as_writer(|manager, store| {
+            manager.until_settled(store, |manager, store| {
+                let (facts, change) = manager.alter(update, store)?;
+                manager.change_point(&facts, &change, store)
+            })?;
+            Ok(())
+        })
     }
 
     /// The plan of [`Self::update_link`], without any effect.

@@ -42,11 +42,12 @@ impl Manager<'_> {
         // An object that makes no sense makes nobody wait for the writer's lock.
         let bytes = &*loadable(spec, bytes)?;
         let object = read(spec, bytes)?;
-        let (mut store, _lock) = self.writer()?;
-        let owner = self.fetch_owner(spec, Some(&*store))?;
-        let plan = self.plan(spec, &object, owner)?;
-        let recorded = self.executor(&mut *store).of(bytes).run(&plan)?;
-        Ok(recorded.programs)
+        self.as_writer(|manager, store| {
+            let owner = manager.fetch_owner(spec, Some(&*store))?;
+            let plan = manager.plan(spec, &object, owner)?;
+            let recorded = manager.executor(store).of(bytes).run(&plan)?;
+            Ok(recorded.programs)
+        })
     }
 
     /// Loads as the first part of an operation; answers what undoes that, too.

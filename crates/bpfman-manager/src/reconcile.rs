@@ -118,8 +118,9 @@ impl Manager<'_> {
                 });
             }
         }
-        let (mut store, _lock) = self.with_reserve(Self::writer)?;
-        self.mend_all(repairs, &mut *store)
+        self.with_reserve(|manager| {
+            manager.as_writer(|manager, store| manager.mend_all(repairs, store))
+        })
     }
 
     pub(crate) fn mend_all(

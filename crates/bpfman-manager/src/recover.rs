@@ -9,6 +9,7 @@ use bpfman_core::compute::mounts;
 use bpfman_core::kernel::BpffsMount;
 use bpfman_interpreter::executor::Executor;
 use bpfman_interpreter::lock::WriterLock;
+use bpfman_interpreter::runtime::RuntimeError;
 use bpfman_interpreter::runtime::WriterStore;
 
 use crate::Manager;
@@ -22,30 +23,43 @@ impl Manager<'_> {
     pub fn recover(&mut self) -> Result<(), ManagerError> {
         // Nothing is made where nothing was ever recorded.
         match self.runtime.reader()? {
-            Some(_) => self.writer().map(drop),
+            Some(_) => self.as_writer(|_, _| Ok(())),
             None => Ok(()),
         }
     }
 
-    /// Becomes the writer. What a killed process has begun comes to its end first.
-    pub(crate) fn writer(
+    /// Becomes the writer for `work`. What a killed process has begun comes to its end first.
+    ///
+    /// Who works in another process holds the lock as long as that does, and ends before the lock is given back.
+    pub(crate) fn as_writer<T>(
         &mut self,
-    ) -> Result<(Box<dyn WriterStore>, Option<WriterLock>), ManagerError> {
+        work: impl FnOnce(&mut Self, &mut dyn WriterStore) -> Result<T, ManagerError>,
+    ) -> Result<T, ManagerError> {
         let (mut store, lock) = self.runtime.writer()?;
+        let shared = lock.as_ref().map(WriterLock::share).transpose();
+        self.kernel.hold_lock(shared.map_err(RuntimeError::from)?);
+        let done = self
+            .catch_up(&mut *store)
+            .and_then(|()| work(self, &mut *store));
+        self.kernel.hold_lock(None);
+        done
+    }
+
+    fn catch_up(&mut self, store: &mut dyn WriterStore) -> Result<(), ManagerError> {
         self.show_bpffs()?;
         if let Some(journal) = store.journal()? {
-            self.end(&journal, &mut *store)?;
+            self.end(&journal, store)?;
             // A killed `reconcile --reattach` is carried on by the next one.
             let repairs = Repairs {
                 keep: true,
                 ..Repairs::default()
             };
             // What somebody else changed meanwhile is another matter: the recovery stands without it.
-            if let Err(error) = self.mend_all(repairs, &mut *store) {
+            if let Err(error) = self.mend_all(repairs, store) {
                 tracing::warn!(target: "manager", "reconciling after a recovery: {error}");
             }
         }
-        Ok((store, lock))
+        Ok(())
     }
 
     /// Where process 1 has our bpffs mounted and this process does not see it, it is mounted here, too: what nobody sees

@@ -83,11 +83,19 @@ impl Manager<'_> {
         let (known, _) = self.managed(id)?;
         check_replace(&known.links_of(id)?, spec.handover)?;
         drop(known);
-        let (mut store, _lock) = self.writer()?;
-        let old = store.get(id)?;
-        let (new, load) = self.load_version(&old, spec, bytes, &mut *store)?;
+        self.as_writer(|manager, store| manager.replace_once(spec, bytes, store))
+    }
+
+    fn replace_once(
+        &mut self,
+        spec: &ReplaceSpec,
+        bytes: &[u8],
+        store: &mut dyn WriterStore,
+    ) -> Result<Replacement, ManagerError> {
+        let old = store.get(spec.program)?;
+        let (new, load) = self.load_version(&old, spec, bytes, store)?;
         let maps_anew = self.maps_anew(&old, &new, &store.sharing(&old)?);
-        match self.take_over(&old, &new, spec.handover, &load, &mut *store) {
+        match self.take_over(&old, &new, spec.handover, &load, store) {
             Ok(()) => Ok(Replacement {
                 program: store.get(new.id())?,
                 maps_anew,
@@ -95,9 +103,9 @@ impl Manager<'_> {
             // The new version runs.
             Err(ManagerError::Execution(error)) if error.unfinished => Err(error.into()),
             Err(why) => {
-                let undone = self.executor(&mut *store).take_back(&load);
+                let undone = self.executor(store).take_back(&load);
                 // Why it failed comes first; what cannot be recorded now is a finding of doctor.
-                let _ = self.adopt_links(old.id(), &mut *store);
+                let _ = self.adopt_links(old.id(), store);
                 Err(match undone {
                     Ok(()) => why,
                     Err(undo) => ManagerError::ReplaceNotUndone {

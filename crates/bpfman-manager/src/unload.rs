@@ -46,20 +46,21 @@ impl Manager<'_> {
     fn unload_once(&mut self, id: ProgramId) -> Result<Vec<LeftOut>, ManagerError> {
         // Nothing is made for a program that nobody recorded.
         self.managed(id)?;
-        let (mut store, _lock) = self.writer()?;
-        let done = self.until_settled(&mut *store, |manager, store| {
-            let snapshot = manager.unload_snapshot(store.get(id)?, store)?;
-            let plan = |joining: Joining<'_>, layout: &RuntimeLayout| {
-                Ok(plan_unload(&snapshot, joining, layout)?)
-            };
-            let points = snapshot.points.iter();
-            let stay = points.flat_map(|(facts, change)| remaining(facts, change));
-            manager.take_out(plan, &stay.collect::<Vec<_>>(), store)
-        })?;
-        match self.left_after(&done.let_go).first() {
-            None => Ok(done.left_out),
-            Some(link) => Err(ManagerError::StillAttached(*link)),
-        }
+        self.as_writer(|manager, store| {
+            let done = manager.until_settled(store, |manager, store| {
+                let snapshot = manager.unload_snapshot(store.get(id)?, store)?;
+                let plan = |joining: Joining<'_>, layout: &RuntimeLayout| {
+                    Ok(plan_unload(&snapshot, joining, layout)?)
+                };
+                let points = snapshot.points.iter();
+                let stay = points.flat_map(|(facts, change)| remaining(facts, change));
+                manager.take_out(plan, &stay.collect::<Vec<_>>(), store)
+            })?;
+            match manager.left_after(&done.let_go).first() {
+                None => Ok(done.left_out),
+                Some(link) => Err(ManagerError::StillAttached(*link)),
+            }
+        })
     }
 
     /// The plan of an unload, without any effect.

@@ -165,33 +165,85 @@ fn the_log_is_that_of_the_configuration_unless_another_is_asked_for() {
     }
 }
 
-/// A helper that writes down that it was started.
-fn witness(world: &World) -> (String, impl Fn() -> usize) {
-    let (path, log) = (world.root().join("witness"), world.root().join("started"));
+/// A helper that writes down what it was asked, one file a process, which also says whether it held the writer's lock.
+fn witness(world: &World) -> (String, impl Fn(&str) -> Vec<String>) {
+    let (path, log) = (world.root().join("witness"), world.root().join("asked"));
     let script = format!(
-        "#!/bin/sh\necho x >> {}\nexec {}\n",
+        "#!/bin/sh\nif ls -l /proc/$$/fd | grep -q '/[.]lock$'; then held=locked; else held=free; fi\n\
+         tee {}/$$.$held | {}\n",
         log.display(),
         helper().display()
     );
+    std::fs::create_dir(&log).unwrap();
     std::fs::write(&path, script).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
-    let count = move || std::fs::read_to_string(&log).map_or(0, |text| text.lines().count());
-    (path.to_str().unwrap().to_owned(), count)
+    let asked = move |held: &str| {
+        let files = std::fs::read_dir(&log).unwrap();
+        let files = files.map(|file| file.unwrap().path());
+        let files = files.filter(|file| file.extension().is_some_and(|end| end == held));
+        files
+            .map(|file| std::fs::read_to_string(file).unwrap())
+            .collect()
+    };
+    (path.to_str().unwrap().to_owned(), asked)
+}
+
+/// Requests that change nothing.
+const QUERIES: &str = "programs pin_state program map types links link program_hooks attached tc_filter counter \
+                       await_links_gone pins_below is_bpffs_root bpffs_mount finish";
+
+fn changes(requests: &[String]) -> usize {
+    let lines = requests.iter().flat_map(|text| text.lines());
+    let requests = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
+    requests
+        .filter(|request| {
+            let op = request["op"].as_str().unwrap();
+            !QUERIES.split_whitespace().any(|query| query == op)
+        })
+        .count()
+}
+
+/// Also where a command looks around before it becomes the writer, and after.
+#[test]
+fn a_helper_changes_nothing_without_the_lock_of_the_writer() {
+    let world = World::new(Via::InProcess);
+    let net = Net::new();
+    let (witness, asked) = witness(&world);
+    let ok = |words: &[&str]| {
+        // A helper that outlives its operation would keep the next one waiting.
+        let head = ["--kernel-helper", &witness, "--lock-timeout", "3s"];
+        world.ok(&[&head, words].concat());
+    };
+    let path = object("chain.bpf.o");
+    let programs = "xdp:xdp_10,xdp:xdp_20,xdp:xdp_30";
+    ok(&["program", "load", &path, "--programs", programs]);
+    let ids: Vec<String> = world.ids(&[]).iter().map(u64::to_string).collect();
+    for id in &ids {
+        ok(&["attach", "xdp", id, "veth0", "-p", "5", "-n", &net.near]);
+    }
+    ok(&["link", "update", "1", "--proceed-on", "pass,tx"]);
+    ok(&["detach", "1", "2"]);
+    ok(&["program", "unload", &ids[0], &ids[1]]);
+    ok(&["program", "delete", "--all"]);
+    assert_eq!(changes(&asked("free")), 0, "{:?}", asked("free"));
+    assert!(changes(&asked("locked")) > 10);
 }
 
 #[test]
 fn the_helper_is_that_of_the_configuration_unless_another_is_named() {
     let world = World::new(Via::InProcess);
-    let (witness, started) = witness(&world);
+    let (witness, asked) = witness(&world);
+    let started = || asked("free").len() + asked("locked").len();
     let path = object("xdp_pass.bpf.o");
     let config = write(&world, &format!("[kernel]\nhelper = {witness:?}\n"));
     let load = ["--config", &config, "load", &path, "--program", "xdp_pass"];
     world.ok(&load);
-    assert_eq!(started(), 1);
+    // As the writer, and to look at what it made.
+    assert_eq!(started(), 2);
     let real = helper();
     let elsewhere = ["--kernel-helper", real.to_str().unwrap()];
     world.ok(&[&elsewhere, &load[..]].concat());
-    assert_eq!(started(), 1);
+    assert_eq!(started(), 2);
     write(&world, "[kernel]\nhelper = \"/nonexistent/helper\"\n");
     world.refused(
         &load,

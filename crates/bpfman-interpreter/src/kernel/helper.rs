@@ -4,6 +4,7 @@ use std::io::BufRead;
 use std::io::BufReader;
 use std::io::Read;
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Child;
@@ -30,6 +31,7 @@ use bpfman_core::types::Base64Bytes;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
+use command_fds::CommandFdExt;
 use serde::Deserialize;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -47,11 +49,12 @@ const MAX_ANSWER_BYTES: u64 = 128 << 20;
 /// The way to a helper, which is started when it is first asked something and again when it has died. What a plan holds,
 /// it holds; dropping this ends it.
 ///
-/// It inherits the writer's lock, which is taken before: who is the writer next finds everything done that it began.
+/// It inherits the writer's lock: who is the writer next finds everything done that it began.
 #[derive(Debug)]
 pub struct HelperKernel {
     path: PathBuf,
     running: Option<Running>,
+    lock: Option<OwnedFd>,
 }
 
 #[derive(Debug)]
@@ -66,12 +69,15 @@ fn failed(message: String) -> KernelError {
 }
 
 impl Running {
-    fn start(path: &Path) -> Result<Self, KernelError> {
+    fn start(path: &Path, lock: Option<&OwnedFd>) -> Result<Self, KernelError> {
         let cannot =
             |why: &str| failed(format!("the helper {} cannot start: {why}", path.display()));
+        let inherited = lock.map(OwnedFd::try_clone).transpose();
+        let inherited = inherited.map_err(|error| cannot(&error.to_string()))?;
         let mut child = Command::new(path)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .preserved_fds(inherited.into_iter().collect())
             .spawn()
             .map_err(|error| cannot(&error.to_string()))?;
         let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
@@ -125,6 +131,13 @@ impl HelperKernel {
         Self {
             path: path.to_path_buf(),
             running: None,
+            lock: None,
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.end();
         }
     }
 
@@ -145,7 +158,7 @@ impl HelperKernel {
             .map_err(|error| failed(format!("the helper cannot be asked: {error}")))?;
         let mut running = match self.running.take() {
             Some(running) => running,
-            None => Running::start(&self.path)?,
+            None => Running::start(&self.path, self.lock.as_ref())?,
         };
         match running.exchange(line) {
             Ok(answer) => {
@@ -163,9 +176,7 @@ impl HelperKernel {
 
 impl Drop for HelperKernel {
     fn drop(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.end();
-        }
+        self.end();
     }
 }
 
@@ -364,5 +375,10 @@ impl KernelExecutor for HelperKernel {
         if self.running.is_some() {
             let _ = self.exchange(&Query::Finish);
         }
+    }
+
+    fn hold_lock(&mut self, lock: Option<OwnedFd>) {
+        self.end();
+        self.lock = lock;
     }
 }
