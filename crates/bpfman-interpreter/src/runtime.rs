@@ -26,7 +26,7 @@ use crate::lock::Stillness;
 use crate::lock::WriterLock;
 use crate::reserve;
 use crate::store::StoreError;
-use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::Database;
 
 /// Why the writer cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +83,7 @@ pub trait Runtime {
 /// The runtime directory of this machine.
 #[derive(Debug)]
 pub struct SystemRuntime {
+    database: Database,
     layout: RuntimeLayout,
     lock_timeout: Duration,
     /// Whether this process has given the reserve back.
@@ -94,6 +95,7 @@ impl SystemRuntime {
     #[must_use]
     pub fn new(layout: RuntimeLayout, lock_timeout: Duration) -> Self {
         Self {
+            database: Database::new(Path::new(layout.database().as_str())),
             layout,
             lock_timeout,
             released: false,
@@ -103,7 +105,7 @@ impl SystemRuntime {
 
 impl Runtime for SystemRuntime {
     fn reader(&self) -> Result<Option<Box<dyn ReaderStore>>, StoreError> {
-        let store = SqliteStore::open_reader(Path::new(self.layout.database().as_str()))?;
+        let store = self.database.reader()?;
         Ok(store.map(|store| Box::new(store) as Box<dyn ReaderStore>))
     }
 
@@ -116,7 +118,7 @@ impl Runtime for SystemRuntime {
             other => other?,
         };
         make_directory(&self.layout.database_directory(), 0o700)?;
-        let store = SqliteStore::open_writer(Path::new(self.layout.database().as_str()))?;
+        let store = self.database.writer()?;
         // A writer that was told of a full disk has given the reserve back, and is about to use it.
         if !self.released {
             reserve::keep(Path::new(self.layout.reserve().as_str()));

@@ -105,8 +105,15 @@ fn what_a_sibling_needs_may_be_missing(world: &World) {
     // Not even the map of the kernel's configuration is made.
     let map = types["map_ids"][0].to_string();
     assert_eq!(types["map_ids"].as_array().unwrap().len(), 1, "{types}");
-    assert_eq!(bpftool(&["map", "show", "id", &map]).unwrap()["name"], "direct");
-    assert_eq!(plain["status"]["maps"].as_array().unwrap().len(), 1, "{plain}");
+    assert_eq!(
+        bpftool(&["map", "show", "id", &map]).unwrap()["name"],
+        "direct"
+    );
+    assert_eq!(
+        plain["status"]["maps"].as_array().unwrap().len(),
+        1,
+        "{plain}"
+    );
 }
 
 fn what_a_program_needs_is_named_before_any_effect(world: &World) {

@@ -149,7 +149,11 @@ fn a_filled_program_array_starts_anew(world: &World) {
     assert_gone("map", was);
     let dump = bpftool(&["map", "dump", "id", &is.to_string()]).unwrap();
     let filled = dump.as_array().unwrap().iter();
-    assert_eq!(filled.filter(|entry| entry["value"].is_array()).count(), 2, "{dump}");
+    assert_eq!(
+        filled.filter(|entry| entry["value"].is_array()).count(),
+        2,
+        "{dump}"
+    );
     assert!(world.ok(&["doctor"]).contains("healthy"));
 }
 

@@ -349,7 +349,10 @@ fn a_replacement_is_printed_as_get_prints_it() {
     let maps = new.as_object_mut().unwrap().remove("maps_anew").unwrap();
     // Its variables: they come with each load.
     assert_eq!(maps[0]["name"], ".bss");
-    assert_eq!(keys(&maps[0]), words("name old_map_id new_map_id changes kept_by"));
+    assert_eq!(
+        keys(&maps[0]),
+        words("name old_map_id new_map_id changes kept_by")
+    );
     assert_eq!(keys(&ids), words("old_program_id new_program_id"));
     assert_shape(
         &new,

@@ -160,7 +160,14 @@ pub(crate) fn replace(global: &Global, config: &Config, args: &ReplaceArgs) -> R
             warn_of_company(manager, &link.record)?;
         }
         let object = spec.source.typed.to_string();
-        output::replaced(format, spec.program, &object, &status, &done.maps_anew, boot_time())
+        output::replaced(
+            format,
+            spec.program,
+            &object,
+            &status,
+            &done.maps_anew,
+            boot_time(),
+        )
     })
 }
 

@@ -12,6 +12,7 @@ mod dispatcher_rows;
 mod dispatchers;
 mod fault;
 mod journal;
+mod lease;
 mod link_rows;
 mod links;
 mod members;
@@ -38,6 +39,8 @@ use rusqlite::TransactionBehavior;
 use rusqlite::config::DbConfig;
 
 use self::fault::Fault;
+use self::lease::Lease;
+use self::lease::Shelf;
 use self::rows::Save;
 use self::rows::map_columns;
 use self::rows::program_columns;
@@ -59,10 +62,46 @@ pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The mode of a new database: it may hold what users wrote into their programs' global data.
 const FILE_MODE: u32 = 0o600;
 
+/// A database. Its stores, one after the other, share one connection.
+#[derive(Debug)]
+pub struct Database {
+    path: PathBuf,
+    shelf: Shelf,
+}
+
+impl Database {
+    /// The database at a path, where there need be none yet.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            shelf: Shelf::default(),
+        }
+    }
+
+    /// As [`SqliteStore::open_writer`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn writer(&self) -> Result<SqliteStore, StoreError> {
+        let store = SqliteStore::writer(&self.path, schema::MIGRATIONS, &self.shelf);
+        store.map_err(|fault| fault.at(&self.path))
+    }
+
+    /// As [`SqliteStore::open_reader`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn reader(&self) -> Result<Option<SqliteStore>, StoreError> {
+        let store = SqliteStore::reader(&self.path, SCHEMA_VERSION, &self.shelf);
+        store.map_err(|fault| fault.at(&self.path))
+    }
+}
+
 /// The records in a SQLite database.
 #[derive(Debug)]
 pub struct SqliteStore {
-    connection: Connection,
+    connection: Lease,
     path: PathBuf,
 }
 
@@ -74,7 +113,7 @@ impl SqliteStore {
     /// [`StoreError::NewerSchema`] and [`StoreError::Foreign`] when it is not ours to write: it was not touched then.
     /// Others when it cannot be opened or migrated.
     pub fn open_writer(path: &Path) -> Result<Self, StoreError> {
-        Self::writer(path, schema::MIGRATIONS).map_err(|fault| fault.at(path))
+        Database::new(path).writer()
     }
 
     /// Opens the database at `path` for reading; `None` when there is none yet. Never makes, changes or migrates
@@ -85,32 +124,48 @@ impl SqliteStore {
     /// [`StoreError::OlderSchema`] and [`StoreError::NewerSchema`] when it is not of this version's schema; others
     /// when it cannot be opened.
     pub fn open_reader(path: &Path) -> Result<Option<Self>, StoreError> {
-        Self::reader(path, SCHEMA_VERSION).map_err(|fault| fault.at(path))
+        Database::new(path).reader()
     }
 
-    fn writer(path: &Path, migrations: &[Migration]) -> Result<Self, Fault> {
-        create(path)?;
+    fn writer(path: &Path, migrations: &[Migration], shelf: &Shelf) -> Result<Self, Fault> {
         let log_existed = with_suffix(path, "-wal").exists();
-        let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let mut connection = match shelf.take_writable(path) {
+            Some(connection) => connection,
+            None => {
+                create(path)?;
+                shelf.lease(connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, path)
+            }
+        };
+        connection.execute_batch("PRAGMA query_only = OFF")?;
         if let Err(refusal) = prepare_writer(&mut connection, migrations) {
             // The last one to close folds the log into the file and removes it; one that is not ours stays as it is.
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log_existed)?;
             return Err(refusal);
         }
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         Ok(Self {
             connection,
             path: path.to_path_buf(),
         })
     }
 
-    fn reader(path: &Path, known: u32) -> Result<Option<Self>, Fault> {
-        let connection = match connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY) {
-            Err(fault) if fault.is_cannot_open() && is_missing(path) => return Ok(None),
-            other => other?,
+    fn reader(path: &Path, known: u32, shelf: &Shelf) -> Result<Option<Self>, Fault> {
+        let connection = match shelf.take(path) {
+            Some(connection) => connection,
+            // What may be written may become the writer's, who folds the log in. A reader leaves it as it is.
+            None => match connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE) {
+                Err(fault) if fault.is_cannot_open() && is_missing(path) => return Ok(None),
+                other => {
+                    let connection = other?;
+                    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+                    shelf.lease(connection, path)
+                }
+            },
         };
+        connection.execute_batch("PRAGMA query_only = ON")?;
         let (connection, state) = match schema::state(&connection) {
             Err(fault) if fault.is_about_files() && has_no_log(path) => {
-                let connection = connect_unchanging(path)?;
+                let connection = shelf.lease(connect_unchanging(path)?, path);
                 let state = schema::state(&connection)?;
                 (connection, state)
             }

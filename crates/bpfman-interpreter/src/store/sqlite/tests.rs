@@ -30,9 +30,9 @@ impl Place {
 #[test]
 fn a_writer_takes_an_older_database_through_every_migration_it_lacks() {
     let place = Place::new();
-    drop(SqliteStore::writer(&place.database(), &TWO[..1]).unwrap());
+    drop(SqliteStore::writer(&place.database(), &TWO[..1], &Shelf::default()).unwrap());
     assert_eq!(place.version(), 1);
-    let store = SqliteStore::writer(&place.database(), &TWO).unwrap();
+    let store = SqliteStore::writer(&place.database(), &TWO, &Shelf::default()).unwrap();
     store
         .connection
         .execute_batch("SELECT extra FROM programs")
@@ -47,9 +47,9 @@ fn a_migration_that_fails_leaves_the_version_before_it() {
         TWO[0],
         Migration::of_tables("CREATE TABLE half (id INTEGER); CREATE TABLE programs (id INTEGER)"),
     ];
-    SqliteStore::writer(&place.database(), &broken).unwrap_err();
+    SqliteStore::writer(&place.database(), &broken, &Shelf::default()).unwrap_err();
     assert_eq!(place.version(), 1);
-    let store = SqliteStore::writer(&place.database(), &TWO[..1]).unwrap();
+    let store = SqliteStore::writer(&place.database(), &TWO[..1], &Shelf::default()).unwrap();
     let half = "SELECT count(*) FROM sqlite_schema WHERE name = 'half'";
     let count: i64 = store
         .connection
@@ -61,8 +61,8 @@ fn a_migration_that_fails_leaves_the_version_before_it() {
 #[test]
 fn a_reader_refuses_an_older_database_and_leaves_it_old() {
     let place = Place::new();
-    drop(SqliteStore::writer(&place.database(), &TWO[..1]).unwrap());
-    let refusal = SqliteStore::reader(&place.database(), 2).unwrap_err();
+    drop(SqliteStore::writer(&place.database(), &TWO[..1], &Shelf::default()).unwrap());
+    let refusal = SqliteStore::reader(&place.database(), 2, &Shelf::default()).unwrap_err();
     let error = refusal.at(&place.database());
     assert!(
         matches!(
