@@ -15,6 +15,7 @@ use std::process::Command;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
 
+use common::Via;
 use common::World;
 use common::assert_gone;
 use common::bpftool;
@@ -271,4 +272,16 @@ fn a_map_whose_programs_are_gone_is_refused_by_name(world: &World) {
     let words = ["`congestion`", "no longer at its pin"];
     world.refused(&["attach", "struct_ops", &control.programs[0]], 1, &words);
     assert!(!is_registered(&control.name));
+}
+
+/// The way out is the load that works, word for word.
+#[test]
+fn a_part_of_a_map_is_refused_with_the_load_of_all_of_it() {
+    let world = World::new(Via::InProcess);
+    let path = object("struct_ops.bpf.o");
+    let part = "struct_ops:t_struct_ops_cong_avoid";
+    let whole = "--programs struct_ops:t_struct_ops_cong_avoid,struct_ops:t_struct_ops_ssthresh,\
+                 struct_ops:t_struct_ops_undo_cwnd";
+    let load = ["program", "load", &path, "--programs", part];
+    world.refused(&load, 2, &["congestion", whole]);
 }

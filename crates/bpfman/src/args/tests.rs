@@ -8,6 +8,7 @@ use std::path::Path;
 use clap::Arg;
 use clap::Command;
 use clap::CommandFactory;
+use clap::Parser;
 
 use super::Cli;
 
@@ -226,4 +227,25 @@ fn every_option_has_a_test_of_its_effect() {
     }
     let stale: Vec<_> = rows.keys().filter(|key| !used.contains(key)).collect();
     assert!(stale.is_empty(), "there are no such options: {stale:?}");
+}
+
+#[test]
+fn a_hook_of_netfilter_has_the_spellings_of_its_users() {
+    let spellings: [(&str, &[&str]); 5] = [
+        ("pre_routing", &["prerouting", "pre-routing", "PREROUTING"]),
+        ("local_in", &["localin", "local-in", "input"]),
+        ("forward", &["FORWARD"]),
+        ("local_out", &["localout", "local-out", "output"]),
+        ("post_routing", &["postrouting", "post-routing"]),
+    ];
+    let parsed = |hook: &str| {
+        let words = ["bpfman", "attach", "netfilter", "1", "ipv4", hook];
+        format!("{:?}", Cli::try_parse_from(words).unwrap())
+    };
+    for (name, others) in spellings {
+        for other in others {
+            assert_eq!(parsed(other), parsed(name), "{other}");
+        }
+    }
+    Cli::try_parse_from(["bpfman", "attach", "netfilter", "1", "ipv4", "routing"]).unwrap_err();
 }
