@@ -7,7 +7,7 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup mounts bpf build release fmt-check clippy test test-kernels test-pure soak demo bench clean
+.PHONY: help setup mounts bpf build release fmt-check clippy test test-kernels test-pure soak demo bench lines clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -63,6 +63,9 @@ bench: setup mounts bpf release ## Measure against plain libbpf and bpftool (roo
 	@scripts/kernels/setup.sh 6.12
 	@echo
 	@scripts/kernels/run.sh 6.12 env REPEAT=20000 ROUNDS=9 bash bench/packets.sh dispatcher; cat target/kernels/6.12/out/output
+
+lines: ## Count the lines of the product by crate and kind
+	@scripts/lines.sh
 
 clean: ## Remove everything built
 	cargo clean
