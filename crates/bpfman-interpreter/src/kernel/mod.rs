@@ -603,14 +603,16 @@ impl KernelExecutor for LibbpfKernel {
 /// What a file holds; `NotFound` when it has gone.
 fn pinned(path: &AbsolutePath, detail: Detail) -> Result<PinState, KernelError> {
     let failed = |error: io::Error| refused(path.as_str(), &error);
-    if !pins::on_bpffs(path)? {
-        return Ok(PinState::Other);
-    }
-    let Some(fd) = pins::open(path)? else {
-        return match fs::symlink_metadata(path.as_str()) {
-            Err(error) if vanished(&error) => free(path),
-            _ => Ok(PinState::Other),
-        };
+    let fd = match pins::open(path) {
+        Ok(Some(fd)) => fd,
+        // Only what is on a bpffs can be opened as a pin.
+        Err(error) if pins::on_bpffs(path)? => return Err(error),
+        Ok(None) | Err(_) => {
+            return match fs::symlink_metadata(path.as_str()) {
+                Err(error) if vanished(&error) => free(path),
+                _ => Ok(PinState::Other),
+            };
+        }
     };
     Ok(match object_kind(fd.as_fd()) {
         ObjectKind::Program => {

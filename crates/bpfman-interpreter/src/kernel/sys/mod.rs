@@ -81,7 +81,8 @@ const LOG_BYTES: usize = (16 << 20) - 1;
 /// What the verifier's statistics of one program fit into: three lines, one of them with a number for each of up to 256
 /// functions. Kernels before 6.4 refuse a program whose log does not fit; it is loaded again without then.
 const STATISTICS_BYTES: usize = 64 << 10;
-/// The verifier allows 64 maps a program, and no kernel has allowed more than this many.
+/// The verifier allows 64 maps a program (`MAX_USED_MAPS`), and no kernel has allowed more than `MAX_MAP_IDS`.
+const USUAL_MAP_IDS: usize = 64;
 const MAX_MAP_IDS: u32 = 1 << 16;
 
 /// What a call that answers 0 or a negative error number answered.
@@ -144,28 +145,34 @@ pub(super) fn pin(fd: BorrowedFd<'_>, path: &str) -> io::Result<()> {
 
 /// What the kernel says about a program, and the ids of its maps.
 pub(super) fn program_info(fd: BorrowedFd<'_>) -> io::Result<(bpf_prog_info, Vec<u32>)> {
-    let mut info = bpf_prog_info::default();
-    program_info_into(fd, &mut info)?;
-    let count = info.nr_map_ids.min(MAX_MAP_IDS);
-    if count == 0 {
-        return Ok((info, Vec::new()));
+    let mut ids = [0_u32; USUAL_MAP_IDS];
+    let info = program_info_with(fd, &mut ids)?;
+    let count = info.nr_map_ids.min(MAX_MAP_IDS) as usize;
+    if let Some(ids) = ids.get(..count) {
+        return Ok((info, ids.to_vec()));
     }
-    let mut ids = vec![0_u32; count as usize];
-    let mut with_maps = bpf_prog_info {
-        nr_map_ids: count,
+    let mut ids = vec![0_u32; count];
+    let info = program_info_with(fd, &mut ids)?;
+    ids.truncate(info.nr_map_ids as usize);
+    Ok((info, ids))
+}
+
+/// Answers how many maps there are, also where they are more than `ids` holds.
+fn program_info_with(fd: BorrowedFd<'_>, ids: &mut [u32]) -> io::Result<bpf_prog_info> {
+    let mut info = bpf_prog_info {
+        nr_map_ids: ids.len() as u32,
         map_ids: ids.as_mut_ptr().expose_provenance() as u64,
         ..bpf_prog_info::default()
     };
     // The kernel writes at most `nr_map_ids` ids to `map_ids`: `ids` holds that many.
-    program_info_into(fd, &mut with_maps)?;
-    ids.truncate(with_maps.nr_map_ids as usize);
-    Ok((info, ids))
+    program_info_into(fd, &mut info)?;
+    Ok(info)
 }
 
 fn program_info_into(fd: BorrowedFd<'_>, info: &mut bpf_prog_info) -> io::Result<()> {
     let mut length = size_of::<bpf_prog_info>() as u32;
     // SAFETY: `info` is writable for `length` bytes; the buffers it points to are as long as it says (the
-    // only caller that sets any is `program_info`).
+    // only caller that sets any is `program_info_with`).
     check(unsafe { libbpf_sys::bpf_prog_get_info_by_fd(fd.as_raw_fd(), info, &raw mut length) })
 }
 
