@@ -233,7 +233,7 @@ pub trait StoreWriter: ProgramWriter + LinkWriter + DispatcherWriter + JournalWr
     ///
     /// # Errors
     /// That of the first change that cannot be made; nothing was changed then.
-    fn together(&mut self, changes: &[StoreChange]) -> Result<(), StoreError>;
+    fn batch(&mut self, changes: &[StoreChange]) -> Result<(), StoreError>;
 }
 
 /// Enumerates the kernel's programs and links.

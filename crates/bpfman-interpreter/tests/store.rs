@@ -796,11 +796,11 @@ fn save_journal(journal: Option<Journal>) -> StoreChange {
 fn a_journal_is_saved_together_with_other_changes(store: &mut dyn WriterStore) {
     let save = StoreChange::SavePrograms(sharing_pair().to_vec());
     let begin = [save, save_journal(Some(journal()))];
-    store.together(&begin).unwrap();
+    store.batch(&begin).unwrap();
     assert_eq!(store.journal().unwrap(), Some(journal()));
     assert_eq!(store.list().unwrap(), sharing_pair());
     let delete = StoreChange::DeleteProgram(ProgramId(7));
-    store.together(&[save_journal(None), delete]).unwrap();
+    store.batch(&[save_journal(None), delete]).unwrap();
     assert_eq!(store.journal().unwrap(), None);
     assert_eq!(ids(&store.list().unwrap()), [42]);
 }
@@ -811,7 +811,7 @@ fn a_journal_stays_when_what_was_to_change_with_it_cannot(store: &mut dyn Writer
         store.save_journal(before.as_ref()).unwrap();
         for after in [None, Some(plain_journal("the second"))] {
             let changes = [save_journal(after.clone()), impossible.clone()];
-            let error = store.together(&changes).unwrap_err();
+            let error = store.batch(&changes).unwrap_err();
             assert_eq!(error.to_string(), "link 99 does not exist");
             assert_eq!(store.journal().unwrap(), before, "{after:?}");
         }
@@ -824,9 +824,9 @@ fn of_several_journals_saved_together_the_last_one_is_there(store: &mut dyn Writ
         let journals = journals.iter().copied().cloned();
         journals.map(save_journal).collect()
     };
-    store.together(&change(&[&first, &None, &last])).unwrap();
+    store.batch(&change(&[&first, &None, &last])).unwrap();
     assert_eq!(store.journal().unwrap(), last);
-    store.together(&change(&[&first, &None])).unwrap();
+    store.batch(&change(&[&first, &None])).unwrap();
     assert_eq!(store.journal().unwrap(), None);
 }
 
@@ -835,7 +835,7 @@ fn a_journal_stays_when_the_records_change(store: &mut dyn WriterStore) {
     fill(store, &[plain(1, 7)]);
     store.save_recovery(&recovery(1)).unwrap();
     store.save_journal(Some(&journal())).unwrap();
-    store.together(&several_changes()[..3]).unwrap();
+    store.batch(&several_changes()[..3]).unwrap();
     store.save_dispatcher(&dispatcher(3)).unwrap();
     for program in [7, 8, 42] {
         store.delete(ProgramId(program)).unwrap();
@@ -991,16 +991,16 @@ fn impossible_changes() -> [(StoreChange, &'static str); 6] {
 
 fn several_changes_are_made_together_in_their_order(store: &mut dyn WriterStore) {
     let before = fill_to_change(store);
-    store.together(&[]).unwrap();
+    store.batch(&[]).unwrap();
     assert_eq!(contents(store), before);
-    store.together(&several_changes()).unwrap();
+    store.batch(&several_changes()).unwrap();
     assert_eq!(contents(store), changed_together());
     let saved = [1, 2].map(|time| Link {
         created_at: UnixTime(time),
         ..plain(9, 7)
     });
     let twice = saved.clone().map(StoreChange::SaveLink);
-    store.together(&twice).unwrap();
+    store.batch(&twice).unwrap();
     assert_eq!(store.link(LinkId(9)).unwrap(), saved[1]);
 }
 
@@ -1011,12 +1011,12 @@ fn of_several_changes_none_is_made_when_one_cannot_be(store: &mut dyn WriterStor
         for at in 3..=several_changes().len() {
             let mut changes = several_changes();
             changes.insert(at, impossible.clone());
-            let error = store.together(&changes).unwrap_err();
+            let error = store.batch(&changes).unwrap_err();
             assert_eq!(error.to_string(), words, "{at}");
             assert_eq!(contents(store), before, "{words} {at}");
         }
     }
-    store.together(&several_changes()).unwrap();
+    store.batch(&several_changes()).unwrap();
     assert_eq!(contents(store), changed_together());
 }
 
@@ -1029,11 +1029,11 @@ fn a_reader_of_the_disk_sees_several_changes_or_none() {
     let reader = SqliteStore::open_reader(&path).unwrap().unwrap();
     for (impossible, words) in impossible_changes() {
         let changes = [several_changes(), vec![impossible]].concat();
-        writer.together(&changes).unwrap_err();
+        writer.batch(&changes).unwrap_err();
         assert_eq!(contents(&reader), before, "{words}");
     }
     // They are on the disk when the call returns, not when the writer is done.
-    writer.together(&several_changes()).unwrap();
+    writer.batch(&several_changes()).unwrap();
     assert_eq!(contents(&reader), changed_together());
     writer.delete_link(LinkId(3)).unwrap();
     assert_eq!(link_ids(&reader.links().unwrap()), [4]);

@@ -67,7 +67,7 @@ const MAP_IDS: u32 = 6;
 #[derive(Clone, Debug)]
 enum Step {
     Change(Box<StoreChange>),
-    Together(Vec<StoreChange>),
+    Batch(Vec<StoreChange>),
     Recover(Vec<Recovery>),
     Reopen,
 }
@@ -75,7 +75,7 @@ enum Step {
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         19 => any_change().prop_map(|change| Step::Change(Box::new(change))),
-        4 => vec(any_change(), 0..5).prop_map(Step::Together),
+        4 => vec(any_change(), 0..5).prop_map(Step::Batch),
         // Now and then more of them than are kept.
         2 => vec(any_recovery(any_time()), 1..12).prop_map(Step::Recover),
         1 => Just(Step::Reopen),
@@ -102,7 +102,7 @@ fn change_both(
 ) -> Vec<u32> {
     let (on_disk, in_memory) = match changes {
         [one] => (one.apply(disk), one.apply(memory)),
-        several => (disk.together(several), memory.together(several)),
+        several => (disk.batch(several), memory.batch(several)),
     };
     let made = in_memory.is_ok();
     agree(on_disk, in_memory);
@@ -364,7 +364,7 @@ proptest! {
                 Step::Change(change) => {
                     ever.extend(change_both(&mut disk, &mut memory, &[*change]));
                 }
-                Step::Together(changes) => {
+                Step::Batch(changes) => {
                     ever.extend(change_both(&mut disk, &mut memory, &changes));
                 }
                 Step::Recover(recoveries) => {

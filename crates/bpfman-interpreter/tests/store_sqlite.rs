@@ -317,9 +317,9 @@ mod files_and_rows {
     fn a_link_cannot_point_to_a_program_that_is_not_there() {
         let place = Place::filled();
         let raw = place.raw();
-        let stray = "INSERT INTO links (program_id, kind, details, metadata, created_at) \
+        let orphan = "INSERT INTO links (program_id, kind, details, metadata, created_at) \
              VALUES (99, 'lsm', '{}', '{}', 0)";
-        let error = raw.execute_batch(stray).unwrap_err();
+        let error = raw.execute_batch(orphan).unwrap_err();
         assert!(error.to_string().contains("FOREIGN KEY"), "{error}");
         let move_all = "UPDATE links SET program_id = 99";
         raw.execute_batch(move_all).unwrap_err();
@@ -1144,10 +1144,10 @@ mod together {
             let watchers = [scope.spawn(watch), scope.spawn(watch)];
             let writing = Done(&done);
             for _ in 0..100 {
-                writer.together(&come()).unwrap();
+                writer.batch(&come()).unwrap();
                 // Nothing of what fails is ever seen.
-                writer.together(&go_too_far()).unwrap_err();
-                writer.together(&go()).unwrap();
+                writer.batch(&go_too_far()).unwrap_err();
+                writer.batch(&go()).unwrap();
             }
             drop(writing);
             for watcher in watchers {
@@ -1160,18 +1160,18 @@ mod together {
     fn what_a_killed_writer_changed_together_is_there() {
         let place = Place::empty();
         let mut writer = place.writer();
-        writer.together(&come()).unwrap();
-        writer.together(&come()[1..2]).unwrap();
-        writer.together(&go_too_far()).unwrap_err();
+        writer.batch(&come()).unwrap();
+        writer.batch(&come()[1..2]).unwrap();
+        writer.batch(&go_too_far()).unwrap_err();
         assert_eq!(scalar(&place.left_behind().raw(), RECORDS), 6);
-        writer.together(&go()).unwrap();
+        writer.batch(&go()).unwrap();
         assert_eq!(scalar(&place.left_behind().raw(), RECORDS), 0);
     }
 
     #[test]
     fn a_reader_changes_nothing_together() {
         let place = Place::filled();
-        place.reader().together(&go()).unwrap_err();
+        place.reader().batch(&go()).unwrap_err();
         assert_eq!(place.reader().dispatchers().unwrap(), dispatchers());
         assert_eq!(place.reader().journal().unwrap(), Some(journal()));
     }
@@ -1275,7 +1275,7 @@ mod damage {
             ),
             (
                 "engine = 'fast'",
-                "program 42: engine: no engine is called `fast`; there are: auto, extension",
+                "program 42: engine: unknown engine `fast` (expected auto or extension)",
             ),
             ("tag = 'xyz'", "program 42: tag: a tag is 16 hex digits"),
             ("metadata = '{'", "program 42: metadata"),
@@ -1826,7 +1826,7 @@ mod damage {
         writer.save_link(&plain_link(GONE + 1)).unwrap();
         writer.save_dispatcher(&dispatcher(9)).unwrap();
         writer
-            .together(&[
+            .batch(&[
                 StoreChange::DeleteDispatcher(dispatcher(9).point()),
                 StoreChange::DeleteLink(LinkId(GONE + 1)),
                 StoreChange::DeleteProgram(ProgramId(8)),
@@ -2142,7 +2142,7 @@ mod full_disk {
             writer.save(&sharing_pair()).unwrap();
             disk.fill();
             disk.spare(pages);
-            assert_full(writer.together(&many));
+            assert_full(writer.batch(&many));
             assert_eq!(writer.list().unwrap(), sharing_pair());
             // The same connection: it is in no transaction any more.
             disk.make_room();
@@ -2192,7 +2192,7 @@ mod full_disk {
                 StoreChange::SavePrograms(sharing_pair().to_vec()),
                 StoreChange::SaveJournal(Some(Box::new(many.clone()))),
             ];
-            assert_full(writer.together(&changes));
+            assert_full(writer.batch(&changes));
             assert_eq!(writer.journal().unwrap(), Some(journal()));
             assert_eq!(writer.recoveries().unwrap(), []);
             assert_eq!(writer.list().unwrap(), []);

@@ -11,7 +11,7 @@ use bpfman_core::compute::InterfaceFacts;
 use bpfman_core::compute::JoinedAs;
 use bpfman_core::compute::Joining;
 use bpfman_core::compute::PointFacts;
-use bpfman_core::compute::Standing;
+use bpfman_core::compute::PointState;
 use bpfman_core::compute::StructOpsFacts;
 use bpfman_core::compute::USDT_SPECS;
 use bpfman_core::compute::UsdtFacts;
@@ -133,7 +133,7 @@ impl Manager<'_> {
             metadata: spec.metadata.clone(),
             created_at: self.now,
         };
-        let with_others = facts.standing == Standing::Runs;
+        let with_others = facts.state == PointState::Attached;
         let mut member = self.member_of(link, program, with_others)?;
         let own = member.link.details.membership();
         let alone = own.is_some_and(|own| runs_alone(&own, member.program.load.engine));

@@ -6,7 +6,7 @@ use bpfman_core::compute::Change;
 use bpfman_core::compute::JoinedAs;
 use bpfman_core::compute::Joining;
 use bpfman_core::compute::PointFacts;
-use bpfman_core::compute::Standing;
+use bpfman_core::compute::PointState;
 use bpfman_core::compute::Whereabouts;
 use bpfman_core::compute::plan_change;
 use bpfman_core::managed::AttachPoint;
@@ -30,7 +30,7 @@ pub struct DispatcherStatus {
     /// The record.
     pub dispatcher: Dispatcher,
     /// What the kernel has of it.
-    pub standing: Standing,
+    pub state: PointState,
     /// Where its interface is now; `None` when what runs there is attached to none any more.
     pub whereabouts: Option<Whereabouts>,
     /// The members in the order in which they run, with their programs.
@@ -210,7 +210,7 @@ impl Manager<'_> {
             }
         }
         Ok(DispatcherStatus {
-            standing: self.standing_of(&dispatcher, networks)?,
+            state: self.state_of(&dispatcher, networks)?,
             whereabouts: self.whereabouts_of_point(&dispatcher, networks)?,
             share_tail_calls: self.share_tail_calls(&dispatcher, &members),
             dispatcher,

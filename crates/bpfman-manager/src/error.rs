@@ -112,7 +112,7 @@ pub enum ManagerError {
         cause: ActionError,
     },
     /// Somebody undoes what a reconciliation does.
-    #[error("what is mended does not stay so: something else changes it at the same time")]
+    #[error("what is repaired does not stay so: something else changes it at the same time")]
     Restless,
     /// What the user named was not found.
     #[error(transparent)]

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
+use bpfman_core::compute::PointState;
 use bpfman_core::compute::Sharer;
-use bpfman_core::compute::Standing;
 use bpfman_core::compute::map_users;
 use bpfman_core::kernel;
 use bpfman_core::kernel::KernelError;
@@ -285,8 +285,8 @@ impl Manager<'_> {
         let mut places = BTreeMap::new();
         for dispatcher in dispatchers {
             let of = dispatcher.members.len();
-            let runs = |standing| matches!(standing, Ok(Standing::Runs) | Err(_));
-            if of > 1 && runs(self.standing_of(&dispatcher, &mut networks)) {
+            let runs = |state| matches!(state, Ok(PointState::Attached) | Err(_));
+            if of > 1 && runs(self.state_of(&dispatcher, &mut networks)) {
                 let links = dispatcher.members.iter().enumerate();
                 places.extend(links.map(|(position, link)| (*link, Place { position, of })));
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use bpfman_core::compute::Standing;
+use bpfman_core::compute::PointState;
 use bpfman_core::compute::Whereabouts;
 use bpfman_core::compute::is_ours;
 use bpfman_core::compute::position;
@@ -71,7 +71,7 @@ pub struct ListedLink {
 type ListedMember = (Rc<Dispatcher>, Option<usize>, Option<Whereabouts>);
 
 /// A link that stands at its attach point.
-pub(crate) struct StandingLink {
+pub(crate) struct FoundLink {
     /// Its record, with its interface as it is now.
     pub(crate) link: Link,
     /// Where that is.
@@ -104,10 +104,11 @@ impl Manager<'_> {
             .iter()
             .filter(|link| link.details.membership().is_none());
         let alone: Vec<Link> = alone.cloned().collect();
-        let standing = self.standing(alone.clone(), &mut networks);
-        let standing = standing.unwrap_or_else(|_| alone.into_iter().map(as_recorded).collect());
-        let points = at_points(&standing);
-        let mut standing: BTreeMap<LinkId, StandingLink> = standing
+        let found_links = self.found_links(alone.clone(), &mut networks);
+        let found_links =
+            found_links.unwrap_or_else(|_| alone.into_iter().map(as_recorded).collect());
+        let points = at_points(&found_links);
+        let mut found_links: BTreeMap<LinkId, FoundLink> = found_links
             .into_iter()
             .map(|found| (found.link.id, found))
             .collect();
@@ -122,7 +123,7 @@ impl Manager<'_> {
                 }
             }
             None => {
-                let found = standing.remove(&record.id);
+                let found = found_links.remove(&record.id);
                 let link = found.as_ref().map(|found| &found.link);
                 ListedLink {
                     position: link.and_then(|link| position_among(link, &points)),
@@ -146,8 +147,8 @@ impl Manager<'_> {
     ) -> BTreeMap<LinkId, ListedMember> {
         let mut members = BTreeMap::new();
         for dispatcher in dispatchers {
-            let standing = self.standing_of(&dispatcher, networks);
-            let runs = matches!(standing, Ok(Standing::Runs) | Err(_));
+            let found_links = self.state_of(&dispatcher, networks);
+            let runs = matches!(found_links, Ok(PointState::Attached) | Err(_));
             // A list is not refused because a namespace may not be entered.
             let whereabouts = self.whereabouts_of_point(&dispatcher, networks);
             let whereabouts = whereabouts.unwrap_or_default();
@@ -212,9 +213,9 @@ impl Manager<'_> {
         let same_hook =
             |link: &Link| link.details.attach_point().map(|at| at.hook) == Some(point.hook);
         let links = store.links()?.into_iter().filter(same_hook).collect();
-        let standing = self.standing(links, networks)?;
-        let points = at_points(&standing);
-        let found = standing
+        let found_links = self.found_links(links, networks)?;
+        let points = at_points(&found_links);
+        let found = found_links
             .into_iter()
             .find(|found| found.link.id == record.id);
         Ok(match found {
@@ -254,9 +255,9 @@ impl Manager<'_> {
             .and_then(|found| found.left_out(record.id).map(str::to_owned));
         let dispatcher = dispatcher.filter(|found| found.members.contains(&record.id));
         let mut networks = Networks::of(store)?;
-        let (standing, mut unread) = match &dispatcher {
-            Some(dispatcher) => seen(self.standing_of(dispatcher, &mut networks)),
-            None => (Some(Standing::Gone), None),
+        let (found_links, mut unread) = match &dispatcher {
+            Some(dispatcher) => seen(self.state_of(dispatcher, &mut networks)),
+            None => (Some(PointState::Missing), None),
         };
         let whereabouts = match &dispatcher {
             Some(dispatcher) => seen(self.whereabouts_of_point(dispatcher, &mut networks)),
@@ -265,8 +266,8 @@ impl Manager<'_> {
         if let Some(dispatcher) = &dispatcher {
             show_holder(&mut record, dispatcher);
         }
-        let holder = match (record.kernel, standing) {
-            (_, Some(Standing::Gone)) | (None, _) => (None, None),
+        let holder = match (record.kernel, found_links) {
+            (_, Some(PointState::Missing)) | (None, _) => (None, None),
             (Some(id), _) => known(self.link_at(id, record.pin_path.as_ref())),
         };
         let (kernel, pin_present) = holder.0.unwrap_or_default();
@@ -280,9 +281,10 @@ impl Manager<'_> {
             .as_ref()
             .and_then(|found| found.position(record.id));
         Ok(LinkStatus {
-            attached: standing
-                .is_some_and(|standing| matches!(standing, Standing::Runs | Standing::Unpinned)),
-            position: position.filter(|_| standing == Some(Standing::Runs)),
+            attached: found_links.is_some_and(|found_links| {
+                matches!(found_links, PointState::Attached | PointState::Unpinned)
+            }),
+            position: position.filter(|_| found_links == Some(PointState::Attached)),
             pin_present,
             record,
             kernel,
@@ -337,11 +339,11 @@ impl Manager<'_> {
 
     /// Of recorded links, those that stand at an attach point. Others are of an interface that is gone, whose index
     /// the next one may have, or somebody else detached them.
-    pub(crate) fn standing(
+    pub(crate) fn found_links(
         &mut self,
         links: Vec<Link>,
         networks: &mut Networks,
-    ) -> Result<Vec<StandingLink>, ManagerError> {
+    ) -> Result<Vec<FoundLink>, ManagerError> {
         let mut newest: BTreeMap<KernelLinkId, LinkId> = BTreeMap::new();
         for link in &links {
             if let Some(id) = link.kernel {
@@ -349,21 +351,21 @@ impl Manager<'_> {
                 *newest = link.id.max(*newest);
             }
         }
-        let mut standing = Vec::new();
+        let mut found_links = Vec::new();
         for link in links {
             let newest = link.kernel.and_then(|id| newest.get(&id));
             if newest.is_none_or(|newest| *newest == link.id) {
-                standing.extend(self.stands(link, networks)?);
+                found_links.extend(self.stands(link, networks)?);
             }
         }
-        Ok(standing)
+        Ok(found_links)
     }
 
     fn stands(
         &mut self,
         link: Link,
         networks: &mut Networks,
-    ) -> Result<Option<StandingLink>, ManagerError> {
+    ) -> Result<Option<FoundLink>, ManagerError> {
         let (Some(id), Some(_)) = (link.kernel, link.details.attach_point()) else {
             return Ok(Some(as_recorded(link)));
         };
@@ -378,7 +380,7 @@ impl Manager<'_> {
             Some(now) => link.details.clone().moved_to(now),
             None => link.details.clone(),
         };
-        Ok(Some(StandingLink {
+        Ok(Some(FoundLink {
             link: Link { details, ..link },
             whereabouts: Some(whereabouts),
         }))
@@ -393,8 +395,8 @@ fn seen<T>(answer: Result<T, ManagerError>) -> (Option<T>, Option<KernelError>) 
     }))
 }
 
-fn as_recorded(link: Link) -> StandingLink {
-    StandingLink {
+fn as_recorded(link: Link) -> FoundLink {
+    FoundLink {
         link,
         whereabouts: None,
     }
@@ -415,9 +417,9 @@ fn given_away(link: &Link, links: &[Link]) -> bool {
 }
 
 /// Links by the attach points that they stand at.
-fn at_points(standing: &[StandingLink]) -> BTreeMap<AttachPoint, Vec<Link>> {
+fn at_points(found_links: &[FoundLink]) -> BTreeMap<AttachPoint, Vec<Link>> {
     let mut points: BTreeMap<AttachPoint, Vec<Link>> = BTreeMap::new();
-    for StandingLink { link, .. } in standing {
+    for FoundLink { link, .. } in found_links {
         if let Some(point) = link.details.attach_point() {
             points.entry(point).or_default().push(link.clone());
         }

@@ -15,8 +15,8 @@ use bpfman_core::compute::MemberFacts;
 use bpfman_core::compute::Occupants;
 use bpfman_core::compute::PointFacts;
 use bpfman_core::compute::PointRefusal;
+use bpfman_core::compute::PointState;
 use bpfman_core::compute::ReplaceRefusal;
-use bpfman_core::compute::Standing;
 use bpfman_core::compute::TC_FILTER;
 use bpfman_core::compute::Target;
 use bpfman_core::compute::UnloadRefusal;
@@ -172,12 +172,14 @@ impl Manager<'_> {
             }
         };
         let now = seen.as_ref().and_then(|seen| seen.at_now());
-        let (dispatcher, standing, runs) = match seen {
-            Some(seen) => (Some(seen.dispatcher), seen.standing, seen.runs),
-            None => (None, Standing::Gone, None),
+        let (dispatcher, state, runs) = match seen {
+            Some(seen) => (Some(seen.dispatcher), seen.state, seen.runs),
+            None => (None, PointState::Missing, None),
         };
         let occupants = match joins {
-            Some(engine) if standing != Standing::Runs => Some(self.occupants(hook, &at, engine)?),
+            Some(engine) if state != PointState::Attached => {
+                Some(self.occupants(hook, &at, engine)?)
+            }
             _ => None,
         };
         let foreign = match occupants
@@ -199,9 +201,9 @@ impl Manager<'_> {
             Some(record) if runs == Some(record.program) => self.lost_pin(record, &members)?,
             _ => None,
         };
-        let namespace_deleted = match standing {
-            Standing::Dead | Standing::Gone => self.is_deleted(&at)?,
-            Standing::Runs | Standing::Detached | Standing::Unpinned => false,
+        let namespace_deleted = match state {
+            PointState::Defunct | PointState::Missing => self.is_deleted(&at)?,
+            PointState::Attached | PointState::Detached | PointState::Unpinned => false,
         };
         Ok(PointFacts {
             hook,
@@ -213,7 +215,7 @@ impl Manager<'_> {
             frames: self.targets.frames(),
             bpffs_mounted: self.kernel.is_bpffs_root(&self.layout.bpffs())?,
             dispatcher,
-            standing,
+            state,
             runs,
             members,
             left_out,
@@ -387,11 +389,11 @@ impl Manager<'_> {
     }
 
     /// What the kernel has of a recorded attach point.
-    pub(crate) fn standing_of(
+    pub(crate) fn state_of(
         &mut self,
         dispatcher: &Dispatcher,
         networks: &mut Networks,
-    ) -> Result<Standing, ManagerError> {
+    ) -> Result<PointState, ManagerError> {
         Ok(self.observe_point(dispatcher, networks)?.0)
     }
 
@@ -400,16 +402,16 @@ impl Manager<'_> {
         &mut self,
         dispatcher: &Dispatcher,
         networks: &mut Networks,
-    ) -> Result<(Standing, Option<ProgramId>), ManagerError> {
+    ) -> Result<(PointState, Option<ProgramId>), ManagerError> {
         if let Some(filter) = dispatcher.filter() {
             let found = self.kernel.tc_filter(&filter)?;
             return Ok(match found.filter(|found| *found == dispatcher.program) {
-                Some(program) => (Standing::Runs, Some(program)),
+                Some(program) => (PointState::Attached, Some(program)),
                 None => (self.unattached(dispatcher, networks)?, None),
             });
         }
         let Some((id, path)) = dispatcher.link() else {
-            return Ok((Standing::Gone, None));
+            return Ok((PointState::Missing, None));
         };
         let (found, pinned) = match self.kernel.pin_state(path, Detail::Info)? {
             PinState::Link(found) if found.id == id => (Some(found), true),
@@ -420,12 +422,12 @@ impl Manager<'_> {
             |found: &kernel::Link| matches!(found.place, LinkPlace::Interface { ifindex: Some(_) });
         Ok(match (found, pinned) {
             // At our pin it is ours, whatever it runs: a swap that was not recorded makes it nobody else's.
-            (Some(found), true) if attached(&found) => (Standing::Runs, Some(found.program)),
+            (Some(found), true) if attached(&found) => (PointState::Attached, Some(found.program)),
             (Some(_), true) => (self.unattached(dispatcher, networks)?, None),
             (Some(found), false) if attached(&found) && found.program == dispatcher.program => {
-                (Standing::Unpinned, None)
+                (PointState::Unpinned, None)
             }
-            _ => (Standing::Gone, None),
+            _ => (PointState::Missing, None),
         })
     }
 
@@ -434,10 +436,10 @@ impl Manager<'_> {
         &mut self,
         dispatcher: &Dispatcher,
         networks: &mut Networks,
-    ) -> Result<Standing, ManagerError> {
+    ) -> Result<PointState, ManagerError> {
         Ok(match self.target_interface(&dispatcher.at, networks)? {
-            Target::Present(_) => Standing::Detached,
-            _ => Standing::Dead,
+            Target::Present(_) => PointState::Detached,
+            _ => PointState::Defunct,
         })
     }
 
@@ -452,10 +454,10 @@ impl Manager<'_> {
             // A filter is reached through its namespace, which may have another path for us.
             dispatcher.at.netns.clone_from(&now.netns);
         }
-        let (standing, runs) = self.observe_point(&dispatcher, networks)?;
+        let (state, runs) = self.observe_point(&dispatcher, networks)?;
         Ok(SeenPoint {
             dispatcher,
-            standing,
+            state,
             runs,
             whereabouts,
         })
@@ -484,7 +486,7 @@ impl Manager<'_> {
         }
         if recorded
             .as_ref()
-            .is_some_and(|seen| seen.standing == Standing::Runs)
+            .is_some_and(|seen| seen.state == PointState::Attached)
         {
             return Ok(recorded);
         }
@@ -589,7 +591,7 @@ impl Manager<'_> {
 /// A recorded attach point as the kernel has it now.
 pub(crate) struct SeenPoint {
     pub(crate) dispatcher: Dispatcher,
-    pub(crate) standing: Standing,
+    pub(crate) state: PointState,
     /// The program that runs there.
     pub(crate) runs: Option<ProgramId>,
     pub(crate) whereabouts: Option<Whereabouts>,
@@ -600,7 +602,7 @@ impl SeenPoint {
     fn at_now(&self) -> Option<LinkInterface> {
         let at = &self.dispatcher.at;
         match &self.whereabouts {
-            _ if self.standing != Standing::Runs => None,
+            _ if self.state != PointState::Attached => None,
             Some(Whereabouts::Moved(now)) => Some(now.recorded_as(&at.interface)),
             _ => Some(at.clone()),
         }

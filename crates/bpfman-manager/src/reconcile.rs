@@ -10,16 +10,16 @@ use bpfman_core::compute::AttachFacts;
 use bpfman_core::compute::Facts;
 use bpfman_core::compute::Finding;
 use bpfman_core::compute::JoinedAs;
-use bpfman_core::compute::Mend;
 use bpfman_core::compute::ObservedLink;
 use bpfman_core::compute::ObservedPoint;
 use bpfman_core::compute::ObservedProgram;
-use bpfman_core::compute::ProgramStanding;
+use bpfman_core::compute::PointState;
+use bpfman_core::compute::ProgramState;
 use bpfman_core::compute::Reattach;
 use bpfman_core::compute::Refused;
+use bpfman_core::compute::Repair;
 use bpfman_core::compute::Repairs;
 use bpfman_core::compute::Room;
-use bpfman_core::compute::Standing;
 use bpfman_core::compute::TC_FILTER;
 use bpfman_core::compute::Target;
 use bpfman_core::compute::is_chain;
@@ -54,7 +54,7 @@ use crate::points::libxdp_bpffs;
 use crate::removal::is_load_refused;
 use crate::whereabouts::Networks;
 
-/// How often everything is looked at before we give up: each time mends what the one before could not.
+/// How often everything is looked at before we give up: each time repairs what the one before could not.
 const MAX_ROUNDS: usize = 64;
 
 /// What a look at everything tells.
@@ -71,9 +71,9 @@ pub struct Diagnosis {
 /// What a reconciliation did.
 #[derive(Debug, Default)]
 pub struct Reconciled {
-    /// What was mended, with the plans that did it.
-    pub mended: Vec<Finding>,
-    /// What could not be mended, and why.
+    /// What was repaired, with the plans that did it.
+    pub repaired: Vec<Finding>,
+    /// What could not be repaired, and why.
     pub left: Vec<Finding>,
 }
 
@@ -110,7 +110,7 @@ impl Manager<'_> {
             let left = self.diagnose(repairs)?.findings;
             if left
                 .iter()
-                .all(|finding| matches!(finding.mend, Mend::Nothing(_)))
+                .all(|finding| matches!(finding.repair, Repair::Nothing(_)))
             {
                 return Ok(Reconciled {
                     left,
@@ -119,11 +119,11 @@ impl Manager<'_> {
             }
         }
         self.with_reserve(|manager| {
-            manager.as_writer(|manager, store| manager.mend_all(repairs, store))
+            manager.as_writer(|manager, store| manager.repair_all(repairs, store))
         })
     }
 
-    pub(crate) fn mend_all(
+    pub(crate) fn repair_all(
         &mut self,
         repairs: Repairs,
         store: &mut dyn WriterStore,
@@ -142,17 +142,17 @@ impl Manager<'_> {
                 let kept_out = kept_out.iter().find(|(of, _)| *of == finding);
                 kept_out.map_or(finding, |(_, why)| why.clone())
             });
-            let (mend, left): (Vec<Finding>, Vec<Finding>) =
-                findings.partition(|finding| matches!(finding.mend, Mend::Plan(_)));
-            if mend.is_empty() {
+            let (repair, left): (Vec<Finding>, Vec<Finding>) =
+                findings.partition(|finding| matches!(finding.repair, Repair::Plan(_)));
+            if repair.is_empty() {
                 done.left = left;
                 return Ok(done);
             }
-            for finding in mend {
-                match self.mend(&finding, store) {
+            for finding in repair {
+                match self.repair(&finding, store) {
                     Ok(()) => {
                         joined = JoinedAs::Inlined;
-                        done.mended.push(finding);
+                        done.repaired.push(finding);
                     }
                     // What is taken away makes room; until then it has what was set aside.
                     Err(error) if lacks_space(&error) && self.runtime.release_reserve() => break,
@@ -172,7 +172,7 @@ impl Manager<'_> {
                         }
                         break;
                     }
-                    // What was there is gone with what was mended before it: that is no reason to stop, if it is so.
+                    // What was there is gone with what was repaired before it: that is no reason to stop, if it is so.
                     Err(error) if error.is_undone() && !failed.contains(&finding) => {
                         failed.push(finding);
                         break;
@@ -180,7 +180,7 @@ impl Manager<'_> {
                     // Somebody else may be in the place of what was detached: that is no reason to leave the rest as it is.
                     Err(error) if error.is_undone() && finding.attaches() => {
                         let why = Finding {
-                            mend: Mend::Nothing(error.to_string()),
+                            repair: Repair::Nothing(error.to_string()),
                             ..finding.clone()
                         };
                         kept_out.push((finding, why));
@@ -194,8 +194,12 @@ impl Manager<'_> {
     }
 
     /// Carries out the plan of a finding.
-    fn mend(&mut self, finding: &Finding, store: &mut dyn WriterStore) -> Result<(), ManagerError> {
-        let Mend::Plan(plan) = &finding.mend else {
+    fn repair(
+        &mut self,
+        finding: &Finding,
+        store: &mut dyn WriterStore,
+    ) -> Result<(), ManagerError> {
+        let Repair::Plan(plan) = &finding.repair else {
             return Ok(());
         };
         let ended = self.run(plan, store)?;
@@ -222,9 +226,9 @@ impl Manager<'_> {
             let found = reconcile(&facts, repairs, layout).into_iter();
             let mut same =
                 found.filter(|one| one.rule == finding.rule && one.subject == finding.subject);
-            match same.next()?.mend {
-                Mend::Plan(plan) => Some(plan),
-                Mend::Later | Mend::Nothing(_) => None,
+            match same.next()?.repair {
+                Repair::Plan(plan) => Some(plan),
+                Repair::Later | Repair::Nothing(_) => None,
             }
         };
         self.at_fault(plan, &links, &facts.refused, store)
@@ -242,7 +246,7 @@ impl Manager<'_> {
         let mut gone = BTreeMap::new();
         for record in store.list()? {
             let program = self.observe_program(record)?;
-            if program.standing() == ProgramStanding::Gone {
+            if program.state() == ProgramState::Missing {
                 let record = program.record.clone();
                 gone.insert(record.id(), self.unload_snapshot(record, store)?);
             }
@@ -380,7 +384,7 @@ impl Manager<'_> {
         let at = dispatcher.at.clone();
         let mut facts = self.point_facts(dispatcher.hook, at, None, store)?;
         let target = self.target_interface(&dispatcher.at, networks)?;
-        let nothing_runs = matches!(facts.standing, Standing::Detached | Standing::Gone);
+        let nothing_runs = matches!(facts.state, PointState::Detached | PointState::Missing);
         if let (true, Target::Present(Some(now))) = (nothing_runs, &target) {
             facts.at = now.recorded_as(&dispatcher.at.interface);
             // What held it tells by what it can be held again.

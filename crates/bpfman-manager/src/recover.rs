@@ -55,7 +55,7 @@ impl Manager<'_> {
                 ..Repairs::default()
             };
             // What somebody else changed meanwhile is another matter: the recovery stands without it.
-            if let Err(error) = self.mend_all(repairs, store) {
+            if let Err(error) = self.repair_all(repairs, store) {
                 tracing::warn!(target: "manager", "reconciling after a recovery: {error}");
             }
         }

@@ -13,9 +13,9 @@ use bpfman_core::compute::LinkToReplace;
 use bpfman_core::compute::MapAnew;
 use bpfman_core::compute::MemberFacts;
 use bpfman_core::compute::PointRefusal;
+use bpfman_core::compute::PointState;
 use bpfman_core::compute::ReplaceRefusal;
 use bpfman_core::compute::ReplaceSnapshot;
-use bpfman_core::compute::Standing;
 use bpfman_core::compute::check_replace;
 use bpfman_core::compute::is_renewed;
 use bpfman_core::compute::maps_anew;
@@ -103,7 +103,7 @@ impl Manager<'_> {
             // The new version runs.
             Err(ManagerError::Execution(error)) if error.unfinished => Err(error.into()),
             Err(why) => {
-                let undone = self.executor(store).take_back(&load);
+                let undone = self.executor(store).roll_back(&load);
                 // Why it failed comes first; what cannot be recorded now is a finding of doctor.
                 let _ = self.adopt_links(old.id(), store);
                 Err(match undone {
@@ -287,7 +287,7 @@ fn check_members(links: &[Link], dispatcher: Option<&Dispatcher>) -> Result<(), 
     match links.iter().find(|link| !is_member(link)) {
         Some(stale) => Err(PointRefusal::NotAttached {
             link: stale.id,
-            standing: Standing::Gone,
+            state: PointState::Missing,
         }
         .into()),
         None => Ok(()),

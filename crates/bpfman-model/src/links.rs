@@ -160,7 +160,7 @@ pub(crate) fn attached(
     interface: &InterfaceTarget,
     hook: Hook,
 ) -> Result<AttachOrder, KernelError> {
-    let asking = || format!("asking what is attached to {interface}");
+    let asking = || format!("querying the programs on {interface}");
     let link_type = match hook {
         Hook::Xdp => link_types::XDP,
         Hook::Tc(_) | Hook::Tcx(_) => link_types::TCX,

@@ -168,11 +168,11 @@ impl ProgramLister for SimulatedStore {
 
 impl ProgramWriter for SimulatedStore {
     fn save(&mut self, programs: &[Program]) -> Result<(), StoreError> {
-        self.together(&[StoreChange::SavePrograms(programs.to_vec())])
+        self.batch(&[StoreChange::SavePrograms(programs.to_vec())])
     }
 
     fn delete(&mut self, id: ProgramId) -> Result<(), StoreError> {
-        self.together(&[StoreChange::DeleteProgram(id)])
+        self.batch(&[StoreChange::DeleteProgram(id)])
     }
 }
 
@@ -202,11 +202,11 @@ impl LinkLister for SimulatedStore {
 
 impl LinkWriter for SimulatedStore {
     fn save_link(&mut self, link: &Link) -> Result<(), StoreError> {
-        self.together(&[StoreChange::SaveLink(link.clone())])
+        self.batch(&[StoreChange::SaveLink(link.clone())])
     }
 
     fn delete_link(&mut self, id: LinkId) -> Result<(), StoreError> {
-        self.together(&[StoreChange::DeleteLink(id)])
+        self.batch(&[StoreChange::DeleteLink(id)])
     }
 }
 
@@ -222,11 +222,11 @@ impl DispatcherReader for SimulatedStore {
 
 impl DispatcherWriter for SimulatedStore {
     fn save_dispatcher(&mut self, dispatcher: &Dispatcher) -> Result<(), StoreError> {
-        self.together(&[StoreChange::SaveDispatcher(dispatcher.clone())])
+        self.batch(&[StoreChange::SaveDispatcher(dispatcher.clone())])
     }
 
     fn delete_dispatcher(&mut self, point: &AttachPoint) -> Result<(), StoreError> {
-        self.together(&[StoreChange::DeleteDispatcher(*point)])
+        self.batch(&[StoreChange::DeleteDispatcher(*point)])
     }
 }
 
@@ -251,10 +251,10 @@ impl JournalWriter for SimulatedStore {
 }
 
 impl StoreWriter for SimulatedStore {
-    fn together(&mut self, changes: &[StoreChange]) -> Result<(), StoreError> {
+    fn batch(&mut self, changes: &[StoreChange]) -> Result<(), StoreError> {
         let actions: Vec<String> = changes.iter().filter_map(named).collect();
         let action = format!("store   {}", actions.join(", "));
-        self.write(action, |store| store.together(changes))
+        self.write(action, |store| store.batch(changes))
     }
 }
 

@@ -12,10 +12,10 @@ use bpfman_core::action::InterfaceTarget;
 use bpfman_core::action::KernelAction;
 use bpfman_core::action::Namespace;
 use bpfman_core::compute::PointRefusal;
+use bpfman_core::compute::PointState;
 use bpfman_core::compute::Repairs;
 use bpfman_core::compute::ReplaceRefusal;
 use bpfman_core::compute::Rule;
-use bpfman_core::compute::Standing;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::managed::AttachPoint;
@@ -278,8 +278,8 @@ fn members_of_an_interface_that_went_are_detached_one_by_one_or_together() {
                 assert_eq!(status.position, None);
             }
             let dispatcher = only_dispatcher(&machine.world);
-            let standing = machine.manage(|manager| manager.dispatchers()).unwrap();
-            assert_eq!(standing[0].standing, Standing::Dead);
+            let points = machine.manage(|manager| manager.dispatchers()).unwrap();
+            assert_eq!(points[0].state, PointState::Defunct);
             match together {
                 true => machine.delete_dispatcher(dispatcher.point()).unwrap(),
                 false => {
@@ -591,7 +591,7 @@ fn a_removal_leaves_out_who_cannot_be_joined_and_takes_them_back_when_they_can()
     let reconciled = machine
         .manage(|manager| manager.reconcile(Repairs::default()))
         .unwrap();
-    assert!(reconciled.mended.is_empty());
+    assert!(reconciled.repaired.is_empty());
     assert_eq!(runs(&machine), [a, c]);
     // It is tried again when it is asked for, or when somebody makes room; and it is not said twice.
     machine.alter(d, Some(41), None).unwrap_err();

@@ -1,4 +1,4 @@
-//! What is broken from outside is found by name, and mended once and for all.
+//! What is broken from outside is found by name, and repaired once and for all.
 
 #![expect(
     clippy::unwrap_used,
@@ -35,7 +35,7 @@ use self::common::xdp;
 /// A machine that somebody has broken, and what is wrong with it.
 struct Broken {
     machine: Machine,
-    mended: Vec<Rule>,
+    repaired: Vec<Rule>,
     left: Vec<Rule>,
     /// How far it is repaired.
     repairs: Repairs,
@@ -43,10 +43,10 @@ struct Broken {
     strangers: bool,
 }
 
-fn broken(machine: Machine, mended: &[Rule]) -> Broken {
+fn broken(machine: Machine, repaired: &[Rule]) -> Broken {
     Broken {
         machine,
-        mended: mended.to_vec(),
+        repaired: repaired.to_vec(),
         left: Vec::new(),
         repairs: Repairs::default(),
         strangers: false,
@@ -397,11 +397,11 @@ fn rules(findings: &[Finding]) -> Vec<Rule> {
 }
 
 #[test]
-fn what_is_broken_is_found_and_mended_and_the_second_time_there_is_nothing_to_do() {
+fn what_is_broken_is_found_and_repaired_and_the_second_time_there_is_nothing_to_do() {
     for (number, broken) in BROKEN.iter().enumerate() {
         let Broken {
             machine,
-            mended,
+            repaired,
             left,
             repairs,
             strangers,
@@ -413,7 +413,7 @@ fn what_is_broken_is_found_and_mended_and_the_second_time_there_is_nothing_to_do
             before,
             "{number}: a look is no effect"
         );
-        let mut all = [mended.clone(), left.clone()].concat();
+        let mut all = [repaired.clone(), left.clone()].concat();
         let mut seen = rules(&found.findings);
         all.sort_unstable();
         seen.sort_unstable();
@@ -421,7 +421,7 @@ fn what_is_broken_is_found_and_mended_and_the_second_time_there_is_nothing_to_do
         let done = machine
             .manage(|manager| manager.reconcile(repairs))
             .unwrap();
-        assert_eq!(rules(&done.mended), mended, "{number}");
+        assert_eq!(rules(&done.repaired), repaired, "{number}");
         assert_eq!(rules(&done.left), left, "{number}");
         if !strangers {
             assert_consistent(&machine.world);
@@ -430,7 +430,7 @@ fn what_is_broken_is_found_and_mended_and_the_second_time_there_is_nothing_to_do
         let again = machine
             .manage(|manager| manager.reconcile(repairs))
             .unwrap();
-        assert_eq!(rules(&again.mended), [], "{number}");
+        assert_eq!(rules(&again.repaired), [], "{number}");
         assert_eq!(machine.world.places(), after, "{number}");
     }
 }
@@ -442,7 +442,7 @@ fn what_is_healthy_is_left_alone() {
         let done = machine
             .manage(|manager| manager.reconcile(prune()))
             .unwrap();
-        assert_eq!(rules(&done.mended), []);
+        assert_eq!(rules(&done.repaired), []);
         assert_eq!(rules(&done.left), []);
         assert_eq!(machine.world.places(), before);
     }
@@ -453,7 +453,7 @@ fn what_is_healthy_is_left_alone() {
     let done = machine
         .manage(|manager| manager.reconcile(prune()))
         .unwrap();
-    assert_eq!(rules(&done.mended), []);
+    assert_eq!(rules(&done.repaired), []);
     assert_eq!(machine.world.places(), before);
 }
 
@@ -468,7 +468,7 @@ fn orphans_are_removed_only_when_that_is_asked_for() {
     let done = machine
         .manage(|manager| manager.reconcile(prune()))
         .unwrap();
-    assert_eq!(rules(&done.mended), [Rule::Orphan, Rule::Orphan]);
+    assert_eq!(rules(&done.repaired), [Rule::Orphan, Rule::Orphan]);
     assert!(!machine.world.places().paths().contains(&pin));
 }
 
@@ -501,7 +501,7 @@ fn what_somebody_detached_comes_back_as_it_was_or_waits_until_that_is_asked_for(
     ] {
         let Broken {
             machine,
-            mended,
+            repaired,
             repairs,
             ..
         } = broken();
@@ -510,7 +510,7 @@ fn what_somebody_detached_comes_back_as_it_was_or_waits_until_that_is_asked_for(
         let done = machine
             .manage(|manager| manager.reconcile(Repairs::default()))
             .unwrap();
-        assert_eq!(rules(&done.left), mended);
+        assert_eq!(rules(&done.left), repaired);
         assert_eq!(
             machine.world.places(),
             before,
@@ -643,7 +643,7 @@ fn a_reconciliation_that_fails_or_is_killed_is_made_up_for_by_the_next() {
                 let again = machine
                     .manage(|manager| manager.reconcile(whole.repairs))
                     .unwrap();
-                assert_eq!(rules(&again.mended), [], "{case}: {number}");
+                assert_eq!(rules(&again.repaired), [], "{case}: {number}");
             }
         }
     }

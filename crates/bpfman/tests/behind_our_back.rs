@@ -229,7 +229,7 @@ fn a_chain_that_was_detached_by_force_waits_and_comes_back(world: &World) {
     assert_eq!(xdp_of(&net.near, "veth0"), None);
     assert_eq!(rules(world), ["point-detached"]);
     let text = world.ok(&["reconcile"]);
-    assert!(!text.contains("mended"), "{text}");
+    assert!(!text.contains("repaired"), "{text}");
     assert!(text.contains("interface veth0"), "{text}");
     assert!(text.contains("bpfman reconcile --reattach"), "{text}");
     let planned = world.json(&["reconcile", "--reattach", "--dry-run"]);

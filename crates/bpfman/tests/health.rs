@@ -1,4 +1,4 @@
-//! What somebody else breaks: `doctor` names it, `reconcile` mends it, and the second time there is nothing to do.
+//! What somebody else breaks: `doctor` names it, `reconcile` repairs it, and the second time there is nothing to do.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
@@ -43,8 +43,8 @@ fn doctor(world: &World) -> (Vec<String>, i32) {
     (rules.collect(), output.status.code().unwrap())
 }
 
-/// Names these rules, in this order; mends all of them but those of `left`; and then there is nothing to do.
-fn mends(world: &World, rules: &[&str], left: &[&str], code: i32) {
+/// Names these rules, in this order; repairs all of them but those of `left`; and then there is nothing to do.
+fn repairs(world: &World, rules: &[&str], left: &[&str], code: i32) {
     let before = world.places();
     let (found, answered) = doctor(world);
     assert_eq!(found, rules);
@@ -89,7 +89,7 @@ fn a_healthy_world_is_left_alone(world: &World) {
     assert_eq!(world.ok(&["reconcile"]), "nothing to do\n");
     assert!(!world.runtime().exists(), "looking makes nothing");
     traced(world);
-    mends(world, &[], &[], 0);
+    repairs(world, &[], &[], 0);
     assert!(world.ok(&["doctor"]).contains("healthy"));
 }
 
@@ -97,7 +97,7 @@ fn a_program_that_lost_its_pin_is_pinned_again(world: &World) {
     let program = traced(world);
     let pin = pin_of(&program);
     fs::remove_file(&pin).unwrap();
-    mends(world, &["program-unpinned"], &[], 6);
+    repairs(world, &["program-unpinned"], &[], 6);
     let seen = bpftool(&["prog", "show", "pinned", &pin]).unwrap();
     assert_eq!(seen["id"], id(&program));
 }
@@ -106,7 +106,7 @@ fn a_program_that_was_unloaded_by_hand_is_forgotten(world: &World) {
     let program = world.load("maps.bpf.o", "tracepoint:first", &[]).remove(0);
     fs::remove_file(pin_of(&program)).unwrap();
     assert_gone("prog", id(&program));
-    mends(world, &["program-gone"], &[], 7);
+    repairs(world, &["program-gone"], &[], 7);
     assert!(world.ids(&[]).is_empty());
     let left = world.places();
     assert!(left.bpffs.iter().all(|path| path.is_dir()), "{left:?}");
@@ -119,7 +119,7 @@ fn a_link_that_was_unpinned_by_hand_is_forgotten(world: &World) {
     let link = bpftool(&["link", "show", "pinned", pin.to_str().unwrap()]).unwrap();
     fs::remove_file(pin).unwrap();
     assert_gone("link", link["id"].as_u64().unwrap());
-    mends(world, &["link-gone"], &[], 7);
+    repairs(world, &["link-gone"], &[], 7);
     assert_eq!(world.ids(&[]).len(), 1);
 }
 
@@ -132,7 +132,7 @@ fn a_chain_goes_with_its_interface(world: &World) {
         world.ok(&[&["attach", "xdp", &number], &place[..]].concat());
     }
     run(Command::new("ip").args(["-n", &net.near, "link", "del", "veth0"]));
-    mends(world, &["point-dead"], &[], 6);
+    repairs(world, &["point-dead"], &[], 6);
     assert_eq!(world.ids(&[]).len(), 2);
 }
 
@@ -140,7 +140,7 @@ fn an_unmounted_bpffs_takes_everything_with_it(world: &World) {
     let program = traced(world);
     run(Command::new("umount").arg(world.runtime().join("fs")));
     assert_gone("prog", id(&program));
-    mends(world, &["program-gone"], &[], 7);
+    repairs(world, &["program-gone"], &[], 7);
     traced(world);
 }
 
@@ -153,31 +153,31 @@ fn a_database_that_was_removed_is_made_again_from_pins_and_files(world: &World) 
         let _ = fs::remove_file(path);
     }
     // Its link cannot be told from the pin alone.
-    mends(world, &["record-lost", "orphan"], &["orphan"], 7);
+    repairs(world, &["record-lost", "orphan"], &["orphan"], 7);
     let again = world.json(&["get", &id(&program).to_string()]);
     assert_eq!(again["record"], shown["record"]);
     let at = "syscalls/sys_enter_getsid";
     world.ok(&["attach", "tracepoint", &id(&program).to_string(), at]);
     world.ok(&["reconcile", "--prune"]);
-    mends(world, &[], &[], 0);
+    repairs(world, &[], &[], 0);
 }
 
 fn what_no_record_knows_is_removed_when_that_is_asked_for(world: &World) {
     let program = traced(world);
     let fs_root = world.runtime().join("fs");
-    let stray = fs_root.join("prog_1");
+    let orphan = fs_root.join("prog_1");
     let number = id(&program).to_string();
     run(Command::new("bpftool")
         .args(["prog", "pin", "id", &number])
-        .arg(&stray));
+        .arg(&orphan));
     let files = world.runtime().join("programs/1");
     fs::create_dir(&files).unwrap();
     fs::write(files.join("bytecode.o"), "left").unwrap();
-    mends(world, &["orphan", "files-left"], &["orphan"], 6);
-    assert!(stray.exists() && !files.exists());
+    repairs(world, &["orphan", "files-left"], &["orphan"], 6);
+    assert!(orphan.exists() && !files.exists());
     world.ok(&["reconcile", "--prune"]);
-    assert!(!stray.exists());
-    mends(world, &[], &[], 0);
+    assert!(!orphan.exists());
+    repairs(world, &[], &[], 0);
 }
 
 /// As it is left of an attach point when the database is lost, on kernels that have no TCX.
@@ -227,7 +227,7 @@ fn what_may_not_be_looked_at_is_not_taken_for_gone(world: &World) {
     for command in [&["reconcile"][..], &["reconcile", "--prune"], &["doctor"]] {
         world.refused_in(&blind, command, 4, &["not permitted"]);
     }
-    mends(world, &["program-unpinned"], &[], 6);
+    repairs(world, &["program-unpinned"], &[], 6);
 }
 
 fn a_database_that_cannot_be_written_is_read(world: &World) {
@@ -260,7 +260,7 @@ fn a_database_that_cannot_be_written_is_read(world: &World) {
     let rules = ["read-only", "program-unpinned"].map(str::to_owned);
     assert_eq!(doctor(world), (rules.to_vec(), 6));
     run(Command::new("umount").arg(directory));
-    mends(world, &["program-unpinned"], &[], 6);
+    repairs(world, &["program-unpinned"], &[], 6);
 }
 
 fn a_clock_that_jumps_changes_nothing(world: &World) {
@@ -286,7 +286,7 @@ fn a_clock_that_jumps_changes_nothing(world: &World) {
         let link = links["links"].as_array().unwrap().last().unwrap()["id"].to_string();
         run(&["detach", &link]);
     }
-    mends(world, &[], &[], 0);
+    repairs(world, &[], &[], 0);
     world.ok(&["unload", &number]);
     assert_gone("prog", id(&program));
 }
@@ -364,7 +364,7 @@ fn damaged(damage: impl Fn(&Path), words: &[&str]) {
     }
     let directory = world.runtime().join("db");
     fs::rename(&directory, world.root().join("damaged")).unwrap();
-    mends(&world, &["record-lost"], &[], 7);
+    repairs(&world, &["record-lost"], &[], 7);
     assert_eq!(world.ids(&[]), [id(&program)]);
 }
 

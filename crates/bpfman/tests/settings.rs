@@ -337,7 +337,7 @@ fn an_engine_that_does_not_exist_is_refused() {
     assert_eq!(output.status.code(), Some(2));
     let message = stderr(&output);
     assert!(
-        message.contains("no engine is called `fast`; there are: auto, extension"),
+        message.contains("unknown engine `fast` (expected auto or extension)"),
         "{message}"
     );
     assert!(!world.runtime().exists());

@@ -32,7 +32,7 @@ use serde_json::Value;
 both_ways!(
     a_congestion_control_is_attached_used_and_detached,
     what_is_shown_has_the_keys_of_the_contract,
-    a_map_that_no_link_can_hold_is_refused_with_the_mend,
+    a_map_that_no_link_can_hold_is_refused_with_the_way_out,
     a_name_that_is_registered_already_is_refused,
     a_link_that_was_detached_by_hand_is_taken_away,
     unloading_a_program_takes_the_registration_back,
@@ -206,7 +206,7 @@ fn what_is_shown_has_the_keys_of_the_contract(world: &World) {
     world.refused(&[&named[..], &["nosuch"]].concat(), 3, &unknown);
 }
 
-fn a_map_that_no_link_can_hold_is_refused_with_the_mend(world: &World) {
+fn a_map_that_no_link_can_hold_is_refused_with_the_way_out(world: &World) {
     let path = object("struct_ops.bpf.o");
     let args = [
         "program",

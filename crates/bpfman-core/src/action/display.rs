@@ -44,7 +44,7 @@ impl fmt::Display for KernelAction {
             Self::AdoptProgram { program } => write!(f, "kernel  hold program {}", program.id),
             Self::AdoptLink { link, .. } => write!(f, "kernel  hold link {link}"),
             Self::MakeMap(map) => write!(f, "kernel  make map {}", map.name),
-            Self::Release => write!(f, "kernel  let go of what was loaded"),
+            Self::Release => write!(f, "kernel  close loaded objects"),
             Self::PinProgram { program, path } => {
                 write!(f, "bpffs   pin program {program} at {path}")
             }
@@ -210,10 +210,10 @@ impl fmt::Display for FileAction {
 impl fmt::Display for StoreAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Together { actions } if actions.is_empty() => {
-                f.write_str("no return: what follows is finished")
+            Self::Batch { actions } if actions.is_empty() => {
+                f.write_str("commit point: what follows is finished")
             }
-            Self::Together { actions } => {
+            Self::Batch { actions } => {
                 let actions: Vec<String> = actions.iter().map(ToString::to_string).collect();
                 f.write_str(&actions.join(", "))
             }

@@ -173,9 +173,9 @@ impl StoreAction {
             Self::DeleteProgram { program } => Self::DeleteProgram {
                 program: results.program(program)?.into(),
             },
-            Self::Together { actions } => {
+            Self::Batch { actions } => {
                 let actions = actions.iter().map(|action| action.resolve(results));
-                Self::Together {
+                Self::Batch {
                     actions: actions.collect::<Result<_, _>>()?,
                 }
             }

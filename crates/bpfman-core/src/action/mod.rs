@@ -156,7 +156,8 @@ pub enum FileAction {
 pub enum StoreAction {
     /// Does several of these as a whole or not at all: the first of them may be the last that there is space for, and then
     /// its undo has none.
-    Together {
+    #[serde(rename = "together")]
+    Batch {
         /// Those.
         actions: Vec<StoreAction>,
     },

@@ -42,7 +42,7 @@ pub struct Step {
 /// An ordered list of steps. They are carried out in order; when one fails, the undos of those before it
 /// are carried out in reverse.
 ///
-/// One step changes the records: it is the point of no return. Whatever happens to the process, what came before it can be
+/// One step changes the records: it is the commit point. Whatever happens to the process, what came before it can be
 /// undone by another one, and what comes after it carried out by another one (see [`super::Journal`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -73,9 +73,9 @@ impl Plan {
         self.push(Action::Store(action), Action::Store(undo));
     }
 
-    /// Appends a point of no return that changes no records: what follows is never undone, but finished.
+    /// Appends a commit point that changes no records: what follows is never undone, but finished.
     pub fn no_return(&mut self) {
-        let nothing = || StoreAction::Together {
+        let nothing = || StoreAction::Batch {
             actions: Vec::new(),
         };
         self.commit(nothing(), nothing());

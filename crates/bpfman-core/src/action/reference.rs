@@ -164,7 +164,7 @@ pub enum UnresolvedReference {
     #[error("no earlier step makes the link of {0}")]
     Link(LinkName),
     /// Changes of records that happen together hold others that do.
-    #[error("records that change together hold others that do")]
+    #[error("a batch of records holds another batch")]
     Nested,
     /// The finished text is not a path.
     #[error(transparent)]

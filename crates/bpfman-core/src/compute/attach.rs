@@ -225,7 +225,7 @@ pub enum AttachRefusal {
         target: String,
     },
     /// A program of a type that leaves the attach type open.
-    #[error("a {0} program says not what it does: load it as one of {1}")]
+    #[error("{0} is ambiguous: declare the type as one of {1}")]
     TypeTooVague(ProgramType, &'static str),
     /// The program was built without the map that describes arguments.
     #[error("program {0} has no pinned map `{USDT_SPECS}`, which tells it where arguments are")]

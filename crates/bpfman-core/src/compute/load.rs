@@ -15,7 +15,7 @@ use super::pins::make_parents;
 use super::pins::make_pin_directory;
 use super::pins::pin_map;
 use super::pins::pin_program;
-use super::records::together;
+use super::records::batch;
 use crate::action::Action;
 use crate::action::FileAction;
 use crate::action::KernelAction;
@@ -247,7 +247,7 @@ impl Builder<'_> {
         let forget = |program| StoreAction::DeleteProgram {
             program: reference(program),
         };
-        let forget = together(programs.iter().rev().map(forget).collect());
+        let forget = batch(programs.iter().rev().map(forget).collect());
         plan.commit(record, forget.expect("a load has a program"));
         plan
     }

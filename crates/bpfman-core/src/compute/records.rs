@@ -1,4 +1,4 @@
-//! The records that a plan changes, in one step: its point of no return.
+//! The records that a plan changes, in one step: its commit point.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -37,15 +37,15 @@ impl Records {
     pub(super) fn commit(self, plan: &mut Plan) {
         let (actions, undos): (Vec<_>, Vec<_>) = self.changes.into_iter().unzip();
         let undos = undos.into_iter().rev().collect();
-        if let (Some(action), Some(undo)) = (together(actions), together(undos)) {
+        if let (Some(action), Some(undo)) = (batch(actions), batch(undos)) {
             plan.commit(action, undo);
         }
     }
 }
 
-pub(super) fn together(mut actions: Vec<StoreAction>) -> Option<StoreAction> {
+pub(super) fn batch(mut actions: Vec<StoreAction>) -> Option<StoreAction> {
     match actions.len() {
         0 | 1 => actions.pop(),
-        _ => Some(StoreAction::Together { actions }),
+        _ => Some(StoreAction::Batch { actions }),
     }
 }

@@ -26,7 +26,7 @@ pub enum Engine {
 
 /// An engine that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no engine is called `{}`; there are: auto, extension", .0.escape_debug())]
+#[error("unknown engine `{}` (expected auto or extension)", .0.escape_debug())]
 pub struct UnknownEngine(pub String);
 
 impl FromStr for Engine {

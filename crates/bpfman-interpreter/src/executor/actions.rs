@@ -36,7 +36,7 @@ impl Executor<'_> {
     ) -> Result<Outcome, ActionError> {
         let mut news = Recorded::default();
         let actions = match action {
-            StoreAction::Together { actions } => actions.as_slice(),
+            StoreAction::Batch { actions } => actions.as_slice(),
             one => std::slice::from_ref(one),
         };
         let mut changes = Vec::new();
@@ -46,7 +46,7 @@ impl Executor<'_> {
         changes.extend(journal);
         match changes.as_slice() {
             [one] => one.apply(&mut *self.store)?,
-            several => self.store.together(several)?,
+            several => self.store.batch(several)?,
         }
         run.recorded.programs.append(&mut news.programs);
         run.recorded.links.append(&mut news.links);
@@ -106,7 +106,7 @@ fn change(
     news: &mut Recorded,
 ) -> Result<StoreChange, UnresolvedReference> {
     Ok(match action {
-        StoreAction::Together { .. } => return Err(UnresolvedReference::Nested),
+        StoreAction::Batch { .. } => return Err(UnresolvedReference::Nested),
         StoreAction::RecordPrograms { programs } => {
             let complete: Result<Vec<Program>, _> = programs
                 .iter()

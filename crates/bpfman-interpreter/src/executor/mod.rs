@@ -90,8 +90,8 @@ impl<'a> Executor<'a> {
         Ok(run.recorded)
     }
 
-    /// Carries out a plan that others of the same operation follow, without a point of no return. Answers what undoes
-    /// it, for [`Self::run_after`] and [`Self::take_back`].
+    /// Carries out a plan that others of the same operation follow, without a commit point. Answers what undoes
+    /// it, for [`Self::run_after`] and [`Self::roll_back`].
     ///
     /// # Errors
     /// As [`Self::run`].
@@ -252,7 +252,7 @@ impl<'a> Executor<'a> {
     ///
     /// # Errors
     /// That of the first undo that failed; the journal keeps all of them.
-    pub fn take_back(&mut self, undos: &[Action]) -> Result<(), ActionError> {
+    pub fn roll_back(&mut self, undos: &[Action]) -> Result<(), ActionError> {
         self.settle(undos)?;
         self.end();
         Ok(())

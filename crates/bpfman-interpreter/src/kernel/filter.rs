@@ -41,7 +41,10 @@ pub(super) fn make_clsact(interface: &InterfaceTarget) -> Result<Outcome, Kernel
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             check_qdisc(interface).map(|()| Outcome::Unchanged)
         }
-        Err(error) => Err(refused(&format!("making clsact of {interface}"), &error)),
+        Err(error) => Err(refused(
+            &format!("creating a clsact qdisc on {interface}"),
+            &error,
+        )),
     }
 }
 

@@ -60,7 +60,7 @@ pub enum StoreError {
         /// The time that is too late.
         field: &'static str,
     },
-    /// The last id that a link can have was given away; none is used twice.
+    /// The last id that a link can have is used; none is used twice.
     #[error("no link id is left: {} was the last one", u32::MAX)]
     NoLinkIdLeft,
     /// The disk is full.

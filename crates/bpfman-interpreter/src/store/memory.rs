@@ -223,7 +223,7 @@ impl MemoryStore {
 }
 
 impl StoreWriter for MemoryStore {
-    fn together(&mut self, changes: &[StoreChange]) -> Result<(), StoreError> {
+    fn batch(&mut self, changes: &[StoreChange]) -> Result<(), StoreError> {
         let mut changed = self.clone();
         for change in changes {
             change.apply(&mut changed)?;

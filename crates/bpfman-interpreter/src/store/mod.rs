@@ -50,7 +50,7 @@ fn stored_recovery_time(recovery: &Recovery) -> i64 {
     i64::try_from(recovery.at.0).unwrap_or(i64::MAX)
 }
 
-/// The id after the last one that was ever given away.
+/// The id after the last one that was ever used.
 fn link_id_after(last: u32) -> Result<LinkId, StoreError> {
     last.checked_add(1)
         .map(LinkId)

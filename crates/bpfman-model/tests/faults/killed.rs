@@ -11,10 +11,10 @@ use crate::scenes::REPLACEMENTS;
 use crate::scenes::SCENES;
 use crate::scenes::Scene;
 
-/// An end that an operation can have: as it is, and with what somebody else had broken before mended, as a recovery does.
+/// An end that an operation can have: as it is, and with what somebody else had broken before repaired, as a recovery does.
 pub(crate) struct End {
     plain: Places,
-    mended: Places,
+    repaired: Places,
 }
 
 impl End {
@@ -38,26 +38,26 @@ impl End {
 
     fn of(end: impl Fn() -> Scene) -> Self {
         let plain = essence(&end().places());
-        let mended = end();
-        mended.machine.world.inject(Faults::none());
-        let machine = &mended.machine;
+        let repaired = end();
+        repaired.machine.world.inject(Faults::none());
+        let machine = &repaired.machine;
         machine
             .manage(|manager| manager.reconcile(Repairs::default()))
             .unwrap();
         Self {
             plain,
-            mended: essence(&mended.places()),
+            repaired: essence(&repaired.places()),
         }
     }
 
     pub(crate) fn is(&self, found: &Places) -> bool {
-        self.plain == *found || self.mended == *found
+        self.plain == *found || self.repaired == *found
     }
 
     pub(crate) fn assert_is(&self, found: &Places, what: &str) {
         if !self.is(found) {
-            assert_eq!(differences(&self.mended, found), [], "{what}");
-            assert_eq!(*found, self.mended, "{what}");
+            assert_eq!(differences(&self.repaired, found), [], "{what}");
+            assert_eq!(*found, self.repaired, "{what}");
         }
     }
 }
@@ -90,7 +90,7 @@ fn a_process_killed_at_any_step_leaves_what_was_before_or_what_comes_after() {
                 if after.is(&found) {
                     forward = true;
                 } else {
-                    assert!(!forward, "{what}: it went back after a point of no return");
+                    assert!(!forward, "{what}: it went back after a commit point");
                     before.assert_is(&found, &what);
                 }
                 let again = scene.places();

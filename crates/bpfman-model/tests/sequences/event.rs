@@ -172,7 +172,7 @@ fn event() -> impl Strategy<Value = Event> {
 pub(crate) struct Sequence {
     /// What happens, and what comes in between.
     pub(crate) events: Vec<(Event, Option<Disturbance>)>,
-    /// What is broken at once in the end, and what comes between that and its mending.
+    /// What is broken at once in the end, and what comes between that and its repairing.
     pub(crate) wreck: (Vec<Damage>, Option<Disturbance>),
 }
 

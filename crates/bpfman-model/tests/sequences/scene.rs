@@ -114,7 +114,7 @@ impl Scene {
         for (event, disturbance) in &sequence.events {
             self.count.events += 1;
             match event {
-                Event::Break(damage) => self.break_and_mend(damage, *disturbance),
+                Event::Break(damage) => self.break_and_repair(damage, *disturbance),
                 _ if self.is_out_of_place(event) => {}
                 _ => self.step(event, *disturbance),
             }
@@ -227,7 +227,9 @@ impl Scene {
                     keep: false,
                 };
                 let done = machine.manage(|manager| manager.reconcile(repairs));
-                done.map(|done| assert!(done.mended.is_empty() && done.left.is_empty(), "{done:?}"))
+                done.map(|done| {
+                    assert!(done.repaired.is_empty() && done.left.is_empty(), "{done:?}")
+                })
             }
             Event::Load { .. } | Event::Break(_) => return None,
         })
@@ -339,8 +341,8 @@ impl Scene {
         }
     }
 
-    /// Somebody breaks something; a reconciliation mends it, though the first one may fail or be killed.
-    fn break_and_mend(&mut self, damage: &Damage, disturbance: Option<Disturbance>) {
+    /// Somebody breaks something; a reconciliation repairs it, though the first one may fail or be killed.
+    fn break_and_repair(&mut self, damage: &Damage, disturbance: Option<Disturbance>) {
         let before = self.machine.world.places();
         if self.damage(damage).is_none() {
             return;
@@ -363,10 +365,10 @@ impl Scene {
         if let Err(error) = done {
             assert!(disturbance.is_some(), "{damage:?}: {error}");
         }
-        let mend = || self.machine.manage(|manager| manager.reconcile(repairs));
-        mend().unwrap();
-        let again = mend().unwrap();
-        let nothing = again.mended.is_empty() && again.left.is_empty();
+        let repair = || self.machine.manage(|manager| manager.reconcile(repairs));
+        repair().unwrap();
+        let again = repair().unwrap();
+        let nothing = again.repaired.is_empty() && again.left.is_empty();
         assert!(nothing, "{damage:?}: {again:?}");
         if let Damage::Away { which } = damage {
             assert_consistent(&self.machine.world);
@@ -375,7 +377,7 @@ impl Scene {
             world
                 .move_interface(Some(&away()), &interface, None)
                 .unwrap();
-            mend().unwrap();
+            repair().unwrap();
         }
         if let Damage::Rename { which } = damage {
             assert_consistent(&self.machine.world);
@@ -416,14 +418,14 @@ impl Scene {
         self.machine.world.inject(Faults::none());
         self.note(&done, disturbance);
         assert!(done.is_ok() || disturbance.is_some(), "{done:?}");
-        let mend = || {
+        let repair = || {
             self.machine
                 .manage(|manager| manager.reconcile(repairs))
                 .unwrap()
         };
-        mend();
-        let again = mend();
-        let nothing = again.mended.is_empty() && again.left.is_empty();
+        repair();
+        let again = repair();
+        let nothing = again.repaired.is_empty() && again.left.is_empty();
         assert!(nothing, "{again:?}");
         assert_consistent(&self.machine.world);
         for record in self.machine.world.places().records() {

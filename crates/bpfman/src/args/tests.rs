@@ -124,7 +124,7 @@ dispatcher-list nsid links.rs::an_attach_point_is_listed_shown_and_cleared
 dispatcher-list ifindex links.rs::an_attach_point_is_listed_shown_and_cleared
 dispatcher-delete dry-run links.rs::an_attach_point_is_listed_shown_and_cleared
 doctor explain health.rs::what_a_rule_means_is_told_and_the_rules_are_listed
-reconcile dry-run health.rs::mends
+reconcile dry-run health.rs::repairs
 reconcile prune health.rs::what_no_record_knows_is_removed_when_that_is_asked_for
 reconcile reattach behind_our_back.rs::a_chain_that_was_detached_by_force_waits_and_comes_back
 ";

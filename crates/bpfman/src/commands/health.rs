@@ -36,8 +36,8 @@ pub(crate) fn reconcile(
             return output::health::reconciled(format, &diagnosis.findings, true);
         }
         let mut done = manager.reconcile(repairs)?;
-        done.mended.append(&mut done.left);
-        output::health::reconciled(format, &done.mended, false)
+        done.repaired.append(&mut done.left);
+        output::health::reconciled(format, &done.repaired, false)
     })
 }
 

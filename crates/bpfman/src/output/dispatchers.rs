@@ -1,7 +1,7 @@
 //! Prints what runs at attach points that several programs share.
 
 use bpfman_core::chain::MAX_TAIL_CALLS;
-use bpfman_core::compute::Standing;
+use bpfman_core::compute::PointState;
 use bpfman_core::managed::LinkInterface;
 use bpfman_manager::DispatcherStatus;
 use serde::Serialize;
@@ -44,17 +44,17 @@ pub(crate) fn listing(format: Format, found: &[DispatcherStatus]) -> Result<(), 
             at.form.name(),
             at.program,
             at.members.len(),
-            unless_it_runs(status.standing),
+            unless_it_runs(status.state),
         ));
     }
     print_text(&table(&rows)?)
 }
 
 /// Said only where something is wrong.
-fn unless_it_runs(standing: Standing) -> String {
-    match standing {
-        Standing::Runs => String::new(),
-        other => format!(" ({})", dispatchers::standing(other)),
+fn unless_it_runs(state: PointState) -> String {
+    match state {
+        PointState::Attached => String::new(),
+        other => format!(" ({})", dispatchers::state(other)),
     }
 }
 
@@ -78,14 +78,14 @@ fn heading(status: &DispatcherStatus) -> Result<String, Failure> {
     row("Interface", &interface);
     row("Engine", found.form.name());
     row("Revision", &found.revision.to_string());
-    let running = match status.standing {
-        Standing::Runs => "it runs",
-        Standing::Detached => "somebody else detached it",
-        Standing::Dead => "its interface is gone",
-        Standing::Unpinned => "it runs, but its pin is gone",
-        Standing::Gone => "the kernel no longer has it",
+    let running = match status.state {
+        PointState::Attached => "it runs",
+        PointState::Detached => "somebody else detached it",
+        PointState::Defunct => "its interface is gone",
+        PointState::Unpinned => "it runs, but its pin is gone",
+        PointState::Missing => "the kernel no longer has it",
     };
-    row("Standing", running);
+    row("State", running);
     row("Program ID", &found.program.to_string());
     if let Some((id, path)) = found.link() {
         row("Kernel link", &format!("{id}, pinned at {path}"));

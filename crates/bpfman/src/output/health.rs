@@ -2,7 +2,7 @@
 
 use bpfman_core::action::Way;
 use bpfman_core::compute::Finding;
-use bpfman_core::compute::Mend;
+use bpfman_core::compute::Repair;
 use bpfman_core::compute::Rule;
 use bpfman_core::compute::Severity;
 use bpfman_core::kernel::FeatureState;
@@ -55,7 +55,8 @@ struct FindingShape<'a> {
     severity: Severity,
     subject: &'a str,
     meaning: &'static str,
-    mend: &'static str,
+    #[serde(rename = "mend")]
+    repair: &'static str,
     notes: &'a [String],
 }
 
@@ -80,15 +81,16 @@ struct RuleShape {
     rule: &'static str,
     severity: Severity,
     meaning: &'static str,
-    mend: &'static str,
+    #[serde(rename = "mend")]
+    repair: &'static str,
 }
 
-const LATER: &str = "it follows when the others are mended";
+const LATER: &str = "deferred until the findings above are fixed";
 
 fn steps(findings: &[Finding]) -> Vec<StepShape<'_>> {
     let mut steps = Vec::new();
     for finding in findings {
-        if let Mend::Plan(plan) = &finding.mend {
+        if let Repair::Plan(plan) = &finding.repair {
             steps.extend(plan.steps.iter().map(|step| StepShape {
                 rule: finding.rule.name(),
                 subject: &finding.subject,
@@ -101,10 +103,10 @@ fn steps(findings: &[Finding]) -> Vec<StepShape<'_>> {
 
 fn left(findings: &[Finding]) -> Vec<LeftShape<'_>> {
     let left = findings.iter().filter_map(|finding| {
-        let why = match &finding.mend {
-            Mend::Plan(_) => return None,
-            Mend::Later => LATER,
-            Mend::Nothing(why) => why,
+        let why = match &finding.repair {
+            Repair::Plan(_) => return None,
+            Repair::Later => LATER,
+            Repair::Nothing(why) => why,
         };
         Some(LeftShape {
             rule: finding.rule.name(),
@@ -118,7 +120,7 @@ fn left(findings: &[Finding]) -> Vec<LeftShape<'_>> {
 
 fn notes(findings: &[Finding]) -> Vec<NotesShape<'_>> {
     let repaired = findings.iter().filter(|finding| {
-        let plan = matches!(finding.mend, Mend::Plan(_));
+        let plan = matches!(finding.repair, Repair::Plan(_));
         plan && !finding.notes.is_empty()
     });
     let notes = repaired.map(|finding| NotesShape {
@@ -146,28 +148,28 @@ pub(crate) fn reconciled(
     }
     let mut text = String::new();
     for finding in findings {
-        let mended = match (&finding.mend, dry_run) {
-            (Mend::Plan(_), true) if finding.forgets => "to forget",
-            (Mend::Plan(_), false) if finding.forgets => "forgotten",
-            (Mend::Plan(_), true) => "to mend",
-            (Mend::Plan(_), false) => "mended",
+        let repaired = match (&finding.repair, dry_run) {
+            (Repair::Plan(_), true) if finding.forgets => "to forget",
+            (Repair::Plan(_), false) if finding.forgets => "forgotten",
+            (Repair::Plan(_), true) => "to repair",
+            (Repair::Plan(_), false) => "repaired",
             _ => "left",
         };
         text.push_str(&format!(
-            "{mended}: {}: {}\n",
+            "{repaired}: {}: {}\n",
             finding.rule, finding.subject
         ));
         for note in &finding.notes {
             text.push_str(&format!("  {note}\n"));
         }
-        match &finding.mend {
-            Mend::Plan(plan) => {
+        match &finding.repair {
+            Repair::Plan(plan) => {
                 for step in &plan.steps {
                     text.push_str(&format!("  {}\n", step.action));
                 }
             }
-            Mend::Later => text.push_str(&format!("  {LATER}\n")),
-            Mend::Nothing(why) => text.push_str(&format!("  {why}\n")),
+            Repair::Later => text.push_str(&format!("  {LATER}\n")),
+            Repair::Nothing(why) => text.push_str(&format!("  {why}\n")),
         }
     }
     if findings.is_empty() {
@@ -229,7 +231,7 @@ pub(crate) fn diagnosis(
         0 if diagnosis.busy => {}
         0 => text.push_str("healthy\n"),
         _ => text.push_str(
-            "`bpfman reconcile` mends what it can; `bpfman doctor --explain RULE` says more\n",
+            "`bpfman reconcile` repairs what it can; `bpfman doctor --explain RULE` says more\n",
         ),
     }
     print_text(&text)
@@ -318,7 +320,7 @@ fn finding_shape(finding: &Finding) -> FindingShape<'_> {
         severity: finding.rule.severity(),
         subject: &finding.subject,
         meaning: finding.rule.meaning(),
-        mend: finding.rule.mend(),
+        repair: finding.rule.repair(),
         notes: &finding.notes,
     }
 }
@@ -338,14 +340,14 @@ pub(crate) fn rule(format: Format, rule: Rule) -> Result<(), Failure> {
         rule: rule.name(),
         severity: rule.severity(),
         meaning: rule.meaning(),
-        mend: rule.mend(),
+        repair: rule.repair(),
     };
     match format {
         Format::Text => {
             let name = format!("{} ({}): ", shape.rule, shape.severity.name());
             let meaning = format!("{}.", shape.meaning);
-            let mend = format!("{}.", shape.mend);
-            let lines = [(name.as_str(), meaning), ("`bpfman reconcile`: ", mend)];
+            let repair = format!("{}.", shape.repair);
+            let lines = [(name.as_str(), meaning), ("`bpfman reconcile`: ", repair)];
             let text = lines.map(|(start, text)| wrapped(start, 2, &text)).concat();
             print_text(&text)
         }

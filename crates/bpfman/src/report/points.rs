@@ -4,8 +4,8 @@ use bpfman_core::chain::ChainError;
 use bpfman_core::chain::Refusal;
 use bpfman_core::compute::MemberName;
 use bpfman_core::compute::PointRefusal;
+use bpfman_core::compute::PointState;
 use bpfman_core::compute::ReplaceRefusal;
-use bpfman_core::compute::Standing;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_interpreter::executor::ActionError;
 use bpfman_manager::ManagerError;
@@ -47,7 +47,7 @@ pub(super) fn refusal(message: String, refusal: &PointRefusal) -> Failure {
         R::NoFreeSlot { .. } => {
             "`bpfman detach` one of them; programs loaded with --engine auto need no slots".to_owned()
         }
-        R::NotAttached { link, standing: Standing::Detached } => format!(
+        R::NotAttached { link, state: PointState::Detached } => format!(
             "`bpfman reconcile --reattach` attaches it again; or `bpfman detach {link}`"
         ),
         R::NotAttached { link, .. } => {
@@ -197,7 +197,7 @@ mod tests {
         assert!(failure.hints[1].starts_with("--allow-gap"));
         let wrapped = ReplaceRefusal::Point(PointRefusal::NotAttached {
             link: LinkId(7),
-            standing: Standing::Gone,
+            state: PointState::Missing,
         });
         let failure = Failure::from(ManagerError::ReplaceRefused(wrapped));
         assert!(failure.hints[0].starts_with("`bpfman detach 7`"));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bpfman_core::chain::MAX_TAIL_CALLS;
-use bpfman_core::compute::Standing;
+use bpfman_core::compute::PointState;
 use bpfman_core::dispatcher::mask;
 use bpfman_core::managed::AttachPoint;
 use bpfman_core::managed::Dispatcher;
@@ -28,7 +28,8 @@ pub(crate) struct DispatcherShape<'a> {
     key: KeyShape,
     revision: u32,
     engine: &'static str,
-    standing: &'static str,
+    #[serde(rename = "standing")]
+    state: &'static str,
     runtime: RuntimeShape<'a>,
     members: Vec<MemberShape<'a>>,
     shared_tail_calls: Option<SharedTailCallsShape<'a>>,
@@ -56,7 +57,8 @@ pub(crate) struct DispatcherRowShape<'a> {
     key: KeyShape,
     revision: u32,
     engine: &'static str,
-    standing: &'static str,
+    #[serde(rename = "standing")]
+    state: &'static str,
     runtime: RuntimeShape<'a>,
     member_count: usize,
 }
@@ -101,7 +103,7 @@ pub(crate) fn dispatcher(status: &DispatcherStatus) -> DispatcherShape<'_> {
         key: key(found.point()),
         revision: found.revision,
         engine: found.form.name(),
-        standing: standing(status.standing),
+        state: state(status.state),
         runtime: runtime(found),
         members: members
             .map(|(link, program)| member(found, link, program))
@@ -133,20 +135,20 @@ pub(crate) fn row(status: &DispatcherStatus) -> DispatcherRowShape<'_> {
         key: key(found.point()),
         revision: found.revision,
         engine: found.form.name(),
-        standing: standing(status.standing),
+        state: state(status.state),
         runtime: runtime(found),
         member_count: found.members.len(),
     }
 }
 
 /// What the kernel has of a recorded attach point, in a word.
-pub(crate) fn standing(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Runs => "runs",
-        Standing::Detached => "detached",
-        Standing::Dead => "dead",
-        Standing::Unpinned => "unpinned",
-        Standing::Gone => "gone",
+pub(crate) fn state(state: PointState) -> &'static str {
+    match state {
+        PointState::Attached => "runs",
+        PointState::Detached => "detached",
+        PointState::Defunct => "dead",
+        PointState::Unpinned => "unpinned",
+        PointState::Missing => "gone",
     }
 }
 

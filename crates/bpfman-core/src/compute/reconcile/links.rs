@@ -6,7 +6,7 @@ use alloc::string::String;
 
 use super::Finding;
 use super::Ground;
-use super::Mend;
+use super::Repair;
 use super::Repairs;
 use super::Rule;
 use crate::action::Action;
@@ -93,7 +93,7 @@ pub(super) fn examine(
         (Some(_), ..) => return attached(observed, repairs),
         (None, Some(_), Some(path), _) if taken => {
             let why = format!("something else is at {path}");
-            Finding::new(Rule::LinkPinTaken, subject(link), Mend::Nothing(why))
+            Finding::new(Rule::LinkPinTaken, subject(link), Repair::Nothing(why))
         }
         (None, Some(found), _, _) if !found.is_attached() => unattached(observed, ground, repairs),
         (None, Some(found), Some(path), Some(pin)) => {
@@ -142,15 +142,15 @@ fn attached(observed: &ObservedLink, repairs: Repairs) -> Option<Finding> {
             Some(finding.note(moved(link.details.interface(), now)))
         }
         (Some(Whereabouts::Hidden(ifindex)), ..) => {
-            let finding = Finding::new(Rule::LinkMoved, subject(link), Mend::Nothing(hidden()));
+            let finding = Finding::new(Rule::LinkMoved, subject(link), Repair::Nothing(hidden()));
             Some(finding.note(lives(*ifindex)))
         }
         (_, LinkDetails::Netfilter { nsid, .. }, Target::NamespaceGone) => {
-            let mend = match repairs.prune {
+            let repair = match repairs.prune {
                 true => detach(&observed.snapshot),
-                false => Mend::Nothing("--prune detaches it".into()),
+                false => Repair::Nothing("--prune detaches it".into()),
             };
-            let finding = Finding::new(Rule::NamespaceKept, subject(link), mend);
+            let finding = Finding::new(Rule::NamespaceKept, subject(link), repair);
             Some(finding.note(format!(
                 "network namespace {nsid} has no file and no process any more"
             )))
@@ -163,15 +163,15 @@ fn attached(observed: &ObservedLink, repairs: Repairs) -> Option<Finding> {
 fn unattached(observed: &ObservedLink, ground: Ground<'_>, repairs: Repairs) -> Finding {
     let link = &observed.snapshot.link;
     if !matches!(observed.target, Target::Present(_)) {
-        let mend = detach(&observed.snapshot);
-        let finding = Finding::new(Rule::LinkDead, subject(link), mend).forgets();
+        let repair = detach(&observed.snapshot);
+        let finding = Finding::new(Rule::LinkDead, subject(link), repair).forgets();
         return finding.note(what_is_gone(&observed.target, &link.details));
     }
-    let mend = match repairs.reattach {
+    let repair = match repairs.reattach {
         true => reattach(observed, ground),
-        false => Mend::Nothing(UNASKED.into()),
+        false => Repair::Nothing(UNASKED.into()),
     };
-    let finding = Finding::new(Rule::LinkDetached, subject(link), mend);
+    let finding = Finding::new(Rule::LinkDetached, subject(link), repair);
     let id = link.kernel.map_or_else(String::new, |id| format!(" {id}"));
     finding
         .note(format!(
@@ -194,8 +194,8 @@ fn gone(observed: &ObservedLink, ground: Ground<'_>, repairs: Repairs) -> Findin
         return Finding::new(Rule::LinkGone, subject(link), reattach(observed, ground));
     }
     if present && repairs.keep {
-        let mend = Mend::Nothing(UNASKED.into());
-        return Finding::new(Rule::LinkGone, subject(link), mend);
+        let repair = Repair::Nothing(UNASKED.into());
+        return Finding::new(Rule::LinkGone, subject(link), repair);
     }
     let nothing = DetachSnapshot {
         pin: None,
@@ -212,7 +212,7 @@ fn gone(observed: &ObservedLink, ground: Ground<'_>, repairs: Repairs) -> Findin
 /// A link at our pin that was given another program.
 fn changed(observed: &ObservedLink, found: &kernel::Link) -> Finding {
     let link = &observed.snapshot.link;
-    let mend = match (&observed.program, &link.pin_path) {
+    let repair = match (&observed.program, &link.pin_path) {
         (Some(program), Some(path)) => {
             let mut plan = Plan::new(format!("giving link {} its program again", link.id));
             let swap = |from: ProgramId, to: ProgramSource| {
@@ -233,25 +233,25 @@ fn changed(observed: &ObservedLink, found: &kernel::Link) -> Finding {
             plan.push(swap(found.program, ours), swap(program.id(), theirs));
             plan.into()
         }
-        _ => Mend::Nothing("its program has no record".into()),
+        _ => Repair::Nothing("its program has no record".into()),
     };
-    let finding = Finding::new(Rule::LinkChanged, subject(link), mend);
+    let finding = Finding::new(Rule::LinkChanged, subject(link), repair);
     finding.note(format!(
         "kernel link {} runs program {} now, not {}",
         found.id, found.program, link.program
     ))
 }
 
-fn reattach(observed: &ObservedLink, ground: Ground<'_>) -> Mend {
+fn reattach(observed: &ObservedLink, ground: Ground<'_>) -> Repair {
     match &observed.reattach {
-        Some(Ok(again)) => Mend::of(plan_reattach(
+        Some(Ok(again)) => Repair::of(plan_reattach(
             &again.0,
             &again.1,
             &observed.snapshot,
             ground.layout,
         )),
-        Some(Err(why)) => Mend::Nothing(why.clone()),
-        None => Mend::Nothing(UNASKED.into()),
+        Some(Err(why)) => Repair::Nothing(why.clone()),
+        None => Repair::Nothing(UNASKED.into()),
     }
 }
 
@@ -359,8 +359,8 @@ pub(super) fn subject(link: &Link) -> String {
     )
 }
 
-fn detach(snapshot: &DetachSnapshot) -> Mend {
-    Mend::of(plan_detach(snapshot))
+fn detach(snapshot: &DetachSnapshot) -> Repair {
+    Repair::of(plan_detach(snapshot))
 }
 
 /// Takes hold of a link by its id and pins it.

@@ -2,11 +2,11 @@
 
 mod links;
 mod mount;
+mod orphans;
 mod points;
 mod programs;
 mod room;
 mod rule;
-mod strays;
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -16,13 +16,13 @@ use core::fmt::Display;
 
 pub use links::ObservedLink;
 pub use links::Reattach;
+pub use orphans::kept_chains;
 pub use points::ObservedPoint;
 pub use programs::ObservedProgram;
-pub use programs::ProgramStanding;
+pub use programs::ProgramState;
 pub use room::Room;
 pub use rule::Rule;
 pub use rule::Severity;
-pub use strays::kept_chains;
 
 use super::Change;
 use super::JoinedAs;
@@ -87,7 +87,7 @@ pub struct Finding {
     /// With what.
     pub subject: String,
     /// What is to be done about it.
-    pub mend: Mend,
+    pub repair: Repair,
     /// What else is known of it, a line each.
     pub notes: Vec<String>,
     /// Whether records go of what no longer runs: that is no repair.
@@ -106,11 +106,11 @@ pub struct Repairs {
 }
 
 impl Finding {
-    fn new(rule: Rule, subject: String, mend: Mend) -> Self {
+    fn new(rule: Rule, subject: String, repair: Repair) -> Self {
         Self {
             rule,
             subject,
-            mend,
+            repair,
             notes: Vec::new(),
             forgets: false,
         }
@@ -121,14 +121,14 @@ impl Finding {
         self
     }
 
-    /// Its mend has to wait for another; the next look tells.
+    /// Its repair has to wait for another; the next look tells.
     fn later(mut self) -> Self {
-        self.mend = Mend::Later;
+        self.repair = Repair::Later;
         self
     }
 
     fn forgets(mut self) -> Self {
-        self.forgets = matches!(self.mend, Mend::Plan(_));
+        self.forgets = matches!(self.repair, Repair::Plan(_));
         self
     }
 
@@ -152,16 +152,16 @@ impl Finding {
 
 /// What is to be done about a disagreement.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mend {
+pub enum Repair {
     /// This.
     Plan(Plan),
-    /// This comes once what is found before it is mended.
+    /// This comes once what is found before it is repaired.
     Later,
     /// Nothing, for this reason.
     Nothing(String),
 }
 
-impl Mend {
+impl Repair {
     /// A plan, or the refusal of one.
     fn of(plan: Result<Plan, impl Display>) -> Self {
         match plan {
@@ -171,7 +171,7 @@ impl Mend {
     }
 }
 
-impl From<Plan> for Mend {
+impl From<Plan> for Repair {
     fn from(plan: Plan) -> Self {
         Self::Plan(plan)
     }
@@ -223,7 +223,7 @@ pub fn reconcile(facts: &Facts, repairs: Repairs, layout: &RuntimeLayout) -> Vec
         changed.extend(points);
         let gone = gone
             .filter(|_| free)
-            .map(|snapshot| together(snapshot, facts));
+            .map(|snapshot| without_all_that_are_gone(snapshot, facts));
         findings.extend(programs::examine(program, gone.as_ref(), ground));
     }
     let left = facts.alone.iter();
@@ -234,11 +234,11 @@ pub fn reconcile(facts: &Facts, repairs: Repairs, layout: &RuntimeLayout) -> Vec
     }
     findings.extend(facts.points.iter().flat_map(points::left_out));
     findings.extend(points::without_point(&facts.links, &facts.points));
-    findings.extend(strays::examine_chains(facts));
+    findings.extend(orphans::examine_chains(facts));
     // Once what a filter runs has lost its pin, nothing tells that it is ours.
-    findings.extend(strays::examine_filters(facts, prune));
-    findings.extend(strays::examine_pins(facts, prune, layout));
-    findings.extend(strays::examine_files(facts, layout));
+    findings.extend(orphans::examine_filters(facts, prune));
+    findings.extend(orphans::examine_pins(facts, prune, layout));
+    findings.extend(orphans::examine_files(facts, layout));
     findings
         .into_iter()
         .map(|finding| mount::lasting(finding, &facts.bpffs))
@@ -252,7 +252,7 @@ fn found_again(facts: &Facts) -> impl Iterator<Item = &Program> {
 }
 
 /// An unload with which all members leave whose programs are gone: none of them could be joined to the others any more.
-fn together(snapshot: &UnloadSnapshot, facts: &Facts) -> UnloadSnapshot {
+fn without_all_that_are_gone(snapshot: &UnloadSnapshot, facts: &Facts) -> UnloadSnapshot {
     let mut together = snapshot.clone();
     for (point, change) in &mut together.points {
         if let Change::Leave(leaving) = change {

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::ToString;
 
 use super::Finding;
-use super::Mend;
+use super::Repair;
 use super::Rule;
 use crate::compute::check_mount;
 use crate::compute::mounts;
@@ -31,18 +31,18 @@ pub(super) fn examine(found: &BpffsMount, layout: &RuntimeLayout) -> Option<Find
             why("every command that changes something mounts it here, too"),
         ),
     };
-    Some(Finding::new(rule, format!("{path}"), Mend::Nothing(why)))
+    Some(Finding::new(rule, format!("{path}"), Repair::Nothing(why)))
 }
 
-/// What would be mended by a mount that does not last is left.
+/// What would be repaired by a mount that does not last is left.
 pub(super) fn lasting(finding: Finding, found: &BpffsMount) -> Finding {
-    let Mend::Plan(plan) = &finding.mend else {
+    let Repair::Plan(plan) = &finding.repair else {
         return finding;
     };
     let refusal = mounts(plan).map(|path| check_mount(path, found));
     match refusal {
         Some(Err(refusal)) => Finding {
-            mend: Mend::Nothing(refusal.to_string()),
+            repair: Repair::Nothing(refusal.to_string()),
             ..finding
         },
         Some(Ok(())) | None => finding,

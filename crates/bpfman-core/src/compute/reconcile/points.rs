@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use super::Facts;
 use super::Finding;
 use super::Ground;
-use super::Mend;
-use super::ProgramStanding;
+use super::ProgramState;
+use super::Repair;
 use super::Repairs;
 use super::Rule;
 use super::links;
@@ -17,7 +17,7 @@ use crate::compute::Change;
 use crate::compute::Joining;
 use crate::compute::PointFacts;
 use crate::compute::PointRefusal;
-use crate::compute::Standing;
+use crate::compute::PointState;
 use crate::compute::Target;
 use crate::compute::Whereabouts;
 use crate::compute::pins::pin_program_again;
@@ -58,26 +58,26 @@ pub(super) fn examine(
     if links.any(|member| all.gone.contains_key(&member.link.program)) {
         return Vec::new();
     }
-    let finding = |rule, mend| Finding::new(rule, subject(record), mend);
+    let finding = |rule, repair| Finding::new(rule, subject(record), repair);
     let refresh = || change(point, &Change::Refresh, ground);
     let lost = record.members.len() != point.facts.members.len();
-    let found = match point.facts.standing {
-        Standing::Gone | Standing::Detached => unattached(point, record, ground, repairs),
-        Standing::Dead => {
+    let found = match point.facts.state {
+        PointState::Missing | PointState::Detached => unattached(point, record, ground, repairs),
+        PointState::Defunct => {
             let details = point.facts.members.first().map(|one| &one.link.details);
             let note = details.map(|details| links::what_is_gone(&point.target, details));
             let finding = finding(Rule::PointDead, forget(point, ground)).forgets();
             note.into_iter().fold(finding, Finding::note)
         }
-        Standing::Unpinned => finding(Rule::PointUnpinned, pin_holder(point, record, ground)),
-        Standing::Runs if is_elsewhere(point) => elsewhere(point, record, all, ground),
-        Standing::Runs if lost => finding(Rule::PointMembersLost, refresh()),
-        Standing::Runs if point.facts.runs.is_some_and(|runs| runs != record.program) => {
+        PointState::Unpinned => finding(Rule::PointUnpinned, pin_holder(point, record, ground)),
+        PointState::Attached if is_elsewhere(point) => elsewhere(point, record, all, ground),
+        PointState::Attached if lost => finding(Rule::PointMembersLost, refresh()),
+        PointState::Attached if point.facts.runs.is_some_and(|runs| runs != record.program) => {
             finding(Rule::PointChanged, refresh())
         }
-        Standing::Runs => {
+        PointState::Attached => {
             let unpinned = pin_runs_again(point, record, ground);
-            let unpinned = unpinned.map(|mend| finding(Rule::PointProgramUnpinned, mend));
+            let unpinned = unpinned.map(|repair| finding(Rule::PointProgramUnpinned, repair));
             return unpinned.into_iter().collect();
         }
     };
@@ -90,20 +90,20 @@ pub(super) fn examine(
 /// Whether a program of the attach point is about to be pinned again: without its pin it would be left out.
 fn waits(point: &ObservedPoint, all: &Facts) -> bool {
     let unpinned = all.programs.iter();
-    let mut unpinned = unpinned.filter(|one| one.standing() == ProgramStanding::Unpinned);
+    let mut unpinned = unpinned.filter(|one| one.state() == ProgramState::Unpinned);
     unpinned.any(|one| {
         let mut links = point.facts.links();
         links.any(|member| member.link.program == one.record.id())
     })
 }
 
-fn change(point: &ObservedPoint, change: &Change, ground: Ground<'_>) -> Mend {
+fn change(point: &ObservedPoint, change: &Change, ground: Ground<'_>) -> Repair {
     let joining = Joining::Possible(ground.refused, ground.joined);
     let plan = plan_change(&point.facts, change, joining, ground.layout);
-    Mend::of(plan)
+    Repair::of(plan)
 }
 
-fn forget(point: &ObservedPoint, ground: Ground<'_>) -> Mend {
+fn forget(point: &ObservedPoint, ground: Ground<'_>) -> Repair {
     let all = point.facts.links().cloned().collect();
     change(point, &Change::Leave(all), ground)
 }
@@ -122,23 +122,24 @@ fn elsewhere(
     all: &Facts,
     ground: Ground<'_>,
 ) -> Finding {
-    let finding = |mend| Finding::new(Rule::PointMoved, subject(record), mend);
+    let finding = |repair| Finding::new(Rule::PointMoved, subject(record), repair);
     match &point.whereabouts {
         Some(Whereabouts::Moved(now)) => {
             let records = all.points.iter();
             let mut records = records.filter_map(|other| other.facts.dispatcher.as_ref());
             let hook = record.hook.hook();
             // The record that is there is of an interface that has gone before.
-            let mend = match records.any(|other| other.hook.hook() == hook && other.at.is_at(now)) {
-                true => Mend::Later,
+            let repair = match records.any(|other| other.hook.hook() == hook && other.at.is_at(now))
+            {
+                true => Repair::Later,
                 false => change(point, &Change::Refresh, ground),
             };
-            finding(mend).note(links::moved(Some(&record.at), now))
+            finding(repair).note(links::moved(Some(&record.at), now))
         }
         Some(Whereabouts::Hidden(ifindex)) => {
-            finding(Mend::Nothing(links::hidden())).note(links::lives(*ifindex))
+            finding(Repair::Nothing(links::hidden())).note(links::lives(*ifindex))
         }
-        Some(Whereabouts::Here(_)) | None => finding(Mend::Later),
+        Some(Whereabouts::Here(_)) | None => finding(Repair::Later),
     }
 }
 
@@ -149,7 +150,7 @@ fn unattached(
     ground: Ground<'_>,
     repairs: Repairs,
 ) -> Finding {
-    let detached = point.facts.standing == Standing::Detached;
+    let detached = point.facts.state == PointState::Detached;
     let rule = match detached {
         true => Rule::PointDetached,
         false => Rule::PointGone,
@@ -165,10 +166,16 @@ fn unattached(
             let again = change(point, &Change::Reattach, ground);
             Finding::new(rule, subject(record), again)
         }
-        (false, true) => Finding::new(rule, subject(record), Mend::Nothing(links::UNASKED.into())),
-        (false, false) if repairs.keep => {
-            Finding::new(rule, subject(record), Mend::Nothing(links::UNASKED.into()))
-        }
+        (false, true) => Finding::new(
+            rule,
+            subject(record),
+            Repair::Nothing(links::UNASKED.into()),
+        ),
+        (false, false) if repairs.keep => Finding::new(
+            rule,
+            subject(record),
+            Repair::Nothing(links::UNASKED.into()),
+        ),
         (false, false) => Finding::new(rule, subject(record), forget(point, ground)).forgets(),
     };
     let members = &point.facts.members;
@@ -212,8 +219,8 @@ fn why(point: &ObservedPoint, record: &Dispatcher) -> String {
         }
         _ => format!("interface {}", record.at.interface),
     };
-    let what = match (record.link(), point.facts.standing) {
-        (Some((id, _)), Standing::Detached) => format!("kernel link {id} was detached by force"),
+    let what = match (record.link(), point.facts.state) {
+        (Some((id, _)), PointState::Detached) => format!("kernel link {id} was detached by force"),
         (Some((id, _)), _) => format!("kernel link {id} is gone"),
         (None, _) => "its filter was removed".into(),
     };
@@ -230,7 +237,7 @@ fn why(point: &ObservedPoint, record: &Dispatcher) -> String {
 /// Links whose programs do not run as they could not be joined with the others.
 pub(super) fn left_out(point: &ObservedPoint) -> Vec<Finding> {
     let record = point.facts.dispatcher.as_ref();
-    let record = record.filter(|_| point.facts.standing == Standing::Runs);
+    let record = record.filter(|_| point.facts.state == PointState::Attached);
     let links = point.facts.left_out.iter();
     let found = links.filter_map(|member| {
         let reason = record?.left_out(member.link.id)?;
@@ -238,7 +245,7 @@ pub(super) fn left_out(point: &ObservedPoint) -> Vec<Finding> {
         Some(Finding::new(
             Rule::LinkLeftOut,
             subject,
-            Mend::Nothing(reason.into()),
+            Repair::Nothing(reason.into()),
         ))
     });
     found.collect()
@@ -254,10 +261,10 @@ pub(super) fn without_point(links: &[Link], points: &[ObservedPoint]) -> Vec<Fin
             record.members.iter().copied().chain(left_out)
         })
         .collect();
-    let strays = links
+    let orphans = links
         .iter()
         .filter(|link| link.details.membership().is_some() && !members.contains(&link.id));
-    strays
+    orphans
         .map(|link| {
             let plan = forget_link(link).into();
             Finding::new(Rule::LinkWithoutPoint, links::subject(link), plan).forgets()
@@ -277,25 +284,29 @@ fn subject(record: &Dispatcher) -> String {
     format!("{} of {}", record.hook.hook().name(), record.at.interface)
 }
 
-fn pin_holder(point: &ObservedPoint, record: &Dispatcher, ground: Ground<'_>) -> Mend {
+fn pin_holder(point: &ObservedPoint, record: &Dispatcher, ground: Ground<'_>) -> Repair {
     match (&point.holder, &point.holder_pin, record.link()) {
         (Some(found), Some(pin @ PinState::Free { .. }), Some((_, path))) => {
             let subject = format!("the link of {}", subject(record));
             links::pin_again(&subject, found, path, pin, ground).into()
         }
-        (_, _, Some((_, path))) => Mend::Nothing(format!("something else is at {path}")),
-        (_, _, None) => Mend::Nothing("a filter has no pin".into()),
+        (_, _, Some((_, path))) => Repair::Nothing(format!("something else is at {path}")),
+        (_, _, None) => Repair::Nothing("a filter has no pin".into()),
     }
 }
 
 /// Pins what runs again; `None` when it is at its pin, or has none.
-fn pin_runs_again(point: &ObservedPoint, record: &Dispatcher, ground: Ground<'_>) -> Option<Mend> {
+fn pin_runs_again(
+    point: &ObservedPoint,
+    record: &Dispatcher,
+    ground: Ground<'_>,
+) -> Option<Repair> {
     // A program that runs alone has only its own pin.
     record.directory(ground.layout)?;
     let lost = point.facts.lost_pin.as_ref()?;
     let (PinState::Free { .. }, Some(program)) = (&lost.state, lost.program) else {
         let why = format!("something else is at {}", lost.path);
-        return Some(Mend::Nothing(why));
+        return Some(Repair::Nothing(why));
     };
     let mut plan = Plan::new(format!("pinning what runs at {} again", subject(record)));
     let pin = ground.mount(&mut plan, &lost.path, &lost.state);

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::Finding;
 use super::Ground;
-use super::Mend;
+use super::Repair;
 use super::Rule;
 use crate::action::Plan;
 use crate::action::StoreAction;
@@ -34,7 +34,7 @@ pub struct ObservedProgram {
 
 /// What the kernel has of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProgramStanding {
+pub enum ProgramState {
     /// It is at its pin.
     Pinned,
     /// It lives, and nothing is at its pin.
@@ -42,21 +42,21 @@ pub enum ProgramStanding {
     /// It lives, and something else is at its pin.
     PinTaken,
     /// The kernel has no such program.
-    Gone,
+    Missing,
 }
 
 impl ObservedProgram {
     /// What the kernel has of it: an id alone proves nothing.
     #[must_use]
-    pub fn standing(&self) -> ProgramStanding {
+    pub fn state(&self) -> ProgramState {
         if self.record.is_at(&self.pin) {
-            return ProgramStanding::Pinned;
+            return ProgramState::Pinned;
         }
         let lives = |found: &kernel::Program| found.identity == self.record.identity;
         match (self.by_id.as_ref().is_some_and(lives), &self.pin) {
-            (false, _) => ProgramStanding::Gone,
-            (true, PinState::Free { .. }) => ProgramStanding::Unpinned,
-            (true, _) => ProgramStanding::PinTaken,
+            (false, _) => ProgramState::Missing,
+            (true, PinState::Free { .. }) => ProgramState::Unpinned,
+            (true, _) => ProgramState::PinTaken,
         }
     }
 }
@@ -68,26 +68,26 @@ pub(super) fn examine(
     ground: Ground<'_>,
 ) -> Vec<Finding> {
     let record = &program.record;
-    let finding = |rule, mend| Finding::new(rule, subject(record), mend);
+    let finding = |rule, repair| Finding::new(rule, subject(record), repair);
     let mut findings = Vec::new();
-    match program.standing() {
-        ProgramStanding::Pinned => {}
-        ProgramStanding::Unpinned => {
+    match program.state() {
+        ProgramState::Pinned => {}
+        ProgramState::Unpinned => {
             let plan = pin_again(program, ground);
             findings.push(finding(Rule::ProgramUnpinned, plan.into()));
         }
-        ProgramStanding::PinTaken => {
+        ProgramState::PinTaken => {
             let why = format!("something else is at {}", record.pin_path);
-            findings.push(finding(Rule::ProgramPinTaken, Mend::Nothing(why)));
+            findings.push(finding(Rule::ProgramPinTaken, Repair::Nothing(why)));
         }
-        ProgramStanding::Gone => {
-            let mend = gone.map_or(Mend::Later, |gone| forget(gone, ground));
-            return [finding(Rule::ProgramGone, mend)].to_vec();
+        ProgramState::Missing => {
+            let repair = gone.map_or(Repair::Later, |gone| forget(gone, ground));
+            return [finding(Rule::ProgramGone, repair)].to_vec();
         }
     }
     if !program.object_present {
         let why = format!("{} cannot be brought back", record.load.object_path);
-        findings.push(finding(Rule::ObjectLost, Mend::Nothing(why)));
+        findings.push(finding(Rule::ObjectLost, Repair::Nothing(why)));
     }
     findings
 }
@@ -111,7 +111,7 @@ fn subject(record: &Program) -> String {
 }
 
 /// An unload of what is left. Whatever is at the pin is not ours.
-fn forget(snapshot: &UnloadSnapshot, ground: Ground<'_>) -> Mend {
+fn forget(snapshot: &UnloadSnapshot, ground: Ground<'_>) -> Repair {
     let snapshot = UnloadSnapshot {
         pin: PinState::Free {
             ancestor: snapshot.pin_root.clone(),
@@ -120,7 +120,7 @@ fn forget(snapshot: &UnloadSnapshot, ground: Ground<'_>) -> Mend {
         ..snapshot.clone()
     };
     let joining = Joining::Possible(ground.refused, ground.joined);
-    Mend::of(plan_unload(&snapshot, joining, ground.layout))
+    Repair::of(plan_unload(&snapshot, joining, ground.layout))
 }
 
 fn pin_again(program: &ObservedProgram, ground: Ground<'_>) -> Plan {

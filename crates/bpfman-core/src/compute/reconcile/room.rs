@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use super::Finding;
-use super::Mend;
+use super::Repair;
 use super::Rule;
 use crate::types::AbsolutePath;
 
@@ -23,7 +23,7 @@ pub struct Room {
 /// Looks at the directories that are written.
 pub(super) fn examine(directories: &[(AbsolutePath, Room)]) -> Vec<Finding> {
     let finding = |path: &AbsolutePath, rule, why: &str| {
-        Finding::new(rule, format!("{path}"), Mend::Nothing(why.into()))
+        Finding::new(rule, format!("{path}"), Repair::Nothing(why.into()))
     };
     let examine = |(path, room): &(AbsolutePath, Room)| match room {
         Room {

@@ -17,7 +17,7 @@ pub enum Severity {
 /// Declares the rules, in the order in which they are looked at: name, severity, what it means when one applies, and what
 /// `bpfman reconcile` does about it.
 macro_rules! rules {
-    ($($(#[$doc:meta])* $rule:ident = $name:literal, $severity:ident, $meaning:literal, $mend:literal;)*) => {
+    ($($(#[$doc:meta])* $rule:ident = $name:literal, $severity:ident, $meaning:literal, $repair:literal;)*) => {
         /// What can be wrong.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Rule {
@@ -53,9 +53,9 @@ macro_rules! rules {
 
             /// What `bpfman reconcile` does about it.
             #[must_use]
-            pub fn mend(self) -> &'static str {
+            pub fn repair(self) -> &'static str {
                 match self {
-                    $(Self::$rule => $mend,)*
+                    $(Self::$rule => $repair,)*
                 }
             }
         }

@@ -8,7 +8,7 @@ use super::Change;
 use super::Member;
 use super::PointFacts;
 use super::PointRefusal;
-use super::Standing;
+use super::PointState;
 use crate::managed::Hook;
 use crate::managed::LinkDetails;
 use crate::managed::Membership;
@@ -50,12 +50,12 @@ pub(super) fn place_name(facts: &PointFacts) -> String {
 /// The members after a change, in the order in which they run.
 pub(super) fn after(facts: &PointFacts, change: &Change) -> Result<Vec<Member>, PointRefusal> {
     // Those of a record that nothing runs of never come back: their interface may be another one now.
-    let mut members = match (facts.standing, change) {
+    let mut members = match (facts.state, change) {
         (
-            Standing::Detached | Standing::Dead | Standing::Unpinned | Standing::Gone,
+            PointState::Detached | PointState::Defunct | PointState::Unpinned | PointState::Missing,
             Change::Join(_),
         ) => Vec::new(),
-        (Standing::Runs, _) | (_, Change::Reattach) => facts.links().cloned().collect(),
+        (PointState::Attached, _) | (_, Change::Reattach) => facts.links().cloned().collect(),
         _ => facts.members.clone(),
     };
     let joining = match change {
@@ -95,7 +95,7 @@ pub(super) fn after(facts: &PointFacts, change: &Change) -> Result<Vec<Member>, 
             let altered = members.iter_mut().find(|member| member.link.id == *link);
             let altered = altered.ok_or(PointRefusal::NotAttached {
                 link: *link,
-                standing: facts.standing,
+                state: facts.state,
             })?;
             alter(&mut altered.link.details, *priority, proceed_on.as_ref());
             None
@@ -176,7 +176,9 @@ fn check_mode(facts: &PointFacts, joining: &Member) -> Result<(), PointRefusal> 
     let running = facts.dispatcher.as_ref().map(|record| record.hook);
     match (running, asked) {
         (Some(SharedHook::Xdp { mode: running }), Some(SharedHook::Xdp { mode: asked }))
-            if facts.standing == Standing::Runs && asked != XdpMode::Auto && asked != running =>
+            if facts.state == PointState::Attached
+                && asked != XdpMode::Auto
+                && asked != running =>
         {
             Err(PointRefusal::OtherMode {
                 place: place_name(facts),
@@ -198,7 +200,7 @@ pub(super) fn check_free(facts: &PointFacts) -> Result<(), PointRefusal> {
     let ours = facts
         .dispatcher
         .as_ref()
-        .filter(|ours| ours.program == program && facts.standing == Standing::Unpinned);
+        .filter(|ours| ours.program == program && facts.state == PointState::Unpinned);
     if let Some((_, path)) = ours.and_then(|ours| ours.link()) {
         let path = path.clone();
         return Err(PointRefusal::PinLost {

@@ -82,7 +82,7 @@ pub struct PointFacts {
     /// Our record of it.
     pub dispatcher: Option<Dispatcher>,
     /// What the kernel has of that record.
-    pub standing: Standing,
+    pub state: PointState,
     /// The program that runs there, which is not that of the record after a swap that was interrupted.
     pub runs: Option<ProgramId>,
     /// The pin of the program that runs there, when that is not at it.
@@ -128,7 +128,7 @@ pub fn running_pin(
 impl PointFacts {
     /// Whether what runs there has gone with its interface to another place than that of the record.
     fn has_moved(&self) -> bool {
-        let runs = self.standing == Standing::Runs;
+        let runs = self.state == PointState::Attached;
         let record = self.dispatcher.as_ref();
         runs && record.is_some_and(|record| !record.at.is_at(&self.at))
     }
@@ -147,17 +147,17 @@ impl PointFacts {
 
 /// What the kernel has of a recorded attach point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum PointState {
     /// It runs, as recorded.
-    Runs,
+    Attached,
     /// Its interface is there, but nothing holds it there: its link was detached, or its filter removed.
     Detached,
     /// Its interface is gone.
-    Dead,
+    Defunct,
     /// The holder has lost its pin and is alive: somebody else holds it.
     Unpinned,
     /// The kernel has nothing of it.
-    Gone,
+    Missing,
 }
 
 /// A link of an attach point, and its program.
@@ -313,14 +313,14 @@ pub(super) fn add_change(
     layout: &RuntimeLayout,
 ) -> Result<Ending, PointRefusal> {
     let after = membership::after(facts, change)?;
-    match (facts.standing, change) {
+    match (facts.state, change) {
         // What runs there is none of their business any more.
         (_, Change::Leave(leaving)) if !leaving.iter().any(|link| facts.has(link)) => {
             let mut ending = Ending::default();
             rebuild::delete_left(&mut ending, leaving);
             return Ok(ending);
         }
-        (Standing::Runs, _) => {}
+        (PointState::Attached, _) => {}
         (_, Change::Join(_) | Change::Reattach) => membership::check_free(facts)?,
         // A dead attach point goes as a whole: nobody could detach its other members from anything.
         (_, Change::Leave(leaving)) if facts.namespace_deleted => {
@@ -329,14 +329,14 @@ pub(super) fn add_change(
             return Ok(forget(facts, layout, &all, &[]));
         }
         (_, Change::Leave(leaving)) => return Ok(forget(facts, layout, leaving, &after)),
-        (standing, Change::Alter { link, .. }) => {
+        (state, Change::Alter { link, .. }) => {
             let link = *link;
-            return Err(PointRefusal::NotAttached { link, standing });
+            return Err(PointRefusal::NotAttached { link, state });
         }
-        (standing, Change::Exchange { .. } | Change::Refresh) => {
+        (state, Change::Exchange { .. } | Change::Refresh) => {
             let first = facts.members.first().map(|member| member.link.id);
             let link = first.unwrap_or(LinkId(0));
-            return Err(PointRefusal::NotAttached { link, standing });
+            return Err(PointRefusal::NotAttached { link, state });
         }
     }
     let leaving: &[Member] = match change {
@@ -393,10 +393,10 @@ fn forget(
 /// The link that is still to be let go of.
 fn holder(facts: &PointFacts, dispatcher: &Dispatcher) -> Option<AttachedLink> {
     let (link, pin) = dispatcher.link()?;
-    let pin = match facts.standing {
-        Standing::Runs | Standing::Detached | Standing::Dead => Some(pin.clone()),
-        Standing::Unpinned => None,
-        Standing::Gone => return None,
+    let pin = match facts.state {
+        PointState::Attached | PointState::Detached | PointState::Defunct => Some(pin.clone()),
+        PointState::Unpinned => None,
+        PointState::Missing => return None,
     };
     Some(AttachedLink { link, pin })
 }

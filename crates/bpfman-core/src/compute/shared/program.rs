@@ -11,7 +11,7 @@ use super::Member;
 use super::MemberName;
 use super::PointFacts;
 use super::PointRefusal;
-use super::Standing;
+use super::PointState;
 use super::libxdp;
 use super::membership;
 use super::membership::place_name;
@@ -128,7 +128,7 @@ pub(super) fn next(
         }
     }
     // Where programs could not be joined once they stay extensions, until one is left.
-    let stays = facts.standing == Standing::Runs || members.iter().any(|one| facts.has(one));
+    let stays = facts.state == PointState::Attached || members.iter().any(|one| facts.has(one));
     let extended = stays
         && facts
             .dispatcher

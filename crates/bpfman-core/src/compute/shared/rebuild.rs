@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use super::LostPin;
 use super::Member;
 use super::PointFacts;
-use super::Standing;
+use super::PointState;
 use super::choice::Chosen;
 use super::libxdp;
 use super::running_pin;
@@ -78,7 +78,7 @@ impl<'a> Rebuild<'a> {
         leaving: &'a [Member],
         layout: &'a RuntimeLayout,
     ) -> Self {
-        let runs = |_: &&Dispatcher| facts.standing == Standing::Runs;
+        let runs = |_: &&Dispatcher| facts.state == PointState::Attached;
         Self {
             facts,
             layout,
@@ -151,7 +151,7 @@ impl<'a> Rebuild<'a> {
         };
         unpin_revision(&mut ending.after, self.facts, self.layout, stale);
         forget_own_links(&mut ending.records, &self.facts.members);
-        let at_pin = matches!(self.facts.standing, Standing::Detached | Standing::Dead);
+        let at_pin = matches!(self.facts.state, PointState::Detached | PointState::Defunct);
         if let Some((link, path)) = stale.link().filter(|_| at_pin) {
             let (hook, at) = (self.facts.hook.hook().name(), &stale.at);
             let aside = self.layout.dispatcher_link_aside(hook, at.nsid, at.ifindex);

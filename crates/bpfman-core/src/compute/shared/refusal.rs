@@ -10,7 +10,7 @@ use super::Change;
 use super::JoinedAs;
 use super::Member;
 use super::PointFacts;
-use super::Standing;
+use super::PointState;
 use super::choice;
 use super::membership;
 use super::program;
@@ -105,12 +105,12 @@ pub enum PointRefusal {
         limit: usize,
     },
     /// The link is recorded, but nothing is attached.
-    #[error("link {link} is not attached any more: {}", why(*.standing))]
+    #[error("link {link} is not attached any more: {}", why(*.state))]
     NotAttached {
         /// The link.
         link: LinkId,
         /// What the kernel has of its attach point.
-        standing: Standing,
+        state: PointState,
     },
     /// A record speaks of this place whose interface has moved away, or whose link is attached to nothing any more.
     #[error(
@@ -240,12 +240,12 @@ impl PointRefusal {
     }
 }
 
-fn why(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Detached => "somebody else detached it",
-        Standing::Dead => "its interface is gone",
-        Standing::Unpinned => "its attach point has lost its pin",
-        Standing::Runs | Standing::Gone => "the kernel has nothing of its attach point",
+fn why(state: PointState) -> &'static str {
+    match state {
+        PointState::Detached => "somebody else detached it",
+        PointState::Defunct => "its interface is gone",
+        PointState::Unpinned => "its attach point has lost its pin",
+        PointState::Attached | PointState::Missing => "the kernel has nothing of its attach point",
     }
 }
 

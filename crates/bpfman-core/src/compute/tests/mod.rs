@@ -446,23 +446,23 @@ fn a_program_is_the_one_of_its_record_when_id_tag_and_load_time_agree() {
     };
     let taken = || PinState::Program(loaded_later.clone());
     let table = [
-        (PinState::Program(ours()), None, ProgramStanding::Pinned),
-        (free.clone(), Some(ours()), ProgramStanding::Unpinned),
-        (taken(), Some(ours()), ProgramStanding::PinTaken),
-        (PinState::Other, Some(ours()), ProgramStanding::PinTaken),
-        (free.clone(), None, ProgramStanding::Gone),
-        (free.clone(), Some(other_tag), ProgramStanding::Gone),
-        (free, Some(loaded_later.clone()), ProgramStanding::Gone),
-        (taken(), None, ProgramStanding::Gone),
+        (PinState::Program(ours()), None, ProgramState::Pinned),
+        (free.clone(), Some(ours()), ProgramState::Unpinned),
+        (taken(), Some(ours()), ProgramState::PinTaken),
+        (PinState::Other, Some(ours()), ProgramState::PinTaken),
+        (free.clone(), None, ProgramState::Missing),
+        (free.clone(), Some(other_tag), ProgramState::Missing),
+        (free, Some(loaded_later.clone()), ProgramState::Missing),
+        (taken(), None, ProgramState::Missing),
     ];
-    for (pin, by_id, standing) in table {
+    for (pin, by_id, state) in table {
         let program = ObservedProgram {
             record: record.clone(),
             pin,
             by_id,
             object_present: true,
         };
-        assert_eq!(program.standing(), standing, "{program:?}");
+        assert_eq!(program.state(), state, "{program:?}");
     }
 }
 
@@ -471,7 +471,7 @@ fn every_rule_has_one_name_and_says_what_it_means() {
     let names: Vec<&str> = Rule::all().map(Rule::name).collect();
     for rule in Rule::all() {
         assert_eq!(Rule::of_name(rule.name()), Some(rule));
-        assert!(rule.meaning().len() > 20 && !rule.mend().is_empty());
+        assert!(rule.meaning().len() > 20 && !rule.repair().is_empty());
         let same = names.iter().filter(|name| **name == rule.name());
         assert_eq!(same.count(), 1);
     }

@@ -33,7 +33,7 @@ const TC: SharedHook = SharedHook::Tc {
 /// The changes that an action makes to records.
 fn changes_of(action: &Action) -> &[StoreAction] {
     match action {
-        Action::Store(StoreAction::Together { actions }) => actions,
+        Action::Store(StoreAction::Batch { actions }) => actions,
         Action::Store(one) => core::slice::from_ref(one),
         _ => &[],
     }
@@ -58,7 +58,7 @@ fn subjects(action: &Action) -> Vec<String> {
 }
 
 /// What holds of every plan: one step at most changes records, for on a full disk there may be no space to undo a first
-/// one. It is the point of no return. Its changes are undone the other way round.
+/// one. It is the commit point. Its changes are undone the other way round.
 pub(super) fn check_records(plan: &Plan) {
     let is_store = |action: &Action| matches!(action, Action::Store(_));
     let steps = plan.steps.iter().filter(|step| is_store(&step.action));
@@ -74,9 +74,9 @@ pub(super) fn check_records(plan: &Plan) {
         }
     }
     let step = &plan.steps[at];
-    if let Action::Store(StoreAction::Together { actions }) = &step.action {
+    if let Action::Store(StoreAction::Batch { actions }) = &step.action {
         assert!(actions.len() > 1, "{plan}");
-        let nested = |action: &StoreAction| matches!(action, StoreAction::Together { .. });
+        let nested = |action: &StoreAction| matches!(action, StoreAction::Batch { .. });
         assert!(!actions.iter().any(nested), "{plan}");
     }
     if let Undo::By(undo) = &step.undo {
@@ -160,7 +160,7 @@ fn at_a_point() -> Vec<(Plan, &'static str)> {
     let extended = [extension(one.clone()), extension(two.clone())].to_vec();
     let (both, extended) = (running(XDP, vec![one.clone(), two]), running(XDP, extended));
     let mut dead = extended.clone();
-    dead.standing = Standing::Dead;
+    dead.state = PointState::Defunct;
     dead.occupants = free(XDP).occupants;
     let new = || join(member_of(XDP, 3, 7, "r"));
     let alter = Change::Alter {

@@ -200,7 +200,7 @@ fn a_link_that_lost_its_pin_and_an_attach_point_that_does_not_run_are_refused() 
     );
     snapshot.links.clear();
     let mut facts = running(XDP, vec![member_of(XDP, 1, 5, "p")]);
-    facts.standing = Standing::Dead;
+    facts.state = PointState::Defunct;
     let change = Change::Exchange {
         from: ProgramId(101),
         to: Box::new(snapshot.new.clone()),

@@ -152,7 +152,7 @@ pub(super) fn free(hook: SharedHook) -> PointFacts {
         frames: crate::chain::Frames::Of16,
         bpffs_mounted: true,
         dispatcher: None,
-        standing: Standing::Gone,
+        state: PointState::Missing,
         runs: None,
         members: Vec::new(),
         left_out: Vec::new(),
@@ -206,7 +206,7 @@ pub(super) fn running(hook: SharedHook, members: Vec<Member>) -> PointFacts {
             members: members.iter().map(|member| member.link.id).collect(),
             left_out: Vec::new(),
         }),
-        standing: Standing::Runs,
+        state: PointState::Attached,
         members,
         occupants: None,
         ..free(hook)
@@ -714,7 +714,7 @@ fn a_program_of_somebody_else_is_left_alone_and_named() {
     change(&tcx, &joining());
     // Ours, which somebody else keeps alive without its pin.
     let mut facts = running(XDP, vec![member(1, 5)]);
-    facts.standing = Standing::Unpinned;
+    facts.state = PointState::Unpinned;
     facts.occupants = Some(Occupants::Order(order(101)));
     let text = refused(&facts, &join(member(2, 6)));
     assert!(text.contains("whose pin /run/bpfman/fs/xdp"), "{text}");
@@ -750,16 +750,19 @@ fn a_kernel_without_tcx_gets_a_filter_that_is_swapped_in_place() {
 
 #[test]
 fn members_of_a_record_that_nothing_runs_of_never_come_back() {
-    for standing in [Standing::Dead, Standing::Gone] {
+    for state in [PointState::Defunct, PointState::Missing] {
         let mut facts = running(XDP, vec![member(1, 5), member(2, 6)]);
-        facts.standing = standing;
+        facts.state = state;
         facts.occupants = free(XDP).occupants;
         let plan = change(&facts, &join(member(3, 7)));
         assert_eq!(members_after(&plan), [3]);
         assert_eq!(recorded(&plan).unwrap().form, DispatcherForm::Direct);
         assert_eq!(recorded(&plan).unwrap().revision, 4);
         let cleared = alloc::format!("bpffs   move the pin of link 70 from {LINK} to {LINK}_old");
-        assert_eq!(lines(&plan).contains(&cleared), standing == Standing::Dead);
+        assert_eq!(
+            lines(&plan).contains(&cleared),
+            state == PointState::Defunct
+        );
         let moving = Change::Alter {
             link: LinkId(1),
             priority: None,
@@ -773,19 +776,19 @@ fn members_of_a_record_that_nothing_runs_of_never_come_back() {
         assert_eq!(plan, ["store   delete link 1, record attach point xdp/7/2"]);
         let detach = alloc::format!("kernel  detach link 70 and unpin it from {LINK}");
         let plan = lines(&change(&facts, &Change::Leave(facts.members.clone())));
-        assert_eq!(plan.contains(&detach), standing == Standing::Dead);
+        assert_eq!(plan.contains(&detach), state == PointState::Defunct);
     }
 }
 
 #[test]
 fn an_attach_point_of_a_deleted_namespace_goes_as_a_whole() {
-    for standing in [Standing::Dead, Standing::Gone] {
+    for state in [PointState::Defunct, PointState::Missing] {
         let mut facts = running(XDP, vec![member(1, 5), member(2, 6)]);
-        facts.standing = standing;
+        facts.state = state;
         facts.namespace_deleted = true;
         let first = lines(&change(&facts, &leave(&facts.members[0].clone())));
         let whole = Change::Leave(facts.members.clone());
-        assert_eq!(first, lines(&change(&facts, &whole)), "{standing:?}");
+        assert_eq!(first, lines(&change(&facts, &whole)), "{state:?}");
         assert!(
             first[0].contains("delete link 1, delete link 2"),
             "{first:?}"
@@ -796,7 +799,7 @@ fn an_attach_point_of_a_deleted_namespace_goes_as_a_whole() {
 #[test]
 fn members_of_a_dead_dispatcher_take_their_own_pins_with_them_and_keep_their_slots() {
     let mut facts = running(XDP, vec![extension(member(1, 5)), extension(member(2, 6))]);
-    facts.standing = Standing::Dead;
+    facts.state = PointState::Defunct;
     facts.libxdp = true;
     let first = facts.members[0].clone();
     let directory = "/run/bpfman/fs/xdp/dispatcher_7_2_3";
@@ -824,7 +827,7 @@ fn members_of_a_dead_dispatcher_take_their_own_pins_with_them_and_keep_their_slo
 #[test]
 fn members_of_a_dead_dispatcher_forget_their_own_links_when_the_next_one_starts() {
     let mut facts = running(XDP, vec![extension(member(1, 5))]);
-    facts.standing = Standing::Dead;
+    facts.state = PointState::Defunct;
     facts.occupants = free(XDP).occupants;
     let plan = change(&facts, &join(extension(member(2, 6))));
     let saved = changes(&plan).into_iter().find_map(|change| match change {
@@ -863,7 +866,7 @@ fn another_mode_is_refused_unless_it_is_left_open() {
     let plan = change(&facts, &join(member(2, 6)));
     assert_eq!(recorded(&plan).unwrap().hook, generic);
     // One that is gone decides nothing.
-    facts.standing = Standing::Gone;
+    facts.state = PointState::Missing;
     facts.hook = native;
     facts.occupants = free(native).occupants;
     let plan = change(&facts, &join(member_of(native, 2, 6, "p")));

@@ -214,7 +214,7 @@ impl SqliteStore {
 }
 
 impl SqliteStore {
-    fn batch(&self, sql: &str) -> Result<(), StoreError> {
+    fn sql(&self, sql: &str) -> Result<(), StoreError> {
         let done = self.connection.execute_batch(sql);
         done.map_err(|error| Fault::from(error).at(&self.path))
     }
@@ -460,13 +460,13 @@ impl ProgramWriter for SqliteStore {
 }
 
 impl StoreWriter for SqliteStore {
-    fn together(&mut self, changes: &[StoreChange]) -> Result<(), StoreError> {
-        self.batch("BEGIN IMMEDIATE")?;
+    fn batch(&mut self, changes: &[StoreChange]) -> Result<(), StoreError> {
+        self.sql("BEGIN IMMEDIATE")?;
         let made = changes.iter().try_for_each(|change| change.apply(self));
-        let done = made.and_then(|()| self.batch("COMMIT"));
+        let done = made.and_then(|()| self.sql("COMMIT"));
         if done.is_err() && !self.connection.is_autocommit() {
             // Why it is rolled back says more; a connection that cannot even do that says so with its next change.
-            let _ = self.batch("ROLLBACK");
+            let _ = self.sql("ROLLBACK");
         }
         done
     }

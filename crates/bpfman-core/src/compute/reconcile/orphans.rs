@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::Facts;
 use super::Finding;
-use super::Mend;
+use super::Repair;
 use super::Rule;
 use super::found_again;
 use crate::action::Action;
@@ -185,13 +185,13 @@ pub(super) fn examine_chains(facts: &Facts) -> impl Iterator<Item = Finding> {
             record.id(),
             record.load.program_name
         );
-        let mend = Mend::Nothing("it goes when nothing holds it any more".into());
-        Finding::new(Rule::ChainKept, subject, mend)
+        let repair = Repair::Nothing("it goes when nothing holds it any more".into());
+        Finding::new(Rule::ChainKept, subject, repair)
     })
 }
 
-fn not_pruned() -> Mend {
-    Mend::Nothing("--prune removes it".into())
+fn not_pruned() -> Repair {
+    Repair::Nothing("--prune removes it".into())
 }
 
 /// Looks at filters that run a program of our bpffs and that no attach point has: a filter has no pin itself.
@@ -208,11 +208,11 @@ pub(super) fn examine_filters(facts: &Facts, prune: bool) -> Vec<Finding> {
     let records = facts.points.iter();
     let records = records.filter_map(|point| point.facts.dispatcher.as_ref()?.filter());
     let recorded: Vec<_> = records.map(|filter| place(&filter)).collect();
-    let strays = facts
+    let orphans = facts
         .filters
         .iter()
         .filter(|(filter, program)| pinned.contains(program) && !recorded.contains(&place(filter)));
-    strays
+    orphans
         .map(|(filter, program)| {
             Finding::new(
                 Rule::Orphan,
@@ -268,7 +268,7 @@ pub(super) fn examine_pins(facts: &Facts, prune: bool, layout: &RuntimeLayout) -
                         (true, PinState::Program(_) | PinState::Link(_)) => {
                             unpin(path, pin, layout).into()
                         }
-                        (true, _) => Mend::Nothing("it is no pin".into()),
+                        (true, _) => Repair::Nothing("it is no pin".into()),
                         (false, _) => not_pruned(),
                     },
                 ))
@@ -307,8 +307,8 @@ pub(super) fn examine_files(facts: &Facts, layout: &RuntimeLayout) -> Vec<Findin
     let known: BTreeSet<AbsolutePath> = records(facts)
         .filter_map(|record| record.load.object_path.parent())
         .collect();
-    let strays = facts.files.iter().filter(|path| !known.contains(path));
-    strays
+    let orphans = facts.files.iter().filter(|path| !known.contains(path));
+    orphans
         .map(|path| {
             let mut plan = Plan::new(format!("removing {path}"));
             let file = *path == layout.staged_object();
