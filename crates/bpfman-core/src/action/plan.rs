@@ -74,7 +74,7 @@ impl Plan {
     }
 
     /// Appends a commit point that changes no records: what follows is never undone, but finished.
-    pub fn no_return(&mut self) {
+    pub fn commit_point(&mut self) {
         let nothing = || StoreAction::Batch {
             actions: Vec::new(),
         };

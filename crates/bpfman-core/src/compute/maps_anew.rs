@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use crate::kernel::MapShape;
 use crate::managed::Program;
+use crate::object::CONFIGURATION;
 use crate::types::MapId;
 use crate::types::ProgramId;
 
@@ -42,7 +43,7 @@ pub fn maps_anew(
         let users = others.filter(|other| uses(other, id));
         users.map(Program::id).collect()
     };
-    let constant = |name: &str| name.starts_with(".rodata") || name == ".kconfig";
+    let constant = |name: &str| name.starts_with(".rodata") || name == CONFIGURATION;
     let of_old = old.maps.iter().filter(|map| !constant(&map.name));
     let pairs = of_old.filter_map(|map| {
         let same_name = new.maps.iter().find(|other| other.name == map.name)?;

@@ -21,6 +21,7 @@ use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::MapMachine;
 use bpfman_core::kernel::MapShape;
 use bpfman_core::kernel::MapType;
+use bpfman_core::object::CONFIGURATION;
 use bpfman_core::object::inspect;
 use bpfman_core::object::prune;
 use bpfman_core::types::Base64Bytes;
@@ -353,7 +354,7 @@ pub(super) fn machine() -> io::Result<MapMachine> {
 /// The name of a map in its object; for the map of a data section, which libbpf may call `OBJECT.rodata`,
 /// that of the section. Names of C hold no dot.
 pub(super) fn section_or_name(name: &str) -> String {
-    const SECTIONS: [&str; 4] = [".rodata", ".data", ".bss", ".kconfig"];
+    const SECTIONS: [&str; 4] = [".rodata", ".data", ".bss", CONFIGURATION];
     let section = SECTIONS.iter().find(|section| name.ends_with(**section));
     match section {
         Some(section) if !name.starts_with('.') => (*section).to_owned(),

@@ -93,7 +93,7 @@ fn examine_revision(
 ) -> Finding {
     let known = has_point(directory, facts, layout);
     let mut plan = Plan::new(format!("removing {directory}"));
-    plan.no_return();
+    plan.commit_point();
     hide(&mut plan, pins, facts);
     for (path, pin) in pins {
         add_unpin(&mut plan, path, pin);
@@ -283,7 +283,7 @@ pub(super) fn examine_pins(facts: &Facts, prune: bool, layout: &RuntimeLayout) -
 
 fn unpin(path: &AbsolutePath, pin: &PinState, layout: &RuntimeLayout) -> Plan {
     let mut plan = Plan::new(format!("unpinning {path}"));
-    plan.no_return();
+    plan.commit_point();
     add_unpin(&mut plan, path, pin);
     let directory = path.parent();
     let own = directory.filter(|directory| directory.is_below(&layout.map_sets()));
