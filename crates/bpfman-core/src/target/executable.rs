@@ -8,6 +8,8 @@ use core::ffi::CStr;
 
 use object::Endianness;
 use object::elf;
+use object::pod;
+use object::pod::Pod;
 use object::read::ReadRef;
 use object::read::elf::FileHeader;
 use object::read::elf::ProgramHeader;
@@ -154,6 +156,12 @@ pub(super) fn text_at(strings: &[u8], offset: u32) -> Option<&[u8]> {
     Some(text.to_bytes())
 }
 
+/// As many whole entries as a table has.
+pub(super) fn entries<T: Pod>(table: &[u8]) -> &[T] {
+    let entries = pod::slice_from_bytes(table, table.len() / size_of::<T>());
+    entries.map_or(&[], |(entries, _)| entries)
+}
+
 fn read<'data, E, R>(data: R, wide: bool) -> Result<Executable<'data, R>, ExecutableError>
 where
     E: FileHeader<Endian = Endianness>,
@@ -254,22 +262,6 @@ where
     }
     data.read_bytes_at(offset, size)
         .map_err(|()| ExecutableError::Damaged("the names of its sections are not in the file"))
-}
-
-/// A number of four or eight bytes.
-pub(super) fn number(bytes: &[u8], endian: Endianness) -> Option<u64> {
-    if let Ok(wide) = <[u8; 8]>::try_from(bytes) {
-        return Some(match endian {
-            Endianness::Little => u64::from_le_bytes(wide),
-            Endianness::Big => u64::from_be_bytes(wide),
-        });
-    }
-    let narrow = <[u8; 4]>::try_from(bytes).ok()?;
-    let narrow = match endian {
-        Endianness::Little => u32::from_le_bytes(narrow),
-        Endianness::Big => u32::from_be_bytes(narrow),
-    };
-    Some(narrow.into())
 }
 
 #[cfg(test)]

@@ -8,12 +8,12 @@ use alloc::vec::Vec;
 
 use object::Endianness;
 use object::elf;
-use object::pod;
 use object::read::ReadRef;
 use object::read::elf::Sym;
 
 use super::executable::Executable;
 use super::executable::ExecutableError;
+use super::executable::entries;
 use super::executable::text_at;
 use super::versions::Version;
 use super::versions::Versions;
@@ -204,18 +204,59 @@ impl<'data, R: ReadRef<'data>> Executable<'data, R> {
                 Versions::default()
             };
             if self.wide {
-                let read = symbol::<elf::Sym64<Endianness>>;
-                let symbols = table.chunks_exact(size_of::<elf::Sym64<Endianness>>());
-                let symbols = symbols.map(|chunk| read(chunk, strings, self));
-                visit_versioned(symbols, &versions, &mut visit);
+                self.visit_table::<elf::Sym64<_>>(table, strings, &versions, &mut visit);
             } else {
-                let read = symbol::<elf::Sym32<Endianness>>;
-                let symbols = table.chunks_exact(size_of::<elf::Sym32<Endianness>>());
-                let symbols = symbols.map(|chunk| read(chunk, strings, self));
-                visit_versioned(symbols, &versions, &mut visit);
+                self.visit_table::<elf::Sym32<_>>(table, strings, &versions, &mut visit);
             }
         }
         Ok(())
+    }
+
+    fn visit_table<S: Sym<Endian = Endianness>>(
+        &self,
+        table: &'data [u8],
+        strings: &'data [u8],
+        versions: &Versions<'data>,
+        visit: &mut impl FnMut(&Symbol<'data>),
+    ) {
+        for (index, raw) in entries::<S>(table).iter().enumerate() {
+            let Some(mut symbol) = self.symbol(raw, strings) else {
+                continue;
+            };
+            if symbol.version.name.is_none() {
+                symbol.version = versions.of(index);
+            }
+            visit(&symbol);
+        }
+    }
+
+    /// A symbol of a function; `None` for others, and for those whose name cannot be read.
+    fn symbol<S: Sym<Endian = Endianness>>(
+        &self,
+        raw: &S,
+        strings: &'data [u8],
+    ) -> Option<Symbol<'data>> {
+        let kind = raw.st_type();
+        if kind != elf::STT_FUNC && kind != elf::STT_GNU_IFUNC {
+            return None;
+        }
+        let name = text_at(strings, raw.st_name(self.endian))?;
+        let (name, version, default) = split_version(name);
+        let address: u64 = raw.st_value(self.endian).into();
+        // Bit 0 says that the code is Thumb.
+        let thumb = u64::from(self.machine == elf::EM_ARM);
+        Some(Symbol {
+            name,
+            version: Version {
+                name: version,
+                hidden: version.is_some() && !default,
+            },
+            kind,
+            local: raw.st_bind() == elf::STB_LOCAL,
+            defined: !raw.is_undefined(self.endian),
+            address: address & !thumb,
+            size: raw.st_size(self.endian).into(),
+        })
     }
 }
 
@@ -250,52 +291,6 @@ impl Wanted<'_> {
             }
         }
     }
-}
-
-fn visit_versioned<'data>(
-    symbols: impl Iterator<Item = Option<Symbol<'data>>>,
-    versions: &Versions<'data>,
-    visit: &mut impl FnMut(&Symbol<'data>),
-) {
-    for (index, symbol) in symbols.enumerate() {
-        let Some(mut symbol) = symbol else {
-            continue;
-        };
-        if symbol.version.name.is_none() {
-            symbol.version = versions.of(index);
-        }
-        visit(&symbol);
-    }
-}
-
-/// A symbol of a function; `None` for others, and for those whose name cannot be read.
-fn symbol<'data, S: Sym<Endian = Endianness>>(
-    chunk: &[u8],
-    strings: &'data [u8],
-    executable: &Executable<'data, impl ReadRef<'data>>,
-) -> Option<Symbol<'data>> {
-    let endian = executable.endian;
-    let (raw, _) = pod::from_bytes::<S>(chunk).ok()?;
-    let kind = raw.st_type();
-    if kind != elf::STT_FUNC && kind != elf::STT_GNU_IFUNC {
-        return None;
-    }
-    let (name, version, default) = split_version(text_at(strings, raw.st_name(endian))?);
-    let address: u64 = raw.st_value(endian).into();
-    // Bit 0 says that the code is Thumb.
-    let thumb = u64::from(executable.machine == elf::EM_ARM);
-    Some(Symbol {
-        name,
-        version: Version {
-            name: version,
-            hidden: version.is_some() && !default,
-        },
-        kind,
-        local: raw.st_bind() == elf::STB_LOCAL,
-        defined: !raw.is_undefined(endian),
-        address: address & !thumb,
-        size: raw.st_size(endian).into(),
-    })
 }
 
 /// Name, version, and whether the version is the default one: `NAME@VERSION` or `NAME@@VERSION`, as linkers write.

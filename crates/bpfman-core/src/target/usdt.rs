@@ -8,8 +8,12 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use object::Endianness;
+use object::U32;
+use object::U64;
 use object::elf;
+use object::pod;
 use object::read::ReadRef;
+use object::read::elf::NoteIterator;
 
 use super::arguments::ArgumentError;
 use super::arguments::ArgumentMachine;
@@ -17,7 +21,6 @@ use super::arguments::UsdtSpec;
 use super::executable::Executable;
 use super::executable::ExecutableError;
 use super::executable::Place;
-use super::executable::number;
 use super::executable::too_large;
 use crate::action::ProbeSite;
 
@@ -25,7 +28,9 @@ use crate::action::ProbeSite;
 pub const MAX_PROBE_SITES: usize = 1 << 14;
 
 const OWNER: &[u8] = b"stapsdt\0";
-const NOTE_TYPE: u32 = 3;
+const NOTE_TYPE: elf::NoteType = elf::NoteType(3);
+/// Owner and content are padded to so many bytes, whatever the section says.
+const NOTE_ALIGNMENT: u64 = 4;
 
 /// Why a probe's places are not known.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -187,26 +192,24 @@ impl<'data, R: ReadRef<'data>> Executable<'data, R> {
         let Some(section) = sections.next() else {
             return Ok(());
         };
-        let mut rest = self.bytes(section, "notes")?;
-        while !rest.is_empty() {
-            let cut = ExecutableError::Damaged("a note is cut");
-            let (note, after) = split_note(rest, self.endian).ok_or(cut)?;
-            rest = after;
+        let bytes = self.bytes(section, "notes")?;
+        // The header of a note is the same in both classes.
+        let notes =
+            NoteIterator::<elf::FileHeader64<Endianness>>::new(self.endian, NOTE_ALIGNMENT, bytes);
+        let cut = |_| ExecutableError::Damaged("a note is cut");
+        for note in notes.map_err(cut)? {
+            let note = note.map_err(cut)?;
             // Whoever else puts notes here does not disturb.
-            if note.0 == OWNER && note.1 == NOTE_TYPE {
+            if note.name_bytes() == OWNER && note.n_type(self.endian) == NOTE_TYPE {
                 let wrong = ExecutableError::Damaged("a note about a probe is not understood");
-                visit(self.note(note.2).ok_or(wrong)?);
+                visit(self.note(note.desc()).ok_or(wrong)?);
             }
         }
         Ok(())
     }
 
     fn note(&self, bytes: &'data [u8]) -> Option<Note<'data>> {
-        let width = if self.wide { 8 } else { 4 };
-        let (addresses, texts) = bytes.split_at_checked(3 * width)?;
-        let mut addresses = addresses.chunks_exact(width);
-        let mut address = || number(addresses.next()?, self.endian);
-        let (location, base, semaphore) = (address()?, address()?, address()?);
+        let ([location, base, semaphore], texts) = self.addresses(bytes)?;
         let mut texts = texts.splitn(4, |byte| *byte == 0);
         let (provider, name, arguments) = (texts.next()?, texts.next()?, texts.next()?);
         // Without the NUL after the third text there is no fourth part.
@@ -226,6 +229,16 @@ impl<'data, R: ReadRef<'data>> Executable<'data, R> {
             semaphore,
         })
     }
+
+    /// The three addresses that a note begins with, and what follows them.
+    fn addresses(&self, bytes: &'data [u8]) -> Option<([u64; 3], &'data [u8])> {
+        if self.wide {
+            let (words, rest) = pod::from_bytes::<[U64<Endianness>; 3]>(bytes).ok()?;
+            return Some((words.map(|word| word.get(self.endian)), rest));
+        }
+        let (words, rest) = pod::from_bytes::<[U32<Endianness>; 3]>(bytes).ok()?;
+        Some((words.map(|word| word.get(self.endian).into()), rest))
+    }
 }
 
 /// An address after a prelinker moved the file: it corrects sections (`.stapsdt.base`), but not notes.
@@ -234,28 +247,6 @@ fn moved(address: u64, section_base: u64, note_base: u64) -> u64 {
         return address;
     }
     address.wrapping_add(section_base.wrapping_sub(note_base))
-}
-
-/// Owner, type and content of the first note, and what follows it.
-type Split<'data> = ((&'data [u8], u32, &'data [u8]), &'data [u8]);
-
-/// Format: `Elf_Nhdr` of `elf.h`; both parts are padded to four bytes.
-fn split_note(bytes: &[u8], endian: Endianness) -> Option<Split<'_>> {
-    let (words, rest) = bytes.split_first_chunk::<12>()?;
-    let mut words = words.chunks_exact(4);
-    let mut word = || u32::try_from(number(words.next()?, endian)?).ok();
-    let (name_size, content_size, kind) = (word()?, word()?, word()?);
-    let (name, rest) = split_padded(rest, name_size)?;
-    let (content, rest) = split_padded(rest, content_size)?;
-    Some(((name, kind, content), rest))
-}
-
-/// The first `size` bytes, and what follows their padding; the last part of a section may lack it.
-fn split_padded(bytes: &[u8], size: u32) -> Option<(&[u8], &[u8])> {
-    let size = usize::try_from(size).ok()?;
-    let part = bytes.get(..size)?;
-    let padded = size.checked_next_multiple_of(4)?;
-    Some((part, bytes.get(padded..).unwrap_or_default()))
 }
 
 #[cfg(test)]

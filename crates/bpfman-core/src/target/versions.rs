@@ -9,6 +9,7 @@ use object::read::ReadRef;
 
 use super::executable::Executable;
 use super::executable::ExecutableError;
+use super::executable::entries;
 use super::executable::text_at;
 
 /// How many versions a library may define; glibc has some fifty.
@@ -27,7 +28,7 @@ pub(super) struct Version<'data> {
 pub(super) struct Versions<'data> {
     endian: Endianness,
     /// One index for each symbol.
-    indexes: &'data [u8],
+    indexes: &'data [elf::Versym<Endianness>],
     names: BTreeMap<u16, &'data [u8]>,
 }
 
@@ -41,7 +42,7 @@ impl<'data> Versions<'data> {
         };
         let mut versions = Self {
             endian: executable.endian,
-            indexes: executable.bytes(indexes, "symbol versions")?,
+            indexes: entries(executable.bytes(indexes, "symbol versions")?),
             names: BTreeMap::new(),
         };
         if let Some(section) = of_kind(elf::SHT_GNU_VERDEF) {
@@ -57,14 +58,10 @@ impl<'data> Versions<'data> {
 
     /// The version of the symbol with this index.
     pub(super) fn of(&self, symbol: usize) -> Version<'data> {
-        let start = symbol.saturating_mul(size_of::<u16>());
-        let raw = self.indexes.get(start..).and_then(|rest| {
-            let (index, _) = pod::from_bytes::<elf::Versym<Endianness>>(rest).ok()?;
-            Some(index.0.get(self.endian))
-        });
-        let Some(raw) = raw else {
+        let Some(index) = self.indexes.get(symbol) else {
             return Version::default();
         };
+        let raw = index.0.get(self.endian);
         Version {
             name: self.names.get(&raw.index().0).copied(),
             hidden: raw.is_hidden(),
