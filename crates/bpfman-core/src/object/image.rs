@@ -11,15 +11,16 @@ use object::NativeEndian;
 use object::elf;
 use object::pod;
 use object::read::elf::FileHeader;
+use object::read::elf::SectionHeader as _;
 
 use super::MAX_OBJECT_ITEMS;
 use super::ObjectError;
 use super::names::name_at;
 
-type Header = elf::FileHeader64<NativeEndian>;
-type SectionHeader = elf::SectionHeader64<NativeEndian>;
-type RawSymbol = elf::Sym64<NativeEndian>;
-type RawRelocation = elf::Rel64<NativeEndian>;
+pub(super) type Header = elf::FileHeader64<NativeEndian>;
+pub(super) type SectionHeader = elf::SectionHeader64<NativeEndian>;
+pub(super) type RawSymbol = elf::Sym64<NativeEndian>;
+pub(super) type RawRelocation = elf::Rel64<NativeEndian>;
 
 /// The machines that people mistake for BPF: `e_machine` of `elf.h`.
 const MACHINES: [(elf::Machine, &str); 9] = [
@@ -37,19 +38,18 @@ const MACHINES: [(elf::Machine, &str); 9] = [
 /// SHT_LLVM_ADDRSIG of `llvm/BinaryFormat/ELF.h`.
 const SHT_LLVM_ADDRSIG: elf::SectionType = elf::SectionType(0x6fff_4c03);
 
-/// How long an entry of these tables is.
-pub(super) const SYMBOL_BYTES: usize = size_of::<RawSymbol>();
-pub(super) const RELOCATION_BYTES: usize = size_of::<RawRelocation>();
-/// Where `sh_size` is in a section header (`elf.h`).
-const SIZE_IN_HEADER: usize = 32;
-
 /// A BPF object of this machine's byte order.
 pub(super) struct Image<'a> {
     /// In the order of the section headers, the empty first one included.
     pub(super) sections: Vec<Section<'a>>,
-    /// Where in the file the symbols are.
-    pub(super) symbols_at: usize,
-    symbols: &'a [RawSymbol],
+    pub(super) headers: &'a [SectionHeader],
+    /// Where in the file the headers are.
+    pub(super) headers_at: usize,
+    /// The section with the names of sections, and its bytes.
+    pub(super) names_index: usize,
+    pub(super) names: &'a [u8],
+    pub(super) symbols_index: usize,
+    pub(super) symbols: &'a [RawSymbol],
     strings: &'a [u8],
 }
 
@@ -64,8 +64,6 @@ pub(super) struct Section<'a> {
     pub(super) data: &'a [u8],
     /// Where in the file they are.
     pub(super) at: usize,
-    /// Where in the file its size is.
-    pub(super) size_at: usize,
     /// The section that relocations apply to (`sh_info`).
     pub(super) target: usize,
     entry_size: u64,
@@ -109,21 +107,21 @@ impl<'a> Image<'a> {
         if headers.len() > MAX_OBJECT_ITEMS {
             return Err(too_many("sections"));
         }
-        let names = header
+        let names_index = header
             .section_strings_index(NativeEndian, bytes)
-            .map_err(|_| damaged("no section holds the names of the sections"))?;
-        let names = string_table(bytes, headers, names.0)?;
-        let start = usize::try_from(header.e_shoff.get(NativeEndian)).unwrap_or(usize::MAX);
-        let mut sections = Vec::with_capacity(headers.len());
-        for (number, header) in headers.iter().enumerate() {
-            let in_file = number.saturating_mul(size_of::<SectionHeader>());
-            let size_at = start.saturating_add(in_file).saturating_add(SIZE_IN_HEADER);
-            sections.push(section(bytes, header, names, size_at)?);
-        }
-        let (symbols_at, symbols, strings) = symbol_table(bytes, headers)?;
+            .map_err(|_| damaged("no section holds the names of the sections"))?
+            .0;
+        let names = string_table(bytes, headers, names_index)?;
+        let sections = headers.iter().map(|header| section(bytes, header, names));
+        let sections = sections.collect::<Result<_, _>>()?;
+        let (symbols_index, symbols, strings) = symbol_table(bytes, headers)?;
         Ok(Self {
             sections,
-            symbols_at,
+            headers,
+            headers_at: place(header.e_shoff.get(NativeEndian)),
+            names_index,
+            names,
+            symbols_index,
             symbols,
             strings,
         })
@@ -259,7 +257,6 @@ fn section<'a>(
     bytes: &'a [u8],
     header: &'a SectionHeader,
     names: &'a [u8],
-    size_at: usize,
 ) -> Result<Section<'a>, ObjectError> {
     let name = name_at(names, header.sh_name.get(NativeEndian))
         .map_err(|problem| damaged(format!("the name of a section {problem}")))?;
@@ -270,8 +267,7 @@ fn section<'a>(
         executable: flags.contains(elf::SHF_EXECINSTR),
         size: header.sh_size.get(NativeEndian),
         data: &[],
-        at: offset(header),
-        size_at,
+        at: place(header.sh_offset.get(NativeEndian)),
         target: index(header.sh_info.get(NativeEndian)),
         entry_size: header.sh_entsize.get(NativeEndian),
     };
@@ -285,23 +281,28 @@ fn section<'a>(
     Ok(section)
 }
 
-/// Where the bytes of a section start, which may be beyond the end of the file.
-fn offset(header: &SectionHeader) -> usize {
-    usize::try_from(header.sh_offset.get(NativeEndian)).unwrap_or(usize::MAX)
+/// A place in the file, which may be beyond its end.
+fn place(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
 }
 
 /// The bytes of a section; `None` when the file ends before.
 fn data<'a>(bytes: &'a [u8], header: &SectionHeader) -> Option<&'a [u8]> {
-    let kind = header.sh_type.get(NativeEndian);
-    if kind == elf::SHT_NOBITS || kind == elf::SHT_NULL {
+    if header.sh_type.get(NativeEndian) == elf::SHT_NULL {
         return Some(&[]);
     }
-    let start = offset(header);
-    let size = usize::try_from(header.sh_size.get(NativeEndian)).ok()?;
-    if size == 0 {
-        return Some(&[]);
-    }
-    bytes.get(start..)?.get(..size)
+    header.data(NativeEndian, bytes).ok()
+}
+
+/// The entry of a table that starts at a place of the file.
+pub(super) fn entry_mut<T: pod::Pod>(
+    bytes: &mut [u8],
+    table: usize,
+    index: usize,
+) -> Option<&mut T> {
+    let at = index.checked_mul(size_of::<T>())?.checked_add(table)?;
+    let (entry, _) = pod::from_bytes_mut(bytes.get_mut(at..)?).ok()?;
+    Some(entry)
 }
 
 fn string_table<'a>(
@@ -323,8 +324,9 @@ fn symbol_table<'a>(
 ) -> Result<(usize, &'a [RawSymbol], &'a [u8]), ObjectError> {
     let mut tables = headers
         .iter()
-        .filter(|header| header.sh_type.get(NativeEndian) == elf::SHT_SYMTAB);
-    let header = tables
+        .enumerate()
+        .filter(|(_, header)| header.sh_type.get(NativeEndian) == elf::SHT_SYMTAB);
+    let (table, header) = tables
         .next()
         .ok_or_else(|| damaged("no symbol table; was it stripped?"))?;
     if tables.next().is_some() {
@@ -336,7 +338,7 @@ fn symbol_table<'a>(
         return Err(too_many("symbols"));
     }
     let strings = string_table(bytes, headers, index(header.sh_link.get(NativeEndian)))?;
-    Ok((offset(header), symbols, strings))
+    Ok((table, symbols, strings))
 }
 
 /// As many whole entries as there are, like libbpf.

@@ -11,6 +11,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use object::NativeEndian;
 use object::elf;
 
 use super::ObjectError;
@@ -19,9 +20,11 @@ use super::elf::Role;
 use super::elf::roles;
 use super::error::LegacyProblem;
 use super::image::Image;
+use super::image::RawRelocation;
 use super::image::Section;
 use super::image::Symbol;
 use super::image::damaged;
+use super::image::entry_mut;
 use super::legacy_btf;
 use super::rewrite::Rewrite;
 use crate::kernel::MapType;
@@ -86,7 +89,7 @@ pub fn with_btf_maps(bytes: &[u8]) -> Result<Option<Vec<u8>>, ObjectError> {
     }
     let relocations = relocations_by_place(&image, &roles, &sections, &maps)?;
 
-    let mut rewrite = Rewrite::of(bytes, &image)?;
+    let mut rewrite = Rewrite::of(bytes, &image);
     for index in sections {
         let name = image.sections[index].name;
         rewrite.rename(index, &format!(".legacy_{name}"));
@@ -270,9 +273,6 @@ fn relocations_by_place(
     legacy: &[usize],
     maps: &[LegacyMap],
 ) -> Result<Vec<(usize, Vec<u8>)>, ObjectError> {
-    /// `Elf64_Rel`: the place, then type and symbol, the symbol in the upper half.
-    const ENTRY_BYTES: usize = 16;
-    const INFO: usize = 8;
     /// The place in the section lies in the constant of the instruction.
     const CONSTANT: u64 = 4;
     let by_place: BTreeMap<(usize, u64), &LegacyMap> =
@@ -302,9 +302,9 @@ fn relocations_by_place(
                 .and_then(|constant| by_place.get(&(symbol.section, constant)))
                 .ok_or_else(|| damaged("a relocation names a place where no map is"))?;
             let data = data.get_or_insert_with(|| section.data.to_vec());
-            let info = (map.symbols[0] as u64) << 32 | u64::from(elf::R_BPF_64_64.0);
-            let at = number * ENTRY_BYTES + INFO;
-            data[at..at + 8].copy_from_slice(&info.to_ne_bytes());
+            if let Some(relocation) = entry_mut::<RawRelocation>(data, 0, number) {
+                relocation.set_r_info(NativeEndian, map.symbols[0] as u32, elf::R_BPF_64_64);
+            }
         }
         changed.extend(data.map(|data| (index, data)));
     }
@@ -329,12 +329,12 @@ fn declare(
     let types = legacy_btf::with_maps(types, maps, start)?;
     let maps_index = match maps_index {
         Some(index) => index,
-        None => rewrite.add_section(".maps", elf::SHF_ALLOC.0 | elf::SHF_WRITE.0),
+        None => rewrite.add_section(".maps", elf::SHF_ALLOC | elf::SHF_WRITE),
     };
     rewrite.set_data(maps_index, declarations);
     let types_index = match types_index {
         Some(index) => index,
-        None => rewrite.add_section(".BTF", 0),
+        None => rewrite.add_section(".BTF", elf::SectionFlags(0)),
     };
     rewrite.set_data(types_index, types);
     for (number, map) in maps.iter().enumerate() {

@@ -7,6 +7,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use object::NativeEndian;
 use object::elf;
 
 use super::ConfigurationKind;
@@ -20,8 +21,10 @@ use super::elf::at_or_before;
 use super::elf::last;
 use super::elf::parts;
 use super::elf::variables;
-use super::image::RELOCATION_BYTES;
-use super::image::SYMBOL_BYTES;
+use super::image::RawRelocation;
+use super::image::RawSymbol;
+use super::image::SectionHeader;
+use super::image::entry_mut;
 use super::references::externs;
 
 /// An object for libbpf.
@@ -51,6 +54,7 @@ pub fn prune(
         bytes: bytes.to_vec(),
         configuration: String::new(),
     };
+    let table = parts.image.sections[parts.image.symbols_index].at;
     let unneeded: BTreeSet<&str> = symbols.iter().map(String::as_str).collect();
     let mut undefined = BTreeSet::new();
     let mut functions = BTreeSet::new();
@@ -71,9 +75,8 @@ pub fn prune(
             }
             _ => elf::STB_WEAK,
         };
-        let at = parts.image.symbols_at + SYMBOL_BYTES * index as usize + SYMBOL_INFO;
-        if let Some(info) = pruned.bytes.get_mut(at) {
-            *info = bind.0 << 4 | *info & 0xf;
+        if let Some(symbol) = entry_mut::<RawSymbol>(&mut pruned.bytes, table, index as usize) {
+            symbol.set_st_info(bind, symbol.st_type());
         }
     }
     drop_relocations(&parts, &undefined, maps, &mut pruned.bytes)?;
@@ -99,9 +102,6 @@ fn forget_functions(parts: &Parts<'_>, functions: &BTreeSet<String>, bytes: &mut
     }
 }
 
-/// Where `st_info` is in a symbol (`elf.h`).
-const SYMBOL_INFO: usize = 4;
-
 /// The value that libbpf gives to what the configuration does not name.
 fn nothing(kind: ConfigurationKind) -> &'static str {
     match kind {
@@ -118,6 +118,7 @@ fn drop_relocations(
     maps: &[String],
     bytes: &mut [u8],
 ) -> Result<(), ObjectError> {
+    const RELOCATION_BYTES: usize = size_of::<RawRelocation>();
     let mut map_at: BTreeMap<Place, (u64, bool)> = BTreeMap::new();
     for symbol in variables(&parts.image, &parts.roles, Role::Maps) {
         let name = parts.image.symbol_name(&symbol)?;
@@ -129,12 +130,8 @@ fn drop_relocations(
         let found = at_or_before(&map_at, place);
         found.is_some_and(|(start, (size, empty))| *empty && place.1 - start.1 < *size)
     };
-    for section in parts
-        .image
-        .sections
-        .iter()
-        .filter(|section| section.kind == elf::SHT_REL)
-    {
+    let sections = parts.image.sections.iter().enumerate();
+    for (index, section) in sections.filter(|(_, section)| section.kind == elf::SHT_REL) {
         let Ok(relocations) = section.relocations() else {
             continue;
         };
@@ -153,11 +150,9 @@ fn drop_relocations(
             kept += 1;
         }
         let size = (kept * RELOCATION_BYTES) as u64;
-        let header = bytes
-            .get_mut(section.size_at..)
-            .and_then(<[u8]>::first_chunk_mut);
+        let header = entry_mut::<SectionHeader>(bytes, parts.image.headers_at, index);
         if let Some(header) = header.filter(|_| dropped) {
-            *header = size.to_ne_bytes();
+            header.sh_size.set(NativeEndian, size);
         }
     }
     Ok(())

@@ -3,32 +3,19 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use object::NativeEndian;
+use object::U32;
+use object::U64;
 use object::elf;
+use object::pod;
 
 use super::ObjectError;
+use super::image::Header;
 use super::image::Image;
+use super::image::RawSymbol;
+use super::image::SectionHeader;
 use super::image::damaged;
 use super::image::too_many;
-
-/// `Elf64_Ehdr`, `Elf64_Shdr` and `Elf64_Sym` of `elf.h`: where the members are that change.
-mod at {
-    pub(super) const HEADER_SECTIONS: usize = 40;
-    pub(super) const HEADER_SECTION_COUNT: usize = 60;
-    pub(super) const HEADER_NAMES: usize = 62;
-    pub(super) const SECTION_BYTES: usize = 64;
-    pub(super) const SECTION_NAME: usize = 0;
-    pub(super) const SECTION_TYPE: usize = 4;
-    pub(super) const SECTION_FLAGS: usize = 8;
-    pub(super) const SECTION_OFFSET: usize = 24;
-    pub(super) const SECTION_SIZE: usize = 32;
-    pub(super) const SECTION_ALIGNMENT: usize = 48;
-    pub(super) const SYMBOL_BYTES: usize = 24;
-    pub(super) const SYMBOL_INFO: usize = 4;
-    pub(super) const SYMBOL_OTHER: usize = 5;
-    pub(super) const SYMBOL_SECTION: usize = 6;
-    pub(super) const SYMBOL_VALUE: usize = 8;
-    pub(super) const SYMBOL_SIZE: usize = 16;
-}
 
 /// Section numbers from here on mean something else (`elf.h`).
 const SHN_LORESERVE: usize = 0xff00;
@@ -38,74 +25,52 @@ const ALIGNMENT: usize = 8;
 /// An object in the making.
 pub(super) struct Rewrite<'a> {
     bytes: &'a [u8],
-    headers: Vec<[u8; at::SECTION_BYTES]>,
+    headers: Vec<SectionHeader>,
     /// The section that holds the names of sections, and its bytes.
     names_index: usize,
     names: Vec<u8>,
     symbols_index: usize,
-    symbols: Vec<u8>,
+    symbols: Vec<RawSymbol>,
     /// The new bytes of sections.
     data: BTreeMap<usize, Vec<u8>>,
 }
 
 impl<'a> Rewrite<'a> {
     /// Starts from an object that was read.
-    ///
-    /// # Errors
-    /// [`ObjectError::Damaged`] when its tables are not where its header says.
-    pub(super) fn of(bytes: &'a [u8], image: &Image<'_>) -> Result<Self, ObjectError> {
-        let start = number(bytes, at::HEADER_SECTIONS).ok_or_else(cut)?;
-        let headers = bytes.get(start..).ok_or_else(cut)?;
-        let (headers, _) = headers.as_chunks::<{ at::SECTION_BYTES }>();
-        let headers = headers
-            .get(..image.sections.len())
-            .ok_or_else(cut)?
-            .to_vec();
-        let names_index = half(bytes, at::HEADER_NAMES).ok_or_else(cut)?;
-        let mut symbols_index = image.sections.iter();
-        let symbols_index = symbols_index.position(|section| section.kind == elf::SHT_SYMTAB);
-        let symbols_index = symbols_index.ok_or_else(cut)?;
-        let held = |index: usize| {
-            let header = headers.get(index)?;
-            let start = number(header, at::SECTION_OFFSET)?;
-            let size = number(header, at::SECTION_SIZE)?;
-            bytes.get(start..)?.get(..size)
-        };
-        Ok(Self {
-            names: held(names_index).ok_or_else(cut)?.to_vec(),
-            symbols: held(symbols_index).ok_or_else(cut)?.to_vec(),
+    pub(super) fn of(bytes: &'a [u8], image: &Image<'_>) -> Self {
+        Self {
             bytes,
-            headers,
-            names_index,
-            symbols_index,
+            headers: image.headers.to_vec(),
+            names_index: image.names_index,
+            names: image.names.to_vec(),
+            symbols_index: image.symbols_index,
+            symbols: image.symbols.to_vec(),
             data: BTreeMap::new(),
-        })
+        }
     }
 
     /// Gives a section another name.
     pub(super) fn rename(&mut self, index: usize, name: &str) {
         let name = self.name(name);
         if let Some(header) = self.headers.get_mut(index) {
-            put(header, at::SECTION_NAME, &name.to_ne_bytes());
+            header.sh_name = name;
         }
     }
 
     /// Adds a section that holds bytes; answers its index.
-    pub(super) fn add_section(&mut self, name: &str, flags: u64) -> usize {
-        let mut header = [0; at::SECTION_BYTES];
-        let name = self.name(name);
-        put(&mut header, at::SECTION_NAME, &name.to_ne_bytes());
-        put(
-            &mut header,
-            at::SECTION_TYPE,
-            &elf::SHT_PROGBITS.0.to_ne_bytes(),
-        );
-        put(&mut header, at::SECTION_FLAGS, &flags.to_ne_bytes());
-        put(
-            &mut header,
-            at::SECTION_ALIGNMENT,
-            &(ALIGNMENT as u64).to_ne_bytes(),
-        );
+    pub(super) fn add_section(&mut self, name: &str, flags: elf::SectionFlags) -> usize {
+        let header = SectionHeader {
+            sh_name: self.name(name),
+            sh_type: U32::new(NativeEndian, elf::SHT_PROGBITS),
+            sh_flags: U64::new(NativeEndian, flags),
+            sh_addr: U64::default(),
+            sh_offset: U64::default(),
+            sh_size: U64::default(),
+            sh_link: U32::default(),
+            sh_info: U32::default(),
+            sh_addralign: U64::new(NativeEndian, ALIGNMENT as u64),
+            sh_entsize: U64::default(),
+        };
         self.headers.push(header);
         self.headers.len() - 1
     }
@@ -127,14 +92,15 @@ impl<'a> Rewrite<'a> {
         size: u64,
     ) -> Result<(), ObjectError> {
         let section = u16::try_from(section).map_err(|_| too_many("sections"))?;
-        let start = symbol * at::SYMBOL_BYTES;
-        let end = start + at::SYMBOL_BYTES;
-        let symbol = self.symbols.get_mut(start..end).ok_or_else(cut)?;
-        symbol[at::SYMBOL_INFO] = elf::STB_GLOBAL.0 << 4 | elf::STT_OBJECT.0;
-        symbol[at::SYMBOL_OTHER] = elf::STV_DEFAULT.0;
-        put(symbol, at::SYMBOL_SECTION, &section.to_ne_bytes());
-        put(symbol, at::SYMBOL_VALUE, &value.to_ne_bytes());
-        put(symbol, at::SYMBOL_SIZE, &size.to_ne_bytes());
+        let symbol = self.symbols.get_mut(symbol);
+        let symbol = symbol.ok_or_else(|| damaged("a table is cut"))?;
+        symbol.set_st_info(elf::STB_GLOBAL, elf::STT_OBJECT);
+        symbol.st_other = elf::SymbolOther(elf::STV_DEFAULT.0);
+        symbol
+            .st_shndx
+            .set(NativeEndian, elf::SymbolSection(section));
+        symbol.st_value.set(NativeEndian, value);
+        symbol.st_size.set(NativeEndian, size);
         Ok(())
     }
 
@@ -147,31 +113,30 @@ impl<'a> Rewrite<'a> {
             return Err(too_many("sections"));
         }
         let count = u16::try_from(self.headers.len()).map_err(|_| too_many("sections"))?;
-        self.data.insert(self.symbols_index, self.symbols);
+        let symbols = pod::bytes_of_slice(&self.symbols).to_vec();
+        self.data.insert(self.symbols_index, symbols);
         self.data.insert(self.names_index, self.names);
         let mut bytes = self.bytes.to_vec();
         for (index, data) in self.data {
             bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
             if let Some(header) = self.headers.get_mut(index) {
-                put(
-                    header,
-                    at::SECTION_OFFSET,
-                    &(bytes.len() as u64).to_ne_bytes(),
-                );
-                put(header, at::SECTION_SIZE, &(data.len() as u64).to_ne_bytes());
+                header.sh_offset.set(NativeEndian, bytes.len() as u64);
+                header.sh_size.set(NativeEndian, data.len() as u64);
             }
             bytes.extend(data);
         }
         bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
         let headers = bytes.len() as u64;
-        put(&mut bytes, at::HEADER_SECTIONS, &headers.to_ne_bytes());
-        put(&mut bytes, at::HEADER_SECTION_COUNT, &count.to_ne_bytes());
-        bytes.extend(self.headers.as_flattened());
+        if let Ok((header, _)) = pod::from_bytes_mut::<Header>(&mut bytes) {
+            header.e_shoff.set(NativeEndian, headers);
+            header.e_shnum.set(NativeEndian, count);
+        }
+        bytes.extend(pod::bytes_of_slice(&self.headers));
         Ok(bytes)
     }
 
     /// Where a new name of a section starts.
-    fn name(&mut self, name: &str) -> u32 {
+    fn name(&mut self, name: &str) -> U32<NativeEndian> {
         // A table that does not end with a NUL would take the name for the rest of its last one.
         if self.names.last().is_some_and(|last| *last != 0) {
             self.names.push(0);
@@ -179,26 +144,6 @@ impl<'a> Rewrite<'a> {
         let start = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
         self.names.extend(name.as_bytes());
         self.names.push(0);
-        start
+        U32::new(NativeEndian, start)
     }
-}
-
-fn cut() -> ObjectError {
-    damaged("a table is cut")
-}
-
-fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
-    if let Some(place) = bytes.get_mut(at..at + value.len()) {
-        place.copy_from_slice(value);
-    }
-}
-
-fn number(bytes: &[u8], at: usize) -> Option<usize> {
-    let number = bytes.get(at..)?.first_chunk()?;
-    usize::try_from(u64::from_ne_bytes(*number)).ok()
-}
-
-fn half(bytes: &[u8], at: usize) -> Option<usize> {
-    let number = bytes.get(at..)?.first_chunk()?;
-    Some(u16::from_ne_bytes(*number).into())
 }
