@@ -11,6 +11,7 @@ pub mod interfaces;
 pub mod kernel;
 pub mod lock;
 mod namespace;
+pub mod operation;
 mod reserve;
 pub mod runtime;
 pub mod stack;

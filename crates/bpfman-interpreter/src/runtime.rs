@@ -24,6 +24,7 @@ use crate::lock;
 use crate::lock::LockError;
 use crate::lock::Stillness;
 use crate::lock::WriterLock;
+use crate::operation::Stopwatch;
 use crate::reserve;
 use crate::store::StoreError;
 use crate::store::sqlite::Database;
@@ -110,6 +111,8 @@ impl Runtime for SystemRuntime {
     }
 
     fn writer(&mut self) -> Result<(Box<dyn WriterStore>, Option<WriterLock>), RuntimeError> {
+        let watch = Stopwatch::start(tracing::enabled!(target: "manager", tracing::Level::DEBUG));
+        tracing::debug!(target: "manager", "waits for the writer's lock");
         let lock = match WriterLock::acquire(&self.layout.lock(), self.lock_timeout) {
             Err(LockError::System { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 make_directory(self.layout.root(), 0o755)?;
@@ -117,6 +120,7 @@ impl Runtime for SystemRuntime {
             }
             other => other?,
         };
+        tracing::debug!(target: "manager", "has the writer's lock after {watch}");
         make_directory(&self.layout.database_directory(), 0o700)?;
         let store = self.database.writer()?;
         // A writer that was told of a full disk has given the reserve back, and is about to use it.

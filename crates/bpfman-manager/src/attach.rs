@@ -58,6 +58,7 @@ impl Manager<'_> {
     /// # Errors
     /// [`ManagerError`]; everything is as it was, unless the error says what could not be undone.
     pub fn attach(&mut self, spec: &AttachSpec) -> Result<Link, ManagerError> {
+        let _operation = begin!(self, "attach");
         // Nothing is made for a program that nobody recorded.
         let (_, program) = self.managed(spec.program)?;
         check_attach(&spec.request, &program)?;
@@ -151,6 +152,7 @@ impl Manager<'_> {
         let program = store.get(spec.program)?;
         let link = self.next_link(store)?;
         let snapshot = self.attach_snapshot(spec, program, link, store)?;
+        tracing::debug!(target: "manager", "has gathered the facts");
         let plan = plan_attach(spec, &snapshot, &self.layout)?;
         self.refuse_twin(&plan, store)?;
         self.lasting(plan)

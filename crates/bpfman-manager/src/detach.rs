@@ -36,6 +36,7 @@ impl Manager<'_> {
     /// # Errors
     /// When the writer cannot begin. What went wrong with a link is with its id.
     pub fn detach(&mut self, ids: &[LinkId]) -> Result<Vec<Detached>, ManagerError> {
+        let _operation = begin!(self, "detach");
         let mut results = self.with_reserve(|manager| manager.detach_all(ids))?;
         let lacking = |(_, result): &&mut Detached| result.as_ref().is_err_and(lacks_space);
         let mut failed: Vec<&mut Detached> = results.iter_mut().filter(lacking).collect();
@@ -101,6 +102,7 @@ impl Manager<'_> {
         }
         self.kernel.await_links_gone(links).unwrap_or_else(|error| {
             tracing::warn!(
+                target: "manager",
                 "it is not known whether somebody else keeps what was detached: {error}"
             );
             Vec::new()
@@ -163,6 +165,7 @@ impl Manager<'_> {
         store: &S,
     ) -> Result<Plan, ManagerError> {
         let snapshot = self.detach_snapshot(link, store)?;
+        tracing::debug!(target: "manager", "has gathered the facts");
         Ok(plan_detach(&snapshot)?)
     }
 

@@ -56,6 +56,7 @@ impl Manager<'_> {
     /// # Errors
     /// When store or kernel cannot be read.
     pub fn dispatchers(&mut self) -> Result<Vec<DispatcherStatus>, ManagerError> {
+        let _operation = begin!(self, "list_dispatchers");
         let Some(store) = self.runtime.reader()? else {
             return Ok(Vec::new());
         };
@@ -71,6 +72,7 @@ impl Manager<'_> {
     /// # Errors
     /// [`ManagerError::NothingThere`] when nothing of ours does; others when store or kernel cannot be read.
     pub fn dispatcher(&mut self, point: AttachPoint) -> Result<DispatcherStatus, ManagerError> {
+        let _operation = begin!(self, "get_dispatcher");
         let missing = || ManagerError::NothingThere(point);
         let store = self.runtime.reader()?.ok_or_else(missing)?;
         let dispatcher = store.dispatcher(&point)?.ok_or_else(missing)?;
@@ -83,6 +85,7 @@ impl Manager<'_> {
     /// # Errors
     /// [`ManagerError`]; everything is as it was, unless the error says what could not be undone.
     pub fn delete_dispatcher(&mut self, point: AttachPoint) -> Result<(), ManagerError> {
+        let _operation = begin!(self, "delete_dispatcher");
         self.with_reserve(|manager| manager.delete_dispatcher_once(point))
     }
 
@@ -126,6 +129,7 @@ impl Manager<'_> {
     /// # Errors
     /// [`ManagerError`]; everything is as it was, unless the error says what could not be undone.
     pub fn update_link(&mut self, update: &LinkUpdate) -> Result<(), ManagerError> {
+        let _operation = begin!(self, "update_link");
         let id = update.link;
         let known = self.runtime.reader()?.ok_or(ManagerError::NoSuchLink(id))?;
         known.link(id)?;

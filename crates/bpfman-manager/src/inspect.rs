@@ -94,6 +94,7 @@ impl Manager<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn list(&mut self, detail: Detail) -> Result<Listing, ManagerError> {
+        let _operation = begin!(self, "list");
         let mut listing = Listing::default();
         let Some(store) = self.runtime.reader()? else {
             return Ok(listing);
@@ -118,6 +119,7 @@ impl Manager<'_> {
     /// # Errors
     /// When the store cannot be read. What the kernel refuses is part of the answer.
     pub fn list_all(&mut self) -> Result<Listing, ManagerError> {
+        let _operation = begin!(self, "list_all");
         let mut listing = Listing::default();
         let stored = match self.runtime.reader()? {
             Some(store) => {
@@ -169,6 +171,7 @@ impl Manager<'_> {
     /// # Errors
     /// [`ManagerError::NoSuchProgram`]; others when the store cannot be read. What the kernel does not tell is unknown.
     pub fn get(&mut self, id: ProgramId) -> Result<ProgramStatus, ManagerError> {
+        let _operation = begin!(self, "get");
         let (store, record) = self.managed(id)?;
         let sharing = store.sharing(&record)?;
         let sharing = match self.observe_sharers(sharing.clone()) {

@@ -1,5 +1,17 @@
 //! The operations: fetch a snapshot, compute a plan, execute it. No SQL, no system calls, no terminal here.
 
+/// Begins an operation: all that is logged until the value is dropped is of it. Its span is of the level of errors, so
+/// that whatever is logged has its id.
+macro_rules! begin {
+    ($manager:ident, $name:literal) => {
+        bpfman_interpreter::operation::Operation::enter(tracing::error_span!(
+            target: "operation",
+            $name,
+            id = %bpfman_interpreter::operation::OperationId::next($manager.now),
+        ))
+    };
+}
+
 mod attach;
 mod attachments;
 mod detach;

@@ -93,6 +93,7 @@ impl Manager<'_> {
     /// # Errors
     /// When the store cannot be read.
     pub fn list_links(&mut self) -> Result<LinkListing, ManagerError> {
+        let _operation = begin!(self, "list_links");
         let Some(store) = self.runtime.reader()? else {
             return Ok(LinkListing::default());
         };
@@ -167,6 +168,7 @@ impl Manager<'_> {
     /// # Errors
     /// [`ManagerError::NoSuchLink`]; others when the store cannot be read. What the kernel does not tell is unknown.
     pub fn get_link(&mut self, id: LinkId) -> Result<LinkStatus, ManagerError> {
+        let _operation = begin!(self, "get_link");
         let store = self.runtime.reader()?.ok_or(ManagerError::NoSuchLink(id))?;
         self.status_of_link(store.link(id)?, &*store)
     }

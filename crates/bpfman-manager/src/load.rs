@@ -39,6 +39,7 @@ impl Manager<'_> {
     /// # Errors
     /// [`ManagerError`]; everything is as it was, unless the error says what could not be undone.
     pub fn load(&mut self, spec: &LoadSpec, bytes: &[u8]) -> Result<Vec<Program>, ManagerError> {
+        let _operation = begin!(self, "load");
         // An object that makes no sense makes nobody wait for the writer's lock.
         let bytes = &*loadable(spec, bytes)?;
         let object = read(spec, bytes)?;
@@ -134,6 +135,7 @@ impl Manager<'_> {
             shared_maps,
             now: self.now,
         };
+        tracing::debug!(target: "manager", "has gathered the facts");
         let plan = plan_load(spec, &object.checked, &snapshot, &self.layout)?;
         self.lasting(plan)
     }

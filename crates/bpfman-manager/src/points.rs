@@ -205,6 +205,7 @@ impl Manager<'_> {
             PointState::Defunct | PointState::Missing => self.is_deleted(&at)?,
             PointState::Attached | PointState::Detached | PointState::Unpinned => false,
         };
+        tracing::debug!(target: "manager", "has gathered the facts");
         Ok(PointFacts {
             hook,
             namespace_deleted,

@@ -83,6 +83,11 @@ impl Manager<'_> {
     /// # Errors
     /// When store, kernel or files cannot be read whole.
     pub fn diagnose(&mut self, repairs: Repairs) -> Result<Diagnosis, ManagerError> {
+        let _operation = begin!(self, "doctor");
+        self.look_around(repairs)
+    }
+
+    fn look_around(&mut self, repairs: Repairs) -> Result<Diagnosis, ManagerError> {
         let stillness = self.runtime.stillness()?;
         let busy = matches!(stillness, Stillness::Busy);
         // Without a database there may be pins and files all the same.
@@ -105,9 +110,10 @@ impl Manager<'_> {
     /// # Errors
     /// When something cannot be read whole: nothing is taken for gone then. When a plan fails.
     pub fn reconcile(&mut self, repairs: Repairs) -> Result<Reconciled, ManagerError> {
+        let _operation = begin!(self, "reconcile");
         // Nothing is made where nothing is.
         if self.runtime.reader()?.is_none() {
-            let left = self.diagnose(repairs)?.findings;
+            let left = self.look_around(repairs)?.findings;
             if left
                 .iter()
                 .all(|finding| matches!(finding.repair, Repair::Nothing(_)))
@@ -135,6 +141,7 @@ impl Manager<'_> {
         let mut joined = JoinedAs::Inlined;
         for _ in 0..MAX_ROUNDS {
             let mut facts = self.observe_all(store, repairs)?;
+            tracing::debug!(target: "manager", "has gathered the facts");
             facts.refused.clone_from(&refused);
             facts.joined = joined;
             let findings = reconcile(&facts, repairs, &self.layout);

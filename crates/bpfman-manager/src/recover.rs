@@ -3,6 +3,7 @@
 use bpfman_core::action::Journal;
 use bpfman_core::action::KernelAction;
 use bpfman_core::action::Plan;
+use bpfman_core::action::Way;
 use bpfman_core::compute::Repairs;
 use bpfman_core::compute::check_mount;
 use bpfman_core::compute::mounts;
@@ -21,6 +22,7 @@ impl Manager<'_> {
     /// # Errors
     /// [`ManagerError::Recovery`]; others when the writer cannot begin.
     pub fn recover(&mut self) -> Result<(), ManagerError> {
+        let _operation = begin!(self, "recover");
         // Nothing is made where nothing was ever recorded.
         match self.runtime.reader()? {
             Some(_) => self.as_writer(|_, _| Ok(())),
@@ -86,12 +88,20 @@ impl Manager<'_> {
     }
 
     fn end(&mut self, journal: &Journal, store: &mut dyn WriterStore) -> Result<(), ManagerError> {
+        let Journal { operation, way, .. } = journal;
+        let end = match way {
+            Way::Back => "undone",
+            Way::Forward => "carried on",
+        };
+        tracing::debug!(target: "manager", "journal: {operation} was killed and is {end}");
         let now = self.now;
         let recovered = self.executor(store).recover(journal, now);
-        recovered.map_err(|cause| ManagerError::Recovery {
-            operation: journal.operation.clone(),
+        let recovery = recovered.map_err(|cause| ManagerError::Recovery {
+            operation: operation.clone(),
             cause,
         })?;
+        let left = recovery.left.len();
+        tracing::debug!(target: "manager", "journal: {operation} is {end}; {left} actions were left alone");
         Ok(())
     }
 

@@ -78,6 +78,7 @@ impl Manager<'_> {
         spec: &ReplaceSpec,
         bytes: &[u8],
     ) -> Result<Replacement, ManagerError> {
+        let _operation = begin!(self, "replace");
         // Nothing is made for a program that nobody recorded.
         let id = spec.program;
         let (known, _) = self.managed(id)?;
@@ -175,6 +176,7 @@ impl Manager<'_> {
         store: &mut dyn WriterStore,
     ) -> Result<(), ManagerError> {
         let snapshot = self.replace_snapshot(old, new, store)?;
+        tracing::debug!(target: "manager", "has gathered the facts");
         let plan =
             |joined, layout: &RuntimeLayout| Ok(plan_replace(&snapshot, handover, joined, layout)?);
         // Of several chains, which one the kernel refused is not known.

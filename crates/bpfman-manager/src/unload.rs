@@ -40,6 +40,7 @@ impl Manager<'_> {
     /// # Errors
     /// [`ManagerError`]; everything is as it was, unless the error says what could not be undone.
     pub fn unload(&mut self, id: ProgramId) -> Result<Vec<LeftOut>, ManagerError> {
+        let _operation = begin!(self, "unload");
         self.with_reserve(|manager| manager.unload_once(id))
     }
 
@@ -49,6 +50,7 @@ impl Manager<'_> {
         self.as_writer(|manager, store| {
             let done = manager.until_settled(store, |manager, store| {
                 let snapshot = manager.unload_snapshot(store.get(id)?, store)?;
+                tracing::debug!(target: "manager", "has gathered the facts");
                 let plan = |joining: Joining<'_>, layout: &RuntimeLayout| {
                     Ok(plan_unload(&snapshot, joining, layout)?)
                 };

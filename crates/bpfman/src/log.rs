@@ -15,7 +15,11 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::FormatEvent;
 use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::FormattedFields;
 use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::format::debug_fn;
+use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::time::SystemTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -155,6 +159,7 @@ impl LogSpec {
         let components = self.components.iter();
         Targets::new()
             .with_default(self.level.unwrap_or(Level::Off).filter())
+            .with_target("operation", LevelFilter::ERROR)
             .with_targets(components.map(|(component, level)| (component.target(), level.filter())))
     }
 }
@@ -174,18 +179,20 @@ pub(crate) fn start(option: Option<&str>, config: &Config) -> Result<(), Failure
     if spec.is_silent() {
         return Ok(());
     }
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .without_time();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let log = tracing_subscriber::registry().with(spec.targets());
     match config.logging.format {
         LogFormat::Text => log.with(lines).init(),
-        LogFormat::Json => log.with(lines.event_format(JsonLines)).init(),
+        LogFormat::Json => {
+            let values = debug_fn(|writer, _, value| write!(writer, "{value:?}"));
+            let lines = lines.fmt_fields(values).event_format(JsonLines);
+            log.with(lines).init();
+        }
     }
     Ok(())
 }
 
-/// One JSON object a line.
+/// One JSON object a line. The one field of the span of an operation is its id.
 struct JsonLines;
 
 #[derive(Default)]
@@ -206,13 +213,24 @@ where
 {
     fn format_event(
         &self,
-        _context: &FmtContext<'_, S, N>,
+        context: &FmtContext<'_, S, N>,
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
         let mut message = Message::default();
         event.record(&mut message);
+        let mut time = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut time))?;
+        let span = context.lookup_current();
+        let id = span.as_ref().and_then(|span| {
+            let extensions = span.extensions();
+            let fields = extensions.get::<FormattedFields<N>>();
+            fields.map(|fields| fields.fields.clone())
+        });
         let line = serde_json::json!({
+            "time": time,
+            "operation": span.as_ref().map(|span| span.name()),
+            "operation_id": id,
             "level": event.metadata().level().to_string(),
             "target": event.metadata().target(),
             "message": message.0,

@@ -26,6 +26,7 @@ use crate::interfaces::Files;
 use crate::interfaces::KernelExecutor;
 use crate::interfaces::StoreChange;
 use crate::interfaces::StoreWriter;
+use crate::operation::Stopwatch;
 
 pub use error::ActionError;
 pub use error::ExecutionError;
@@ -109,12 +110,24 @@ impl<'a> Executor<'a> {
     }
 
     fn carry_out(&mut self, run: &mut Run<'_>) -> Result<(), ExecutionError> {
-        for (number, step) in run.plan.steps.iter().enumerate() {
+        let Plan {
+            operation, steps, ..
+        } = run.plan;
+        tracing::debug!(target: "executor", "plan of {} steps: {operation}", steps.len());
+        for (number, step) in steps.iter().enumerate() {
             tracing::debug!(target: "executor", "{}", step.action);
+            let watch = stopwatch();
             match self.step(run, number, step) {
-                Ok(Outcome::Unchanged) => run.unchanged.push(number),
-                Ok(outcome) => run.take(number, &outcome),
+                Ok(Outcome::Unchanged) => {
+                    tracing::debug!(target: "executor", "unchanged after {watch}");
+                    run.unchanged.push(number);
+                }
+                Ok(outcome) => {
+                    tracing::debug!(target: "executor", "done after {watch}");
+                    run.take(number, &outcome);
+                }
                 Err(cause) => {
+                    tracing::debug!(target: "executor", "failed after {watch}: {cause}");
                     let (failed_undos, unfinished) = match cause.is_unheard() {
                         true => match self.end_unheard(run) {
                             Some(left) => left,
@@ -150,6 +163,8 @@ impl<'a> Executor<'a> {
             let silent = journal.is_none() && run.journal.is_none();
             let change = StoreChange::SaveJournal(journal.clone().map(Box::new));
             self.execute_store(records, run, (!silent).then_some(change))?;
+            let steps = journal.as_ref().map_or(0, |left| left.actions.len());
+            tracing::debug!(target: "executor", "commit point: {steps} steps are left");
             run.journal = journal;
             return Ok(Outcome::Done);
         }
@@ -164,6 +179,7 @@ impl<'a> Executor<'a> {
         let journal = run.way_back();
         if run.journal.as_ref() != Some(&journal) {
             self.store.save_journal(Some(&journal))?;
+            tracing::debug!(target: "executor", "journal: {} undos", journal.actions.len());
             run.journal = Some(journal);
         }
         run.answered = false;
@@ -184,12 +200,17 @@ impl<'a> Executor<'a> {
                 continue;
             };
             tracing::debug!(target: "executor", "undo: {undo}");
+            let watch = stopwatch();
             let commit = run.plan.commit == Some(number);
             let undone = match &**undo {
                 Action::Store(records) if commit => self.take_records_back(run, records),
                 undo => self.execute(undo, run).map(drop),
             };
+            if undone.is_ok() {
+                tracing::debug!(target: "executor", "undone after {watch}");
+            }
             if let Err(cause) = undone {
+                tracing::debug!(target: "executor", "not undone after {watch}: {cause}");
                 let action = undo.to_string();
                 failed.push(FailedUndo { action, cause });
                 // The records say that it has happened: what is left of it can be done, and this way there is no back.
@@ -281,8 +302,9 @@ impl<'a> Executor<'a> {
         let mut run = Run::new(&nothing, &[]);
         for action in actions {
             tracing::debug!(target: "executor", "recover: {action}");
+            let watch = stopwatch();
             match self.execute(action, &mut run) {
-                Ok(_) => {}
+                Ok(_) => tracing::debug!(target: "executor", "done after {watch}"),
                 Err(error) if error.is_settled() => left.push(error.to_string()),
                 Err(error) => failed = failed.or(Some(error)),
             }
@@ -290,4 +312,8 @@ impl<'a> Executor<'a> {
         self.kernel.finish();
         failed.map_or(Ok(left), Err)
     }
+}
+
+fn stopwatch() -> Stopwatch {
+    Stopwatch::start(tracing::enabled!(target: "executor", tracing::Level::DEBUG))
 }

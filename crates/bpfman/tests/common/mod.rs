@@ -287,13 +287,24 @@ pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// What an operation logged about its executor: each line behind time, level, operation and component.
+pub fn executor_lines(log: &str) -> Vec<&str> {
+    let lines = log.lines();
+    lines
+        .filter_map(|line| Some(line.split_once("}: executor: ")?.1))
+        .collect()
+}
+
 /// The steps that `--log executor=debug` printed, without undos.
 pub fn steps(log: &str) -> Vec<String> {
-    log.lines()
-        .filter_map(|line| line.trim_start().strip_prefix("DEBUG executor: "))
-        .filter(|step| !step.starts_with("undo: "))
-        .map(str::to_owned)
-        .collect()
+    let is_step = |line: &&str| {
+        let subsystems = ["kernel ", "bpffs ", "files ", "store "];
+        subsystems
+            .iter()
+            .any(|subsystem| line.starts_with(subsystem))
+    };
+    let lines = executor_lines(log).into_iter();
+    lines.filter(is_step).map(str::to_owned).collect()
 }
 
 /// What bpftool prints as JSON; `None` when it fails.
