@@ -6,6 +6,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::Deserialize;
+use strum::EnumString;
+use strum::IntoStaticStr;
 use tracing::Event;
 use tracing::Subscriber;
 use tracing::field::Field;
@@ -28,8 +30,9 @@ use crate::config::Config;
 use crate::report::Failure;
 
 /// How much is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, EnumString)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", ascii_case_insensitive)]
 pub(crate) enum Level {
     Off,
     Error,
@@ -40,8 +43,11 @@ pub(crate) enum Level {
 }
 
 /// What logs: the targets of our events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, EnumString, IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum Component {
     Executor,
     Manager,
@@ -76,15 +82,6 @@ struct LogSpec {
 }
 
 impl Level {
-    const ALL: [Self; 6] = [
-        Self::Off,
-        Self::Error,
-        Self::Warn,
-        Self::Info,
-        Self::Debug,
-        Self::Trace,
-    ];
-
     fn filter(self) -> LevelFilter {
         match self {
             Self::Off => LevelFilter::OFF,
@@ -97,29 +94,16 @@ impl Level {
     }
 
     fn parse(word: &str) -> Result<Self, String> {
-        let is_word = |level: &Self| level.filter().to_string().eq_ignore_ascii_case(word);
-        Self::ALL.into_iter().find(is_word).ok_or_else(|| {
+        word.parse().map_err(|_| {
             format!("unknown level `{word}` (expected off, error, warn, info, debug or trace)")
         })
     }
 }
 
 impl Component {
-    const ALL: [Self; 2] = [Self::Executor, Self::Manager];
-
-    fn target(self) -> &'static str {
-        match self {
-            Self::Executor => "executor",
-            Self::Manager => "manager",
-        }
-    }
-
     fn parse(word: &str) -> Result<Self, String> {
-        let is_word = |component: &Self| component.target() == word;
-        Self::ALL
-            .into_iter()
-            .find(is_word)
-            .ok_or_else(|| format!("unknown component `{word}` (expected executor or manager)"))
+        word.parse()
+            .map_err(|_| format!("unknown component `{word}` (expected executor or manager)"))
     }
 }
 
@@ -160,7 +144,7 @@ impl LogSpec {
         Targets::new()
             .with_default(self.level.unwrap_or(Level::Off).filter())
             .with_target("operation", LevelFilter::ERROR)
-            .with_targets(components.map(|(component, level)| (component.target(), level.filter())))
+            .with_targets(components.map(|(name, level)| (<&str>::from(name), level.filter())))
     }
 }
 

@@ -2,11 +2,11 @@
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
-use core::fmt;
 use core::str::FromStr;
 
 use serde::Deserialize;
 use serde::Serialize;
+use strum::Display;
 
 use super::TC_DISPATCHER_RETURN;
 use super::TC_OK;
@@ -14,8 +14,9 @@ use super::XDP_DISPATCHER_RETURN;
 use super::XDP_PASS;
 
 /// How the programs of an attach point are made to run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Display)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Engine {
     /// One alone is attached itself; several run as one compiled program.
     #[default]
@@ -41,18 +42,12 @@ impl FromStr for Engine {
     }
 }
 
-impl fmt::Display for Engine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Extension => "extension",
-        })
-    }
-}
-
 /// The programs that can run one after the other on one hook.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Display,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Family {
     /// XDP programs.
     Xdp,
@@ -94,14 +89,5 @@ impl Family {
             Self::Xdp => XDP_PASS,
             Self::Tc => TC_OK,
         }
-    }
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Xdp => "xdp",
-            Self::Tc => "tc",
-        })
     }
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::Deserializer;
 use serde::Serialize;
 use serde::de::Error;
+use strum::Display;
 
 /// The longest interface name, in bytes: IFNAMSIZ of `linux/if.h` less its final NUL.
 pub const MAX_INTERFACE_BYTES: usize = 15;
@@ -16,8 +17,11 @@ pub const MAX_INTERFACE_BYTES: usize = 15;
 pub const MAX_ALTERNATIVE_NAME_BYTES: usize = 127;
 
 /// Which way a packet goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Display,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Direction {
     /// Into the interface.
     Ingress,
@@ -25,26 +29,10 @@ pub enum Direction {
     Egress,
 }
 
-impl Direction {
-    /// Its name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ingress => "ingress",
-            Self::Egress => "egress",
-        }
-    }
-}
-
-impl fmt::Display for Direction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 /// How an XDP program meets its packets (`XDP_FLAGS_*_MODE` of `linux/if_link.h`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Display)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum XdpMode {
     /// In the driver where it can, else generic: the kernel decides.
     #[default]
@@ -55,25 +43,6 @@ pub enum XdpMode {
     Generic,
     /// On the card.
     Offload,
-}
-
-impl XdpMode {
-    /// Its name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Native => "native",
-            Self::Generic => "generic",
-            Self::Offload => "offload",
-        }
-    }
-}
-
-impl fmt::Display for XdpMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 /// The place of a program among others: the smaller, the earlier.

@@ -7,8 +7,8 @@ use core::fmt;
 use serde::Deserialize;
 use serde::Deserializer;
 use serde::Serialize;
-use serde::Serializer;
 use serde::de::Error;
+use strum::Display;
 
 /// `BPF_F_SLEEPABLE` of `linux/bpf.h`: a load flag, taken from a `.s` section.
 pub const F_SLEEPABLE: u32 = 1 << 4;
@@ -107,9 +107,11 @@ macro_rules! program_types {
     ($($(#[$doc:meta])* $variant:ident $name:literal $kernel:ident $attach:expr, $family:ident $function:ident [$($section:literal)*])*) => {
         /// A program type as users name it. Finer than the kernel's: what is loaded the same way but
         /// attached differently (kprobe and uprobe, say) has two names here.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, Serialize)]
         pub enum ProgramType {
             $($(#[$doc])*
+            #[strum(serialize = $name)]
+            #[serde(rename = $name)]
             #[doc = concat!("`", $name, "`: `BPF_PROG_TYPE_", stringify!($kernel), "`, sections", $(" `", $section, "`",)* ".")]
             $variant,)*
         }
@@ -287,18 +289,6 @@ impl ProgramType {
     #[must_use]
     pub fn keeps_instructions(self) -> bool {
         matches!(self, Self::Xdp | Self::Tc | Self::Tcx)
-    }
-}
-
-impl fmt::Display for ProgramType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl Serialize for ProgramType {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
     }
 }
 

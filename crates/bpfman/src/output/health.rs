@@ -199,7 +199,7 @@ pub(crate) fn diagnosis(
     }
     let mut text = surroundings(environment);
     for finding in &diagnosis.findings {
-        let severity = finding.rule.severity().name();
+        let severity = finding.rule.severity();
         text.push_str(&format!(
             "{severity}: {}: {}\n",
             finding.rule, finding.subject
@@ -344,7 +344,7 @@ pub(crate) fn rule(format: Format, rule: Rule) -> Result<(), Failure> {
     };
     match format {
         Format::Text => {
-            let name = format!("{} ({}): ", shape.rule, shape.severity.name());
+            let name = format!("{} ({}): ", shape.rule, shape.severity);
             let meaning = format!("{}.", shape.meaning);
             let repair = format!("{}.", shape.repair);
             let lines = [(name.as_str(), meaning), ("`bpfman reconcile`: ", repair)];

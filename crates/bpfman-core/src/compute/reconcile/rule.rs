@@ -1,12 +1,12 @@
 //! What can be wrong, by name.
 
-use core::fmt;
-
 use serde::Serialize;
+use strum::Display;
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Display)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Severity {
     /// Something is left over, or not as safe as it should be; all that is managed works.
     Warning,
@@ -19,9 +19,9 @@ pub enum Severity {
 macro_rules! rules {
     ($($(#[$doc:meta])* $rule:ident = $name:literal, $severity:ident, $meaning:literal, $repair:literal;)*) => {
         /// What can be wrong.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Display)]
         pub enum Rule {
-            $($(#[$doc])* $rule,)*
+            $($(#[$doc])* #[strum(serialize = $name)] $rule,)*
         }
 
         impl Rule {
@@ -233,22 +233,5 @@ impl Rule {
     #[must_use]
     pub fn of_name(name: &str) -> Option<Self> {
         Self::all().find(|rule| rule.name() == name)
-    }
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl Severity {
-    /// Its name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Warning => "warning",
-            Self::Error => "error",
-        }
     }
 }
