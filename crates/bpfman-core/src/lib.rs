@@ -17,6 +17,7 @@ pub mod chain;
 pub mod compute;
 pub mod dispatcher;
 pub mod kernel;
+pub mod links;
 pub mod managed;
 pub mod object;
 pub mod target;

@@ -19,18 +19,18 @@ use std::collections::BTreeSet;
 use bpfman_core::action::Action;
 use bpfman_core::action::Journal;
 use bpfman_core::action::Way;
-use bpfman_core::managed::AttachPoint;
+use bpfman_core::links::AttachPoint;
+use bpfman_core::links::LinkDetails;
+use bpfman_core::links::LinkInterface;
+use bpfman_core::links::LinkKind;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::DispatcherForm;
 use bpfman_core::managed::Link;
-use bpfman_core::managed::LinkDetails;
-use bpfman_core::managed::LinkInterface;
 use bpfman_core::managed::Program;
 use bpfman_core::managed::Recovery;
 use bpfman_core::types::Direction;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::LinkId;
-use bpfman_core::types::LinkKind;
 use bpfman_core::types::MapId;
 use bpfman_core::types::NetnsId;
 use bpfman_core::types::Priority;
@@ -448,36 +448,40 @@ fn neighbours() -> Vec<LinkDetails> {
         nsid: NetnsId(1),
         ..interface(2)
     };
-    let tc = |direction| LinkDetails::Tc {
-        at: interface(2),
-        direction,
-        priority,
-        proceed_on: Vec::new(),
-        counter: None,
+    let tc = |direction| {
+        LinkDetails::Tc(bpfman_core::links::Tc {
+            at: interface(2),
+            direction,
+            priority,
+            proceed_on: Vec::new(),
+            counter: None,
+        })
     };
-    let netkit = |peer| LinkDetails::Netkit {
-        at: interface(2),
-        peer,
-        priority,
+    let netkit = |peer| {
+        LinkDetails::Netkit(bpfman_core::links::Netkit {
+            at: interface(2),
+            peer,
+            priority,
+        })
     };
     vec![
-        LinkDetails::Xdp {
+        LinkDetails::Xdp(bpfman_core::links::Xdp {
             at: interface(2),
             priority,
             proceed_on: Vec::new(),
             mode: XdpMode::Auto,
             counter: None,
-        },
+        }),
         tc(Direction::Ingress),
         tc(Direction::Egress),
         tcx(2, Direction::Ingress),
         tcx(2, Direction::Egress),
         tcx(22, Direction::Ingress),
-        LinkDetails::Tcx {
+        LinkDetails::Tcx(bpfman_core::links::Tcx {
             at: elsewhere,
             direction: Direction::Ingress,
             priority,
-        },
+        }),
         netkit(false),
         netkit(true),
     ]
@@ -486,10 +490,10 @@ fn neighbours() -> Vec<LinkDetails> {
 fn the_links_of_a_point_are_those_of_its_hook_interface_and_namespace(store: &mut dyn WriterStore) {
     let neighbours = neighbours();
     // Two at every point, and one that has none.
-    let alone = LinkDetails::SkLookup {
+    let alone = LinkDetails::SkLookup(bpfman_core::links::WholeNamespace {
         netns: None,
         nsid: NetnsId(1),
-    };
+    });
     let twice = neighbours.iter().chain(&neighbours);
     let links: Vec<Link> = (1..)
         .zip(twice.chain([&alone]))

@@ -23,11 +23,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
 use bpfman_core::action::Journal;
+use bpfman_core::links::LinkDetails;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::DispatcherForm;
 use bpfman_core::managed::Holder;
 use bpfman_core::managed::Link;
-use bpfman_core::managed::LinkDetails;
 use bpfman_core::managed::Program;
 use bpfman_core::managed::Recovery;
 use bpfman_core::types::Direction;
@@ -457,7 +457,7 @@ mod versions {
         let mut links = links();
         links[0].kernel = None;
         links[0].pin_path = None;
-        if let LinkDetails::Xdp { counter, .. } = &mut links[0].details {
+        if let LinkDetails::Xdp(bpfman_core::links::Xdp { counter, .. }) = &mut links[0].details {
             *counter = None;
         }
         links

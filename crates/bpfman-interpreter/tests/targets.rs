@@ -13,7 +13,7 @@ use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
 
-use bpfman_core::managed::ProbedFile;
+use bpfman_core::links::ProbedFile;
 use bpfman_core::target::ArgumentPlace;
 use bpfman_core::target::FunctionError;
 use bpfman_core::target::UsdtError;

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
 
-use bpfman_core::action::ProbeSite;
-use bpfman_core::managed::ProbedFile;
+use bpfman_core::links::ProbeSite;
+use bpfman_core::links::ProbedFile;
 use bpfman_core::target::SpecLayout;
 use bpfman_core::target::UsdtProbe;
 use bpfman_interpreter::targets::SystemTargets;

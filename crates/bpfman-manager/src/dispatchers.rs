@@ -9,7 +9,7 @@ use bpfman_core::compute::PointFacts;
 use bpfman_core::compute::PointState;
 use bpfman_core::compute::Whereabouts;
 use bpfman_core::compute::plan_change;
-use bpfman_core::managed::AttachPoint;
+use bpfman_core::links::AttachPoint;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::DispatcherForm;
 use bpfman_core::managed::Link;

@@ -12,7 +12,7 @@ use bpfman_core::kernel::Counter;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::PinState;
-use bpfman_core::managed::AttachPoint;
+use bpfman_core::links::AttachPoint;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;

@@ -8,7 +8,7 @@ use bpfman_core::compute::UnloadSnapshot;
 use bpfman_core::compute::dependants;
 use bpfman_core::compute::plan_unload;
 use bpfman_core::compute::remaining;
-use bpfman_core::managed::AttachPoint;
+use bpfman_core::links::AttachPoint;
 use bpfman_core::managed::LeftOut;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;

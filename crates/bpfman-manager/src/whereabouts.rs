@@ -5,8 +5,6 @@ use std::collections::BTreeSet;
 use std::io;
 use std::rc::Rc;
 
-use bpfman_core::action::InterfaceTarget;
-use bpfman_core::action::Namespace;
 use bpfman_core::compute::Target;
 use bpfman_core::compute::Whereabouts;
 use bpfman_core::kernel;
@@ -14,11 +12,13 @@ use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::LinkPlace;
 use bpfman_core::kernel::NetworkNamespace;
 use bpfman_core::kernel::PinState;
+use bpfman_core::links::AttachedTo;
+use bpfman_core::links::Hook;
+use bpfman_core::links::InterfaceTarget;
+use bpfman_core::links::LinkInterface;
+use bpfman_core::links::Namespace;
 use bpfman_core::managed::Dispatcher;
-use bpfman_core::managed::Hook;
 use bpfman_core::managed::Link;
-use bpfman_core::managed::LinkDetails;
-use bpfman_core::managed::LinkInterface;
 use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::IfIndex;
@@ -284,33 +284,27 @@ impl Manager<'_> {
             },
             None => Ok(Target::MapGone),
         };
-        match &link.details {
-            LinkDetails::SkLookup { netns, nsid }
-            | LinkDetails::FlowDissector { netns, nsid }
-            | LinkDetails::Netfilter { netns, nsid, .. } => {
-                match self.namespace_of(netns.as_ref(), *nsid, networks)? {
+        match link.details.attached_to() {
+            AttachedTo::Interface(at) => self.target_interface(at, networks),
+            AttachedTo::Namespace { netns, nsid } => {
+                match self.namespace_of(netns, nsid, networks)? {
                     Some(_) => Ok(Target::Present(None)),
                     None => Ok(Target::NamespaceGone),
                 }
             }
-            LinkDetails::Cgroup {
-                path, cgroup_id, ..
-            } => Ok(match self.targets.cgroup(path) {
-                Ok(id) if id == *cgroup_id => Target::Present(None),
+            AttachedTo::Cgroup { path, id } => Ok(match self.targets.cgroup(path) {
+                Ok(found) if found == id => Target::Present(None),
                 Err(error) if !is_gone(&error) => return Err(error.into()),
                 _ => Target::CgroupGone,
             }),
-            LinkDetails::StructOps { map, .. } => {
+            AttachedTo::Map(name) => {
                 let maps = program.into_iter().flat_map(|program| &program.maps);
-                let mut maps = maps.filter(|one| one.name == *map);
+                let mut maps = maps.filter(|map| map.name == *name);
                 let path = maps.next().and_then(|map| map.pin_path.clone());
                 pinned(self, path.as_ref())
             }
-            LinkDetails::Sockmap { map, .. } => pinned(self, Some(map)),
-            details => match details.interface() {
-                Some(at) => self.target_interface(at, networks),
-                None => Ok(Target::Present(None)),
-            },
+            AttachedTo::Pin(path) => pinned(self, Some(path)),
+            AttachedTo::Unnamed => Ok(Target::Present(None)),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Filters of the traffic control, each action as `bpfman_interpreter::kernel` carries it out.
 
-use bpfman_core::action::InterfaceTarget;
 use bpfman_core::action::Outcome;
-use bpfman_core::action::TcFilter;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
+use bpfman_core::links::InterfaceTarget;
+use bpfman_core::links::TcFilter;
 use bpfman_core::types::KernelProgramType;
 use bpfman_core::types::ProgramId;
 

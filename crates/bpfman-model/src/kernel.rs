@@ -1,6 +1,5 @@
 //! The kernel, as the traits of the interpreter see it.
 
-use bpfman_core::action::InterfaceTarget;
 use bpfman_core::action::KernelAction;
 use bpfman_core::action::MapReference;
 use bpfman_core::action::Outcome;
@@ -8,7 +7,6 @@ use bpfman_core::action::PathTemplate;
 use bpfman_core::action::PinnedProgram;
 use bpfman_core::action::ProgramReference;
 use bpfman_core::action::Results;
-use bpfman_core::action::TcFilter;
 use bpfman_core::kernel;
 use bpfman_core::kernel::AttachOrder;
 use bpfman_core::kernel::BpffsMount;
@@ -18,7 +16,9 @@ use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::MapType;
 use bpfman_core::kernel::PinState;
 use bpfman_core::kernel::ProgramHook;
-use bpfman_core::managed::Hook;
+use bpfman_core::links::Hook;
+use bpfman_core::links::InterfaceTarget;
+use bpfman_core::links::TcFilter;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::MapId;

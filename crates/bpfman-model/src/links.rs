@@ -1,7 +1,6 @@
 //! Links that are there: holding, pinning and detaching them, each as `bpfman_interpreter::kernel` carries it out.
 
 use bpfman_core::action::FillStructOps;
-use bpfman_core::action::InterfaceTarget;
 use bpfman_core::action::KernelAction;
 use bpfman_core::action::LinkReference;
 use bpfman_core::action::Outcome;
@@ -12,7 +11,8 @@ use bpfman_core::kernel::AttachedProgram;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::LinkPlace;
-use bpfman_core::managed::Hook;
+use bpfman_core::links::Hook;
+use bpfman_core::links::InterfaceTarget;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::MapId;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-use bpfman_core::action::InterfaceTarget;
-use bpfman_core::action::Namespace;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
-use bpfman_core::managed::AttachPoint;
-use bpfman_core::managed::Hook;
+use bpfman_core::links::AttachPoint;
+use bpfman_core::links::Hook;
+use bpfman_core::links::InterfaceTarget;
+use bpfman_core::links::Namespace;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::Direction;
 use bpfman_core::types::IfIndex;

@@ -1,7 +1,7 @@
 //! The runtime directory and the store in its database file.
 
 use bpfman_core::action::Journal;
-use bpfman_core::managed::AttachPoint;
+use bpfman_core::links::AttachPoint;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::io;
 
 use bpfman_core::action::KeptInstructions;
-use bpfman_core::action::ProbeSite;
 use bpfman_core::chain::Frames;
 use bpfman_core::kernel::Interface;
 use bpfman_core::kernel::NetworkNamespace;
 use bpfman_core::kernel::ProgramFilter;
-use bpfman_core::managed::AttachPoint;
-use bpfman_core::managed::Hook;
-use bpfman_core::managed::ProbedFile;
+use bpfman_core::links::AttachPoint;
+use bpfman_core::links::Hook;
+use bpfman_core::links::ProbeSite;
+use bpfman_core::links::ProbedFile;
 use bpfman_core::managed::Program;
 use bpfman_core::object::Extern;
 use bpfman_core::target::FunctionError;

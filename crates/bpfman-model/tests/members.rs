@@ -8,9 +8,7 @@
 mod common;
 
 use bpfman_core::action::AttachTarget;
-use bpfman_core::action::InterfaceTarget;
 use bpfman_core::action::KernelAction;
-use bpfman_core::action::Namespace;
 use bpfman_core::compute::PointRefusal;
 use bpfman_core::compute::PointState;
 use bpfman_core::compute::Repairs;
@@ -18,11 +16,13 @@ use bpfman_core::compute::ReplaceRefusal;
 use bpfman_core::compute::Rule;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
-use bpfman_core::managed::AttachPoint;
-use bpfman_core::managed::AttachRequest;
-use bpfman_core::managed::AttachSpec;
+use bpfman_core::links::AttachPoint;
+use bpfman_core::links::AttachRequest;
+use bpfman_core::links::AttachSpec;
+use bpfman_core::links::InterfaceRequest;
+use bpfman_core::links::InterfaceTarget;
+use bpfman_core::links::Namespace;
 use bpfman_core::managed::DispatcherForm;
-use bpfman_core::managed::InterfaceRequest;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::LoadSpec;
 use bpfman_core::managed::Program;

@@ -10,7 +10,7 @@ mod common;
 use bpfman_core::compute::Finding;
 use bpfman_core::compute::Repairs;
 use bpfman_core::compute::Rule;
-use bpfman_core::managed::AttachRequest;
+use bpfman_core::links::AttachRequest;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;

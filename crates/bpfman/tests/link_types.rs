@@ -7,7 +7,7 @@ use std::cell::OnceCell;
 use std::path::Path;
 use std::process::Command;
 
-use bpfman_core::types::LinkKind;
+use bpfman_core::links::LinkKind;
 use bpfman_core::types::ProgramType;
 use common::Via;
 use common::World;

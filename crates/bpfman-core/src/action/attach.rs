@@ -11,45 +11,17 @@ use super::ProgramReference;
 use super::Results;
 use super::UnresolvedReference;
 use super::kernel::fill_in_program;
-use crate::managed::PerfEvent;
+use crate::links::InterfaceTarget;
+use crate::links::Namespace;
+use crate::links::PerfEvent;
+use crate::links::ProbeSite;
+use crate::links::ProbeWhen;
+use crate::links::Sampling;
 use crate::types::AbsolutePath;
 use crate::types::Direction;
-use crate::types::IfIndex;
 use crate::types::KernelLinkId;
 use crate::types::MapId;
-use crate::types::NetnsId;
 use crate::types::XdpMode;
-
-/// A network namespace to act in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Namespace {
-    /// Its file; `None` for the process's own.
-    pub path: Option<AbsolutePath>,
-    /// Which one must be found there.
-    pub id: NetnsId,
-}
-
-/// An interface in a namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InterfaceTarget {
-    /// The namespace.
-    pub netns: Namespace,
-    /// Its index there.
-    pub ifindex: IfIndex,
-}
-
-/// A filter of the traffic control, for kernels that have no TCX: it stays without anybody holding it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TcFilter {
-    /// The interface.
-    pub interface: InterfaceTarget,
-    /// Which way packets go.
-    pub direction: Direction,
-    /// Its preference among other filters (`tc filter ... pref`).
-    pub preference: u32,
-    /// Its handle under that preference.
-    pub handle: u32,
-}
 
 /// A place in an order that the kernel keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,39 +30,6 @@ pub struct OrderedPlace {
     pub before: Option<KernelLinkId>,
     /// The revision of the order that this was decided on.
     pub revision: u64,
-}
-
-/// One instruction of a file that is probed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProbeSite {
-    /// Its offset in the file, in bytes.
-    pub offset: u64,
-    /// The file offset of the counter that switches it on; 0 for none.
-    pub counter_offset: u64,
-    /// What `bpf_get_attach_cookie` answers there.
-    pub cookie: u64,
-}
-
-/// When a probe of several places calls its program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProbeWhen {
-    /// On entry.
-    Entry,
-    /// On return.
-    Return,
-    /// On both (`BPF_TRACE_KPROBE_SESSION`, `BPF_TRACE_UPROBE_SESSION`).
-    Session,
-}
-
-/// How often a perf event samples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Sampling {
-    /// Every so many events.
-    Period(u64),
-    /// So many times a second.
-    Frequency(u64),
 }
 
 /// What a link is attached to.
@@ -246,33 +185,6 @@ impl AttachTarget {
         match self {
             Self::Slot { dispatcher, .. } => fill_in_program(dispatcher, results),
             _ => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for InterfaceTarget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "interface {}{}", self.ifindex, self.netns)
-    }
-}
-
-impl fmt::Display for TcFilter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (preference, handle) = (self.preference, self.handle);
-        let (direction, interface) = (self.direction, &self.interface);
-        write!(
-            f,
-            "filter {preference}/{handle:#x} {direction} of {interface}"
-        )
-    }
-}
-
-impl fmt::Display for Namespace {
-    /// Nothing for the process's own.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.path {
-            Some(path) => write!(f, " of namespace {path}"),
-            None => Ok(()),
         }
     }
 }

@@ -8,16 +8,16 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use super::AttachTarget;
-use super::InterfaceTarget;
 use super::LinkName;
 use super::LinkReference;
 use super::MapReference;
 use super::PathTemplate;
 use super::ProgramReference;
 use super::Results;
-use super::TcFilter;
 use super::UnresolvedReference;
 use crate::kernel::ProgramIdentity;
+use crate::links::InterfaceTarget;
+use crate::links::TcFilter;
 use crate::types::AbsolutePath;
 use crate::types::Base64Bytes;
 use crate::types::Family;

@@ -19,13 +19,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 pub use attach::AttachTarget;
-pub use attach::InterfaceTarget;
-pub use attach::Namespace;
 pub use attach::OrderedPlace;
-pub use attach::ProbeSite;
-pub use attach::ProbeWhen;
-pub use attach::Sampling;
-pub use attach::TcFilter;
 pub use journal::Journal;
 pub use journal::Way;
 pub use kernel::CreateLink;
@@ -67,7 +61,7 @@ pub use reference::ProgramReference;
 pub use reference::Results;
 pub use reference::UnresolvedReference;
 
-use crate::managed::AttachPoint;
+use crate::links::AttachPoint;
 use crate::managed::Dispatcher;
 use crate::managed::DispatcherDraft;
 use crate::managed::Link;

@@ -24,29 +24,27 @@ use crate::action::KernelAction;
 use crate::action::LinkName;
 use crate::action::LinkReference;
 use crate::action::Plan;
-use crate::action::ProbeSite;
 use crate::action::ProgramSource;
 use crate::action::StoreAction;
 use crate::kernel;
 use crate::kernel::AttachOrder;
 use crate::kernel::PinState;
-use crate::managed::AttachPoint;
-use crate::managed::AttachSpec;
-use crate::managed::FilterPlace;
-use crate::managed::Hook;
+use crate::links::AttachPoint;
+use crate::links::AttachSpec;
+use crate::links::FilterPlace;
+use crate::links::Hook;
+use crate::links::LinkInterface;
+use crate::links::ProbeSite;
+use crate::links::SharedHook;
 use crate::managed::Link;
-use crate::managed::LinkDetails;
 use crate::managed::LinkDraft;
-use crate::managed::LinkInterface;
 use crate::managed::Program;
-use crate::managed::SharedHook;
 use crate::object::StructOpsError;
 use crate::target::UsdtProbe;
 use crate::types::AbsolutePath;
 use crate::types::Direction;
 use crate::types::KernelLinkId;
 use crate::types::LinkId;
-use crate::types::LinkKind;
 use crate::types::NetnsId;
 use crate::types::ProgramId;
 use crate::types::ProgramType;
@@ -70,7 +68,7 @@ pub struct AttachSnapshot {
     pub now: UnixTime,
 }
 
-/// What the words of an [`crate::managed::AttachRequest`] mean on this machine.
+/// What the words of an [`crate::links::AttachRequest`] mean on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttachFacts {
     /// There was nothing to look up.
@@ -519,50 +517,10 @@ pub(super) fn create_link(
 /// and for iterators, which run only when somebody reads them.
 #[must_use]
 pub fn twin<'a>(new: &Link, links: &'a [Link]) -> Option<(&'a Link, String)> {
-    let place = place_of(&new.details)?;
+    let place = new.details.once_at()?;
     let same = |link: &&Link| link.program == new.program && link.details == new.details;
     let link = links.iter().find(same)?;
     Some((link, place))
-}
-
-fn place_of(details: &LinkDetails) -> Option<String> {
-    use LinkDetails as D;
-    Some(match details {
-        D::Tracepoint { group, name } => format!("tracepoint {group}/{name}"),
-        D::RawTracepoint { name } => format!("raw tracepoint {name}"),
-        D::TpBtf { name } => format!("tracepoint {name}"),
-        D::Fentry { fn_name }
-        | D::Fexit { fn_name }
-        | D::FmodRet { fn_name }
-        | D::Fsession { fn_name }
-        | D::Freplace { fn_name } => format!("function {fn_name}"),
-        D::Lsm { hook_name } => format!("hook {hook_name}"),
-        D::PerfEvent { event, .. } => format!("perf event {event}"),
-        D::Cgroup { path, .. } => format!("cgroup {path}"),
-        D::SkLookup { nsid, .. } | D::FlowDissector { nsid, .. } => {
-            format!("network namespace {nsid}")
-        }
-        D::Netfilter {
-            family,
-            hook,
-            priority,
-            ..
-        } => format!("netfilter {family} {hook}, priority {priority}"),
-        D::StructOps { map, .. } => format!("struct_ops map {map}"),
-        D::Sockmap { map, .. } => format!("map {map}"),
-        D::Xdp { .. }
-        | D::Tc { .. }
-        | D::Tcx { .. }
-        | D::Netkit { .. }
-        | D::Kprobe { .. }
-        | D::Kretprobe { .. }
-        | D::KprobeMulti { .. }
-        | D::Uprobe(_)
-        | D::Uretprobe(_)
-        | D::UprobeMulti { .. }
-        | D::Usdt { .. }
-        | D::Iter { .. } => return None,
-    })
 }
 
 /// The place of each link among those of its attach point, first is 0.
@@ -574,19 +532,4 @@ pub fn position(link: &Link, neighbours: &[Link]) -> Option<usize> {
         .iter()
         .filter(|other| other.details.attach_point() == Some(point) && rank(other) < rank(link));
     Some(before.count())
-}
-
-/// The kind of link that a program of this type gets from a request for `kind`; a return probe is asked for by
-/// the type it was loaded as.
-#[must_use]
-pub fn kind_for(kind: LinkKind, program_type: ProgramType) -> Option<LinkKind> {
-    let on_return = match kind {
-        LinkKind::Kprobe => Some(LinkKind::Kretprobe),
-        LinkKind::Uprobe => Some(LinkKind::Uretprobe),
-        _ => None,
-    };
-    [Some(kind), on_return]
-        .into_iter()
-        .flatten()
-        .find(|kind| kind.takes(program_type))
 }

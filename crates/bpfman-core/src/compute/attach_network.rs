@@ -9,11 +9,12 @@ use super::attach_target::Attachment;
 use crate::action::AttachTarget;
 use crate::action::OrderedPlace;
 use crate::kernel::AttachOrder;
-use crate::managed::AttachRequest;
-use crate::managed::Hook;
+use crate::links;
+use crate::links::AttachRequest;
+use crate::links::Hook;
+use crate::links::LinkDetails;
+use crate::links::LinkInterface;
 use crate::managed::Link;
-use crate::managed::LinkDetails;
-use crate::managed::LinkInterface;
 use crate::managed::Program;
 use crate::types::Direction;
 use crate::types::KernelLinkId;
@@ -50,11 +51,11 @@ fn tcx(
     };
     Ok(Attachment {
         target,
-        details: LinkDetails::Tcx {
+        details: LinkDetails::Tcx(links::Tcx {
             at,
             direction,
             priority,
-        },
+        }),
     })
 }
 
@@ -72,7 +73,7 @@ fn netkit(
     };
     Ok(Attachment {
         target,
-        details: LinkDetails::Netkit { at, peer, priority },
+        details: LinkDetails::Netkit(links::Netkit { at, peer, priority }),
     })
 }
 

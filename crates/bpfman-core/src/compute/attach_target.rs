@@ -6,28 +6,26 @@ use alloc::format;
 use super::attach::AttachFacts;
 use super::attach::AttachRefusal;
 use super::attach::UsdtFacts;
-use super::attach::kind_for;
 use super::attach_network::network;
 use super::struct_ops::struct_ops;
 use super::usdt::first_spec;
 use super::usdt::spec_count;
 use crate::action::AttachTarget;
-use crate::action::Namespace;
-use crate::action::ProbeSite;
-use crate::action::ProbeWhen;
-use crate::managed::AttachRequest;
-use crate::managed::AttachSpec;
-use crate::managed::LinkDetails;
+use crate::links;
+use crate::links::AttachRequest;
+use crate::links::AttachSpec;
+use crate::links::Cgroup;
+use crate::links::LinkDetails;
+use crate::links::LinkKind;
+use crate::links::Namespace;
+use crate::links::ProbeSite;
+use crate::links::ProbeWhen;
 use crate::managed::Program;
-use crate::managed::UprobeDetails;
 use crate::types::AbsolutePath;
 use crate::types::Direction;
-use crate::types::LinkKind;
 use crate::types::NetnsId;
 use crate::types::ProgramType;
 
-/// `BPF_CGROUP_INET_INGRESS` and `BPF_CGROUP_INET_EGRESS` of `linux/bpf.h`.
-const CGROUP_INET: [u32; 2] = [0, 1];
 /// What a system call's function is called in this kernel, before its name (`SYSCALL_PREFIX` of `asm/syscall_wrapper.h`).
 const SYSCALL_PREFIX: &str = if cfg!(target_arch = "x86_64") {
     "__x64_sys_"
@@ -94,13 +92,13 @@ fn asked_kind(request: &AttachRequest) -> LinkKind {
 fn bound(kind: LinkKind, program: &Program) -> Attachment {
     let name = program.load.attach_function.clone().unwrap_or_default();
     let details = match kind {
-        LinkKind::TpBtf => LinkDetails::TpBtf { name },
-        LinkKind::Fexit => LinkDetails::Fexit { fn_name: name },
-        LinkKind::FmodRet => LinkDetails::FmodRet { fn_name: name },
-        LinkKind::Fsession => LinkDetails::Fsession { fn_name: name },
-        LinkKind::Lsm => LinkDetails::Lsm { hook_name: name },
-        LinkKind::Freplace => LinkDetails::Freplace { fn_name: name },
-        _ => LinkDetails::Fentry { fn_name: name },
+        LinkKind::TpBtf => LinkDetails::TpBtf(links::BoundTracepoint { name }),
+        LinkKind::Fexit => LinkDetails::Fexit(links::BoundFunction { fn_name: name }),
+        LinkKind::FmodRet => LinkDetails::FmodRet(links::BoundFunction { fn_name: name }),
+        LinkKind::Fsession => LinkDetails::Fsession(links::BoundFunction { fn_name: name }),
+        LinkKind::Lsm => LinkDetails::Lsm(links::BoundHook { hook_name: name }),
+        LinkKind::Freplace => LinkDetails::Freplace(links::BoundFunction { fn_name: name }),
+        _ => LinkDetails::Fentry(links::BoundFunction { fn_name: name }),
     };
     Attachment {
         target: AttachTarget::Bound,
@@ -118,8 +116,8 @@ fn cgroup(
     };
     let attach_type = match (program_type.expected_attach_type(), direction) {
         (Some(known), _) => known,
-        (None, Some(Direction::Ingress)) => CGROUP_INET[0],
-        (None, Some(Direction::Egress)) => CGROUP_INET[1],
+        (None, Some(Direction::Ingress)) => Cgroup::attach_type_of(Direction::Ingress),
+        (None, Some(Direction::Egress)) => Cgroup::attach_type_of(Direction::Egress),
         (None, None) => return Err(AttachRefusal::DirectionMissing(program_type)),
     };
     Ok(Attachment {
@@ -127,11 +125,11 @@ fn cgroup(
             path: path.clone(),
             attach_type,
         },
-        details: LinkDetails::Cgroup {
+        details: LinkDetails::Cgroup(links::Cgroup {
             path: path.clone(),
             cgroup_id,
             attach_type,
-        },
+        }),
     })
 }
 
@@ -158,8 +156,10 @@ fn namespace(
                     attach_type: attach_type.expect("both types have an attach type in the table"),
                 },
                 details: match kind {
-                    LinkKind::FlowDissector => LinkDetails::FlowDissector { netns, nsid },
-                    _ => LinkDetails::SkLookup { netns, nsid },
+                    LinkKind::FlowDissector => {
+                        LinkDetails::FlowDissector(links::WholeNamespace { netns, nsid })
+                    }
+                    _ => LinkDetails::SkLookup(links::WholeNamespace { netns, nsid }),
                 },
             }
         }
@@ -177,14 +177,14 @@ fn namespace(
                 priority: *priority,
                 defragment: *defragment,
             },
-            details: LinkDetails::Netfilter {
+            details: LinkDetails::Netfilter(links::Netfilter {
                 family: *family,
                 hook: *hook,
                 priority: *priority,
                 defragment: *defragment,
                 netns: netns.clone(),
                 nsid,
-            },
+            }),
         },
         _ => unreachable!("only requests for a namespace have the facts of one"),
     })
@@ -201,10 +201,10 @@ fn sockmap(map: &AbsolutePath, program_type: ProgramType) -> Result<Attachment, 
             map: map.clone(),
             attach_type,
         },
-        details: LinkDetails::Sockmap {
+        details: LinkDetails::Sockmap(links::Sockmap {
             map: map.clone(),
             attach_type,
-        },
+        }),
     })
 }
 
@@ -226,14 +226,14 @@ fn probe(
     Ok(match (request, facts) {
         (AttachRequest::Tracepoint { group, name }, AttachFacts::Tracepoint(id)) => Attachment {
             target: AttachTarget::Tracepoint { id: *id },
-            details: LinkDetails::Tracepoint {
+            details: LinkDetails::Tracepoint(links::Tracepoint {
                 group: group.clone(),
                 name: name.clone(),
-            },
+            }),
         },
         (AttachRequest::RawTracepoint { name }, _) => Attachment {
             target: AttachTarget::RawTracepoint { name: name.clone() },
-            details: LinkDetails::RawTracepoint { name: name.clone() },
+            details: LinkDetails::RawTracepoint(links::RawTracepoint { name: name.clone() }),
         },
         (AttachRequest::Kprobe { function, offset }, _) => {
             kprobe(kind, function, *offset, program_type)
@@ -243,10 +243,10 @@ fn probe(
                 functions: functions.clone(),
                 when: when(program_type),
             },
-            details: LinkDetails::KprobeMulti {
+            details: LinkDetails::KprobeMulti(links::KprobeMulti {
                 functions: functions.clone(),
                 when: when(program_type),
-            },
+            }),
         },
         (request, AttachFacts::Sites { path, sites }) => {
             file_probe(request, kind, program_type, path, sites)?
@@ -267,19 +267,19 @@ fn probe(
                 cpu: *cpu,
                 pid: *pid,
             },
-            details: LinkDetails::PerfEvent {
+            details: LinkDetails::PerfEvent(links::SampledEvent {
                 event: event.name.to_owned(),
                 sampling: *sampling,
                 cpu: *cpu,
                 pid: *pid,
-            },
+            }),
         },
         (AttachRequest::Iter { map }, _) => Attachment {
             target: AttachTarget::Iter { map: map.clone() },
-            details: LinkDetails::Iter {
+            details: LinkDetails::Iter(links::Iter {
                 target: program.load.attach_function.clone().unwrap_or_default(),
                 map: map.clone(),
-            },
+            }),
         },
         _ => unreachable!("every request comes with the facts it asks for"),
     })
@@ -303,16 +303,16 @@ fn kprobe(kind: LinkKind, function: &str, offset: u64, program_type: ProgramType
             on_return: retprobe,
         },
         details: match retprobe {
-            true => LinkDetails::Kretprobe {
+            true => LinkDetails::Kretprobe(links::Kprobe {
                 fn_name,
                 offset,
                 retprobe,
-            },
-            false => LinkDetails::Kprobe {
+            }),
+            false => LinkDetails::Kprobe(links::Kprobe {
                 fn_name,
                 offset,
                 retprobe,
-            },
+            }),
         },
     }
 }
@@ -338,7 +338,7 @@ fn file_probe(
         } => {
             let site = *sites.first().ok_or(AttachRefusal::NothingToProbe)?;
             let retprobe = kind == LinkKind::Uretprobe;
-            let details = UprobeDetails {
+            let details = links::Uprobe {
                 target: file.target.clone(),
                 fn_name: function.clone(),
                 offset: *offset,
@@ -361,13 +361,13 @@ fn file_probe(
         }
         AttachRequest::UprobeMulti { file, functions } => Attachment {
             target: several(file.pid, when(program_type)),
-            details: LinkDetails::UprobeMulti {
+            details: LinkDetails::UprobeMulti(links::UprobeMulti {
                 target: file.target.clone(),
                 functions: functions.clone(),
                 pid: file.pid,
                 container_pid: file.container_pid,
                 when: when(program_type),
-            },
+            }),
         },
         _ => unreachable!("only requests for a file have the facts of one"),
     })
@@ -395,7 +395,7 @@ fn usdt(
             pid: file.pid,
             when: ProbeWhen::Entry,
         },
-        details: LinkDetails::Usdt {
+        details: LinkDetails::Usdt(links::Usdt {
             target: file.target.clone(),
             provider: provider.clone(),
             name: name.clone(),
@@ -403,7 +403,7 @@ fn usdt(
             container_pid: file.container_pid,
             first_spec,
             specs: spec_count(facts),
-        },
+        }),
     })
 }
 
@@ -414,11 +414,13 @@ fn usdt(
 pub fn check_attach(request: &AttachRequest, program: &Program) -> Result<LinkKind, AttachRefusal> {
     let program_type = program.load.program_type;
     let asked = asked_kind(request);
-    let kind = kind_for(asked, program_type).ok_or(AttachRefusal::WrongKind {
-        program: program.id(),
-        program_type,
-        asked: asked.name(),
-    })?;
+    let kind = asked
+        .for_type(program_type)
+        .ok_or(AttachRefusal::WrongKind {
+            program: program.id(),
+            program_type,
+            asked: asked.name(),
+        })?;
     match request {
         AttachRequest::Uprobe {
             function: None,

@@ -10,8 +10,9 @@ use crate::action::StoreAction;
 use crate::kernel;
 use crate::kernel::LinkPlace;
 use crate::kernel::PinState;
+use crate::links;
+use crate::links::LinkDetails;
 use crate::managed::Link;
-use crate::managed::LinkDetails;
 use crate::types::AbsolutePath;
 use crate::types::KernelLinkId;
 use crate::types::LinkId;
@@ -115,7 +116,7 @@ fn unpinned(snapshot: &DetachSnapshot) -> Result<Option<AttachedLink>, DetachRef
 #[must_use]
 pub fn is_ours(link: &Link, found: &kernel::Link) -> bool {
     let holds = match (&link.details, &found.place) {
-        (LinkDetails::StructOps { map_id, .. }, LinkPlace::Map { map }) => {
+        (LinkDetails::StructOps(links::StructOps { map_id, .. }), LinkPlace::Map { map }) => {
             map.is_none_or(|map| map == *map_id)
         }
         _ => link.program == found.program,

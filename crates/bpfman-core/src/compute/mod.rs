@@ -35,7 +35,6 @@ pub use attach::Occupants;
 pub use attach::TC_FILTER;
 pub use attach::USDT_SPECS;
 pub use attach::UsdtFacts;
-pub use attach::kind_for;
 pub use attach::plan_attach;
 pub use attach::plan_reattach;
 pub use attach::position;

@@ -15,6 +15,7 @@ use alloc::vec::Vec;
 use super::LoadRefusal;
 use super::request::CheckedProgram;
 use super::request::check_program;
+use crate::links::LinkKind;
 use crate::managed::MAX_PROGRAMS_PER_LOAD;
 use crate::managed::ProgramRequest;
 use crate::object::CONFIGURATION;
@@ -24,7 +25,6 @@ use crate::object::ObjectFacts;
 use crate::object::ObjectMapKind;
 use crate::object::Reach;
 use crate::object::References;
-use crate::types::LinkKind;
 use crate::types::section_match;
 
 /// What follows from what the programs reach.

@@ -27,6 +27,7 @@ use crate::action::KernelAction;
 use crate::action::PinnedProgram;
 use crate::action::Plan;
 use crate::action::StoreAction;
+use crate::links::LinkKind;
 use crate::managed::Link;
 use crate::managed::LoadSpec;
 use crate::managed::ObjectSource;
@@ -34,7 +35,6 @@ use crate::managed::Program;
 use crate::managed::ProgramRequest;
 use crate::types::AbsolutePath;
 use crate::types::LinkId;
-use crate::types::LinkKind;
 use crate::types::ProgramId;
 use crate::types::RuntimeLayout;
 

@@ -12,7 +12,8 @@ use crate::action::KernelAction;
 use crate::action::MemberProgram;
 use crate::kernel;
 use crate::kernel::PinState;
-use crate::managed::LinkDetails;
+use crate::links;
+use crate::links::LinkDetails;
 use crate::managed::ManagedMap;
 use crate::managed::Program;
 use crate::object::ObjectMap;
@@ -114,11 +115,11 @@ pub(super) fn struct_ops(
             map,
             path: path.clone(),
         },
-        details: LinkDetails::StructOps {
+        details: LinkDetails::StructOps(links::StructOps {
             map: facts.map.name.clone(),
             map_id: map,
             struct_name: facts.value.struct_name.clone(),
-        },
+        }),
     })
 }
 
@@ -313,11 +314,11 @@ mod tests {
             program: ProgramId(5),
             kernel: Some(KernelLinkId(7)),
             pin_path: None,
-            details: LinkDetails::StructOps {
+            details: LinkDetails::StructOps(links::StructOps {
                 map: "one".to_owned(),
                 map_id: MapId(1),
                 struct_name: "ops".to_owned(),
-            },
+            }),
             metadata: alloc::collections::BTreeMap::new(),
             created_at: UnixTime(0),
         };

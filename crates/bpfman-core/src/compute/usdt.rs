@@ -12,8 +12,9 @@ use super::USDT_SPECS;
 use super::UsdtFacts;
 use crate::action::KernelAction;
 use crate::kernel;
+use crate::links;
+use crate::links::LinkDetails;
 use crate::managed::Link;
-use crate::managed::LinkDetails;
 use crate::managed::Program;
 use crate::target::SpecLayout;
 use crate::types::Base64Bytes;
@@ -50,9 +51,9 @@ pub(super) fn first_spec(program: &Program, facts: &UsdtFacts) -> Result<u32, At
 
 fn elements_of(link: &Link) -> Option<Range<u32>> {
     match link.details {
-        LinkDetails::Usdt {
+        LinkDetails::Usdt(links::Usdt {
             first_spec, specs, ..
-        } => Some(first_spec..first_spec.saturating_add(specs)),
+        }) => Some(first_spec..first_spec.saturating_add(specs)),
         _ => None,
     }
 }

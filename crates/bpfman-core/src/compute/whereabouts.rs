@@ -1,7 +1,7 @@
 //! Where what a link was attached to is now: interfaces are renamed and move between network namespaces, and the links of
 //! their programs go with them.
 
-use crate::managed::LinkInterface;
+use crate::links::LinkInterface;
 use crate::types::IfIndex;
 
 /// Where the interface of a link is.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use super::Cause;
-use crate::action::InterfaceTarget;
+use crate::links::InterfaceTarget;
 
 /// What kind of refusal it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,23 +6,20 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::AttachPoint;
-use super::FilterPlace;
-use super::Hook;
-use super::LinkInterface;
 use crate::action::LinkReference;
 use crate::action::ProgramReference;
 use crate::action::Results;
-use crate::action::TcFilter;
 use crate::action::UnresolvedReference;
+use crate::links::AttachPoint;
+use crate::links::FilterPlace;
+use crate::links::LinkInterface;
+use crate::links::SharedHook;
+use crate::links::TcFilter;
 use crate::types::AbsolutePath;
-use crate::types::Direction;
-use crate::types::Family;
 use crate::types::KernelLinkId;
 use crate::types::LinkId;
 use crate::types::ProgramId;
 use crate::types::RuntimeLayout;
-use crate::types::XdpMode;
 
 /// The record of an attach point that has members: of XDP or TC (contract: section 1, `dispatcher`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,22 +53,6 @@ pub struct LeftOut {
     pub reason: String,
 }
 
-/// A hook whose programs share one attachment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SharedHook {
-    /// XDP.
-    Xdp {
-        /// How packets are met.
-        mode: XdpMode,
-    },
-    /// TC.
-    Tc {
-        /// Which way packets go.
-        direction: Direction,
-    },
-}
-
 /// How the members of an attach point run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -100,26 +81,6 @@ pub enum Holder {
     },
     /// A filter, on a kernel without TCX.
     Filter(FilterPlace),
-}
-
-impl SharedHook {
-    /// The programs that run there.
-    #[must_use]
-    pub fn family(self) -> Family {
-        match self {
-            Self::Xdp { .. } => Family::Xdp,
-            Self::Tc { .. } => Family::Tc,
-        }
-    }
-
-    /// The hook without its mode.
-    #[must_use]
-    pub fn hook(self) -> Hook {
-        match self {
-            Self::Xdp { .. } => Hook::Xdp,
-            Self::Tc { direction } => Hook::Tc(direction),
-        }
-    }
 }
 
 impl DispatcherForm {

@@ -1,8 +1,5 @@
 //! What we store about the programs we manage, and what a user asks for.
 
-mod again;
-mod attach;
-mod command;
 mod dispatcher;
 mod draft;
 mod link;
@@ -10,30 +7,14 @@ mod program;
 mod recovery;
 mod spec;
 
-pub use attach::AttachRequest;
-pub use attach::AttachSpec;
-pub use attach::InterfaceRequest;
-pub use attach::PERF_EVENTS;
-pub use attach::PerfEvent;
-pub use attach::ProbedFile;
 pub use dispatcher::Dispatcher;
 pub use dispatcher::DispatcherDraft;
 pub use dispatcher::DispatcherForm;
 pub use dispatcher::Holder;
 pub use dispatcher::LeftOut;
-pub use dispatcher::SharedHook;
 pub use draft::ProgramDraft;
-pub use link::AttachPoint;
-pub use link::FilterPlace;
-pub use link::Hook;
 pub use link::Link;
-pub use link::LinkDetails;
 pub use link::LinkDraft;
-pub use link::LinkInterface;
-pub use link::Membership;
-pub use link::NetfilterFamily;
-pub use link::NetfilterHook;
-pub use link::UprobeDetails;
 pub use program::LoadRecord;
 pub use program::ManagedMap;
 pub use program::Program;

@@ -22,7 +22,7 @@ use super::executable::Executable;
 use super::executable::ExecutableError;
 use super::executable::Place;
 use super::executable::too_large;
-use crate::action::ProbeSite;
+use crate::links::ProbeSite;
 
 /// How many places one probe may have in a file.
 pub const MAX_PROBE_SITES: usize = 1 << 14;

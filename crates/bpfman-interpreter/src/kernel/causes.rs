@@ -7,9 +7,9 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
 use bpfman_core::action::AttachTarget;
-use bpfman_core::action::Sampling;
 use bpfman_core::kernel::Cause;
 use bpfman_core::kernel::CgroupPrograms;
+use bpfman_core::links::Sampling;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::ProgramId;
 use rustix::io::Errno;

@@ -10,12 +10,12 @@ use std::os::fd::OwnedFd;
 
 use bpfman_core::action::AttachTarget;
 use bpfman_core::action::LoadDispatcher;
-use bpfman_core::action::ProbeWhen;
 use bpfman_core::dispatcher::DispatcherConfig;
 use bpfman_core::dispatcher::SLOT_FUNCTIONS;
 use bpfman_core::dispatcher::Slot;
 use bpfman_core::kernel::FeatureState;
 use bpfman_core::kernel::KernelError;
+use bpfman_core::links::ProbeWhen;
 use bpfman_core::types::Base64Bytes;
 use bpfman_core::types::Family;
 use bpfman_core::types::KernelProgramType;

@@ -4,11 +4,11 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 
-use bpfman_core::action::InterfaceTarget;
 use bpfman_core::action::Outcome;
-use bpfman_core::action::TcFilter;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
+use bpfman_core::links::InterfaceTarget;
+use bpfman_core::links::TcFilter;
 use bpfman_core::types::Direction;
 use bpfman_core::types::ProgramId;
 use rustix::io::Errno;

@@ -10,7 +10,6 @@ use std::time::Duration;
 use std::time::Instant;
 
 use bpfman_core::action::AttachTarget;
-use bpfman_core::action::InterfaceTarget;
 use bpfman_core::action::OrderedPlace;
 use bpfman_core::kernel::AttachOrder;
 use bpfman_core::kernel::AttachedProgram;
@@ -19,7 +18,8 @@ use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::KernelLinkType;
 use bpfman_core::kernel::Link;
 use bpfman_core::kernel::LinkPlace;
-use bpfman_core::managed::Hook;
+use bpfman_core::links::Hook;
+use bpfman_core::links::InterfaceTarget;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::Direction;
 use bpfman_core::types::IfIndex;

@@ -5,9 +5,9 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
-use bpfman_core::action::Namespace;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
+use bpfman_core::links::Namespace;
 
 use super::errors::refused;
 use crate::namespace;

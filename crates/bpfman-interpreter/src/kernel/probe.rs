@@ -10,12 +10,12 @@ use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 
 use bpfman_core::action::AttachTarget;
-use bpfman_core::action::ProbeSite;
-use bpfman_core::action::ProbeWhen;
-use bpfman_core::action::Sampling;
 use bpfman_core::kernel::FeatureState;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
+use bpfman_core::links::ProbeSite;
+use bpfman_core::links::ProbeWhen;
+use bpfman_core::links::Sampling;
 use bpfman_core::types::AbsolutePath;
 use libbpf_rs::libbpf_sys;
 use rustix::io::Errno;

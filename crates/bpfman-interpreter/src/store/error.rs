@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bpfman_core::managed::AttachPoint;
+use bpfman_core::links::AttachPoint;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
 

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
-use bpfman_core::managed::ProbedFile;
+use bpfman_core::links::ProbedFile;
 use bpfman_core::target::Suggestions;
 use bpfman_core::target::library;
 use bpfman_core::target::library::Match;

@@ -18,13 +18,13 @@ mod tracefs;
 use std::collections::BTreeMap;
 
 use bpfman_core::action::KeptInstructions;
-use bpfman_core::action::ProbeSite;
 use bpfman_core::chain::Frames;
 use bpfman_core::kernel::Interface;
 use bpfman_core::kernel::NetworkNamespace;
 use bpfman_core::kernel::ProgramFilter;
-use bpfman_core::managed::LinkInterface;
-use bpfman_core::managed::ProbedFile;
+use bpfman_core::links::LinkInterface;
+use bpfman_core::links::ProbeSite;
+use bpfman_core::links::ProbedFile;
 use bpfman_core::managed::Program;
 use bpfman_core::object::Extern;
 use bpfman_core::target::UsdtProbe;

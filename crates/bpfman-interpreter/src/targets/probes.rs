@@ -8,7 +8,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::os::unix::fs::OpenOptionsExt;
 
-use bpfman_core::action::ProbeSite;
+use bpfman_core::links::ProbeSite;
 use bpfman_core::target::Executable;
 use bpfman_core::target::FunctionError;
 use bpfman_core::target::Suggestions;

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use bpfman_core::compute::Handover;
-use bpfman_core::managed::AttachPoint;
-use bpfman_core::managed::AttachRequest;
-use bpfman_core::managed::AttachSpec;
-use bpfman_core::managed::InterfaceRequest;
+use bpfman_core::links::AttachPoint;
+use bpfman_core::links::AttachRequest;
+use bpfman_core::links::AttachSpec;
+use bpfman_core::links::InterfaceRequest;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::LoadSpec;
 use bpfman_core::managed::Program;

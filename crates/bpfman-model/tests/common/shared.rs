@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use bpfman_core::compute::runs_alone;
-use bpfman_core::managed::AttachPoint;
+use bpfman_core::links::AttachPoint;
+use bpfman_core::links::Hook;
+use bpfman_core::links::SharedHook;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::DispatcherForm;
-use bpfman_core::managed::Hook;
 use bpfman_core::managed::Link;
-use bpfman_core::managed::SharedHook;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::LinkId;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bpfman_core::compute::PointRefusal;
 use bpfman_core::compute::Repairs;
-use bpfman_core::managed::AttachSpec;
+use bpfman_core::links::AttachSpec;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;

@@ -1,7 +1,7 @@
 //! The words of the dispatcher commands.
 
-use bpfman_core::managed::AttachPoint;
-use bpfman_core::managed::Hook;
+use bpfman_core::links::AttachPoint;
+use bpfman_core::links::Hook;
 use bpfman_core::types::Direction;
 use bpfman_core::types::IfIndex;
 use bpfman_core::types::NetnsId;

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use bpfman_core::action::Sampling;
-use bpfman_core::managed::NetfilterFamily;
-use bpfman_core::managed::NetfilterHook;
-use bpfman_core::managed::PERF_EVENTS;
-use bpfman_core::managed::PerfEvent;
+use bpfman_core::links::LinkKind;
+use bpfman_core::links::NetfilterFamily;
+use bpfman_core::links::NetfilterHook;
+use bpfman_core::links::PERF_EVENTS;
+use bpfman_core::links::PerfEvent;
+use bpfman_core::links::Sampling;
 use bpfman_core::types::Direction;
 use bpfman_core::types::InterfaceWord;
-use bpfman_core::types::LinkKind;
 use bpfman_core::types::Priority;
 use bpfman_core::types::ProgramType;
 use bpfman_core::types::TC_VERDICTS;

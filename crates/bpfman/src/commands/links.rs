@@ -3,16 +3,16 @@
 use std::path::Path;
 use std::path::PathBuf;
 
-use bpfman_core::managed::AttachRequest;
-use bpfman_core::managed::AttachSpec;
-use bpfman_core::managed::InterfaceRequest;
+use bpfman_core::links::AttachRequest;
+use bpfman_core::links::AttachSpec;
+use bpfman_core::links::InterfaceRequest;
+use bpfman_core::links::LinkKind;
+use bpfman_core::links::ProbedFile;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::METADATA_APPLICATION;
-use bpfman_core::managed::ProbedFile;
 use bpfman_core::managed::Program;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::LinkId;
-use bpfman_core::types::LinkKind;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::XdpMode;
 use bpfman_manager::LinkListing;
@@ -396,14 +396,14 @@ fn programs_of(manager: &mut Manager<'_>, ids: &[LinkId]) -> Result<Vec<ProgramI
 mod tests {
     use std::collections::BTreeMap;
 
-    use bpfman_core::action::ProbeWhen;
-    use bpfman_core::action::Sampling;
+    use bpfman_core::links;
+    use bpfman_core::links::LinkDetails as D;
+    use bpfman_core::links::LinkInterface;
+    use bpfman_core::links::NetfilterFamily;
+    use bpfman_core::links::NetfilterHook;
+    use bpfman_core::links::ProbeWhen;
+    use bpfman_core::links::Sampling;
     use bpfman_core::managed::Link;
-    use bpfman_core::managed::LinkDetails as D;
-    use bpfman_core::managed::LinkInterface;
-    use bpfman_core::managed::NetfilterFamily;
-    use bpfman_core::managed::NetfilterHook;
-    use bpfman_core::managed::UprobeDetails;
     use bpfman_core::types::Direction;
     use bpfman_core::types::IfIndex;
     use bpfman_core::types::InterfaceName;
@@ -439,35 +439,35 @@ mod tests {
     fn of_interfaces() -> Vec<D> {
         let counter = Some(path("/run/bpfman/fs/links/1_counter"));
         vec![
-            D::Xdp {
+            D::Xdp(links::Xdp {
                 at: at(),
                 priority: priority(),
                 proceed_on: vec![0, 2],
                 mode: XdpMode::Generic,
                 counter,
-            },
-            D::Tc {
+            }),
+            D::Tc(links::Tc {
                 at: at(),
                 direction: Direction::Egress,
                 priority: priority(),
                 proceed_on: TC_DEFAULT.to_vec(),
                 counter: None,
-            },
-            D::Tcx {
+            }),
+            D::Tcx(links::Tcx {
                 at: at(),
                 direction: Direction::Ingress,
                 priority: priority(),
-            },
-            D::Netkit {
+            }),
+            D::Netkit(links::Netkit {
                 at: at(),
                 peer: false,
                 priority: priority(),
-            },
+            }),
         ]
     }
 
     fn probes() -> Vec<D> {
-        let probe = |offset| UprobeDetails {
+        let probe = |offset| links::Uprobe {
             target: "/usr/bin/my program".to_owned(),
             fn_name: Some("main".to_owned()),
             offset,
@@ -477,35 +477,35 @@ mod tests {
         };
         let name = || "do_exit".to_owned();
         vec![
-            D::Tracepoint {
+            D::Tracepoint(links::Tracepoint {
                 group: "sched".to_owned(),
                 name: "sched_switch".to_owned(),
-            },
-            D::RawTracepoint { name: name() },
-            D::Kprobe {
+            }),
+            D::RawTracepoint(links::RawTracepoint { name: name() }),
+            D::Kprobe(links::Kprobe {
                 fn_name: name(),
                 offset: 8,
                 retprobe: false,
-            },
-            D::Kretprobe {
+            }),
+            D::Kretprobe(links::Kprobe {
                 fn_name: name(),
                 offset: 0,
                 retprobe: true,
-            },
-            D::KprobeMulti {
+            }),
+            D::KprobeMulti(links::KprobeMulti {
                 functions: vec![name(), "vfs_read".to_owned()],
                 when: ProbeWhen::Entry,
-            },
+            }),
             D::Uprobe(probe(16)),
             D::Uretprobe(probe(0)),
-            D::UprobeMulti {
+            D::UprobeMulti(links::UprobeMulti {
                 target: "libc".to_owned(),
                 functions: vec!["malloc".to_owned(), "free".to_owned()],
                 pid: None,
                 container_pid: Some(9),
                 when: ProbeWhen::Return,
-            },
-            D::Usdt {
+            }),
+            D::Usdt(links::Usdt {
                 target: "/usr/bin/it's".to_owned(),
                 provider: "lib".to_owned(),
                 name: "entry".to_owned(),
@@ -513,58 +513,58 @@ mod tests {
                 container_pid: None,
                 first_spec: 0,
                 specs: 1,
-            },
-            D::PerfEvent {
+            }),
+            D::PerfEvent(links::SampledEvent {
                 event: "cpu-clock".to_owned(),
                 sampling: Sampling::Frequency(99),
                 cpu: Some(0),
                 pid: None,
-            },
+            }),
         ]
     }
 
     fn others() -> Vec<D> {
         vec![
-            D::Cgroup {
+            D::Cgroup(links::Cgroup {
                 path: path("/sys/fs/cgroup/a b"),
                 cgroup_id: 3,
                 attach_type: 1,
-            },
-            D::SkLookup {
+            }),
+            D::SkLookup(links::WholeNamespace {
                 netns: Some(path("/run/netns/blue")),
                 nsid: NetnsId(7),
-            },
-            D::FlowDissector {
+            }),
+            D::FlowDissector(links::WholeNamespace {
                 netns: None,
                 nsid: NetnsId(7),
-            },
-            D::Netfilter {
+            }),
+            D::Netfilter(links::Netfilter {
                 family: NetfilterFamily::Ipv6,
                 hook: NetfilterHook::LocalIn,
                 priority: -5,
                 defragment: true,
                 netns: None,
                 nsid: NetnsId(7),
-            },
-            D::Iter {
+            }),
+            D::Iter(links::Iter {
                 target: "bpf_map_elem".to_owned(),
                 map: Some(path("/sys/fs/bpf/m")),
-            },
-            D::StructOps {
+            }),
+            D::StructOps(links::StructOps {
                 map: "mine".to_owned(),
                 map_id: MapId(3),
                 struct_name: "tcp_congestion_ops".to_owned(),
-            },
-            D::Sockmap {
+            }),
+            D::Sockmap(links::Sockmap {
                 map: path("/sys/fs/bpf/m"),
                 attach_type: 5,
-            },
-            D::Fentry {
+            }),
+            D::Fentry(links::BoundFunction {
                 fn_name: "do_exit".to_owned(),
-            },
-            D::Lsm {
+            }),
+            D::Lsm(links::BoundHook {
                 hook_name: "file_open".to_owned(),
-            },
+            }),
         ]
     }
 

@@ -2,7 +2,7 @@
 
 use bpfman_core::chain::MAX_TAIL_CALLS;
 use bpfman_core::compute::PointState;
-use bpfman_core::managed::LinkInterface;
+use bpfman_core::links::LinkInterface;
 use bpfman_manager::DispatcherStatus;
 use serde::Serialize;
 
@@ -133,7 +133,7 @@ fn members(status: &DispatcherStatus) -> Result<String, Failure> {
             link.program,
             priority.map_or_else(String::new, |priority| priority.to_string()),
             program.load.program_name,
-            links::proceed_on(&link.details).unwrap_or_default(),
+            link.details.proceed_on().unwrap_or_default(),
         ));
     }
     table(&rows)

@@ -37,7 +37,7 @@ fn link_text(status: &LinkStatus) -> Result<String, Failure> {
     if let Some(position) = status.position {
         row("Position", &position.to_string());
     }
-    if let Some(verdicts) = links::proceed_on(&record.details) {
+    if let Some(verdicts) = record.details.proceed_on() {
         row("Proceeds on", &verdicts);
     }
     // One that is attached itself has nothing to say here that does not stand above or below.

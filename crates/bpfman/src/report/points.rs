@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn the_way_out_names_both_options_or_the_link_that_is_in_the_way() {
-        use bpfman_core::types::LinkKind;
+        use bpfman_core::links::LinkKind;
         let links = [
             (LinkId(3), LinkKind::Kprobe),
             (LinkId(5), LinkKind::Tracepoint),

@@ -2,8 +2,8 @@
 
 use bpfman_core::kernel;
 use bpfman_core::kernel::LinkPlace;
-use bpfman_core::managed::Hook;
-use bpfman_core::managed::LinkInterface;
+use bpfman_core::links::Hook;
+use bpfman_core::links::LinkInterface;
 use bpfman_core::types::IfIndex;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::MapId;

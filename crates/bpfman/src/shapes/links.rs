@@ -5,18 +5,15 @@ use std::collections::BTreeMap;
 use bpfman_core::compute::Whereabouts;
 use bpfman_core::kernel;
 use bpfman_core::kernel::LinkPlace;
+use bpfman_core::links::LinkDetails;
+use bpfman_core::links::LinkInterface;
+use bpfman_core::links::LinkKind;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::DispatcherForm;
 use bpfman_core::managed::Link;
-use bpfman_core::managed::LinkDetails;
-use bpfman_core::managed::LinkInterface;
-use bpfman_core::managed::UprobeDetails;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::LinkId;
-use bpfman_core::types::LinkKind;
 use bpfman_core::types::ProgramId;
-use bpfman_core::types::TC_VERDICTS;
-use bpfman_core::types::XDP_VERDICTS;
 use bpfman_manager::LinkStatus;
 use serde::Serialize;
 use serde_json::Value;
@@ -196,85 +193,10 @@ fn details(
     value
 }
 
-/// The names of the verdicts after which the next program runs, for the kinds that have them.
-pub(crate) fn proceed_on(details: &LinkDetails) -> Option<String> {
-    let (table, codes) = match details {
-        LinkDetails::Xdp { proceed_on, .. } => (XDP_VERDICTS, proceed_on),
-        LinkDetails::Tc { proceed_on, .. } => (TC_VERDICTS, proceed_on),
-        _ => return None,
-    };
-    let name = |code: &i32| match table.iter().find(|verdict| verdict.code == *code) {
-        Some(verdict) => verdict.name.to_owned(),
-        None => code.to_string(),
-    };
-    let names: Vec<String> = codes.iter().map(name).collect();
-    Some(names.join(","))
-}
-
 /// What a link is attached to, for people.
 pub(crate) fn attachment(details: &LinkDetails, whereabouts: Option<&Whereabouts>) -> String {
-    let interface = |at| interface(at, whereabouts);
-    use LinkDetails as D;
-    match details {
-        D::Xdp { at, priority, .. } => format!("{}, priority {priority}", interface(at)),
-        D::Tc {
-            at,
-            direction,
-            priority,
-            ..
-        }
-        | D::Tcx {
-            at,
-            direction,
-            priority,
-        } => format!("{} {direction}, priority {priority}", interface(at)),
-        D::Netkit { at, peer, priority } => {
-            let end = if *peer { "peer" } else { "primary" };
-            format!("{} {end}, priority {priority}", interface(at))
-        }
-        D::Tracepoint { group, name } => format!("{group}/{name}"),
-        D::RawTracepoint { name } | D::TpBtf { name } => name.clone(),
-        D::Kprobe {
-            fn_name, offset, ..
-        }
-        | D::Kretprobe {
-            fn_name, offset, ..
-        } => plus(fn_name, *offset),
-        D::KprobeMulti { functions, .. } => several(functions),
-        D::Uprobe(probe) | D::Uretprobe(probe) => uprobe(probe),
-        D::UprobeMulti {
-            target, functions, ..
-        } => format!("{target}:{}", several(functions)),
-        D::Usdt {
-            target,
-            provider,
-            name,
-            ..
-        } => format!("{target}:{provider}:{name}"),
-        D::Fentry { fn_name }
-        | D::Fexit { fn_name }
-        | D::FmodRet { fn_name }
-        | D::Fsession { fn_name }
-        | D::Freplace { fn_name } => fn_name.clone(),
-        D::Lsm { hook_name } => hook_name.clone(),
-        D::PerfEvent { event, .. } => event.clone(),
-        D::Cgroup { path, .. } => path.to_string(),
-        D::SkLookup { netns, .. } | D::FlowDissector { netns, .. } => match netns {
-            Some(path) => path.to_string(),
-            None => "this network namespace".to_owned(),
-        },
-        D::Netfilter {
-            family,
-            hook,
-            priority,
-            ..
-        } => format!("{family} {hook}, priority {priority}"),
-        D::Iter { target, .. } => target.clone(),
-        D::StructOps {
-            map, struct_name, ..
-        } => format!("{struct_name} {map}"),
-        D::Sockmap { map, .. } => map.to_string(),
-    }
+    let interface = details.interface().map(|at| interface(at, whereabouts));
+    details.reads(&interface.unwrap_or_default())
 }
 
 /// An interface as it was called when a program was attached to it, and as it is called now, where that is another name or
@@ -299,29 +221,5 @@ pub(crate) fn interface(at: &LinkInterface, whereabouts: Option<&Whereabouts>) -
             format!("{recorded}, now {}", place(now, Some(at.nsid)))
         }
         Some(Whereabouts::Here(_)) | None => recorded,
-    }
-}
-
-fn uprobe(probe: &UprobeDetails) -> String {
-    let place = probe
-        .fn_name
-        .as_deref()
-        .map(|name| plus(name, probe.offset));
-    let place = place.unwrap_or_else(|| format!("{:#x}", probe.offset));
-    format!("{}:{place}", probe.target)
-}
-
-fn plus(name: &str, offset: u64) -> String {
-    match offset {
-        0 => name.to_owned(),
-        _ => format!("{name}+{offset:#x}"),
-    }
-}
-
-fn several(names: &[String]) -> String {
-    match names {
-        [one] => one.clone(),
-        [first, rest @ ..] => format!("{first} and {} more", rest.len()),
-        [] => String::new(),
     }
 }

@@ -29,10 +29,12 @@ use crate::compute::plan_reattach;
 use crate::compute::records::Records;
 use crate::kernel;
 use crate::kernel::PinState;
-use crate::managed::AttachSpec;
+use crate::links;
+use crate::links::AttachSpec;
+use crate::links::AttachedTo;
+use crate::links::LinkDetails;
+use crate::links::LinkInterface;
 use crate::managed::Link;
-use crate::managed::LinkDetails;
-use crate::managed::LinkInterface;
 use crate::managed::Program;
 use crate::types::AbsolutePath;
 use crate::types::IfIndex;
@@ -145,7 +147,7 @@ fn attached(observed: &ObservedLink, repairs: Repairs) -> Option<Finding> {
             let finding = Finding::new(Rule::LinkMoved, subject(link), Repair::Nothing(hidden()));
             Some(finding.note(lives(*ifindex)))
         }
-        (_, LinkDetails::Netfilter { nsid, .. }, Target::NamespaceGone) => {
+        (_, LinkDetails::Netfilter(links::Netfilter { nsid, .. }), Target::NamespaceGone) => {
             let repair = match repairs.prune {
                 true => detach(&observed.snapshot),
                 false => Repair::Nothing("--prune detaches it".into()),
@@ -294,56 +296,40 @@ pub(super) fn moved(from: Option<&LinkInterface>, now: &LinkInterface) -> String
 }
 
 pub(super) fn what_is_there(target: &Target, details: &LinkDetails) -> String {
-    match (target, details) {
+    match (target, details.attached_to()) {
         (Target::Present(Some(now)), _) => {
             format!("interface {} (ifindex {})", now.interface, now.ifindex)
         }
-        (_, LinkDetails::Cgroup { path, .. }) => format!("cgroup {path}"),
-        (_, LinkDetails::Sockmap { map, .. }) => format!("map {map}"),
-        (_, LinkDetails::StructOps { map, .. }) => format!("map {map}"),
-        (
-            _,
-            LinkDetails::SkLookup { nsid, .. }
-            | LinkDetails::FlowDissector { nsid, .. }
-            | LinkDetails::Netfilter { nsid, .. },
-        ) => format!("network namespace {nsid}"),
-        _ => "what it was attached to".into(),
+        (_, AttachedTo::Cgroup { path, .. }) => format!("cgroup {path}"),
+        (_, AttachedTo::Pin(map)) => format!("map {map}"),
+        (_, AttachedTo::Map(map)) => format!("map {map}"),
+        (_, AttachedTo::Namespace { nsid, .. }) => format!("network namespace {nsid}"),
+        (_, AttachedTo::Interface(_) | AttachedTo::Unnamed) => "what it was attached to".into(),
     }
 }
 
 pub(super) fn what_is_gone(target: &Target, details: &LinkDetails) -> String {
-    let interface = |at: &LinkInterface| format!("{} (ifindex {})", at.interface, at.ifindex);
-    let name = details.interface().map_or_else(String::new, interface);
-    match (target, details) {
-        (Target::InterfaceGone { namesake: None }, _) => format!("interface {name} is gone"),
-        (
-            Target::InterfaceGone {
-                namesake: Some(other),
-            },
-            _,
-        ) => format!("interface {name} is gone; another one has its name now (ifindex {other})"),
-        (Target::NamespaceGone, details) => match details {
-            LinkDetails::SkLookup { nsid, .. }
-            | LinkDetails::FlowDissector { nsid, .. }
-            | LinkDetails::Netfilter { nsid, .. } => {
-                format!("network namespace {nsid} is gone: no file and no process shows it")
+    let name = |at: &LinkInterface| format!("{} (ifindex {})", at.interface, at.ifindex);
+    match (target, details.attached_to()) {
+        (Target::InterfaceGone { namesake }, AttachedTo::Interface(at)) => {
+            let gone = format!("interface {} is gone", name(at));
+            match namesake {
+                None => gone,
+                Some(other) => {
+                    format!("{gone}; another one has its name now (ifindex {other})")
+                }
             }
-            details => {
-                let nsid = details
-                    .interface()
-                    .map_or_else(String::new, |at| format!(" {}", at.nsid));
-                format!(
-                    "interface {name} is gone with network namespace{nsid}: no file and no process shows that"
-                )
-            }
-        },
-        (
-            Target::CgroupGone,
-            LinkDetails::Cgroup {
-                path, cgroup_id, ..
-            },
-        ) => {
-            format!("cgroup {cgroup_id}, which was at {path}, is gone")
+        }
+        (Target::NamespaceGone, AttachedTo::Namespace { nsid, .. }) => {
+            format!("network namespace {nsid} is gone: no file and no process shows it")
+        }
+        (Target::NamespaceGone, AttachedTo::Interface(at)) => format!(
+            "interface {} is gone with network namespace {}: no file and no process shows that",
+            name(at),
+            at.nsid
+        ),
+        (Target::CgroupGone, AttachedTo::Cgroup { path, id }) => {
+            format!("cgroup {id}, which was at {path}, is gone")
         }
         (Target::MapGone, _) => "its map has lost its pin".into(),
         _ => "what it was attached to is gone".into(),

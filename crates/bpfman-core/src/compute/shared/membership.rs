@@ -9,10 +9,11 @@ use super::Member;
 use super::PointFacts;
 use super::PointRefusal;
 use super::PointState;
-use crate::managed::Hook;
-use crate::managed::LinkDetails;
-use crate::managed::Membership;
-use crate::managed::SharedHook;
+use crate::links;
+use crate::links::Hook;
+use crate::links::LinkDetails;
+use crate::links::Membership;
+use crate::links::SharedHook;
 use crate::types::Engine;
 use crate::types::Priority;
 use crate::types::TC_DISPATCHER_RETURN;
@@ -152,16 +153,16 @@ fn alter(
     new_priority: Option<Priority>,
     new_verdicts: Option<&Vec<i32>>,
 ) {
-    if let LinkDetails::Xdp {
+    if let LinkDetails::Xdp(links::Xdp {
         priority,
         proceed_on,
         ..
-    }
-    | LinkDetails::Tc {
+    })
+    | LinkDetails::Tc(links::Tc {
         priority,
         proceed_on,
         ..
-    } = details
+    }) = details
     {
         *priority = new_priority.unwrap_or(*priority);
         if let Some(verdicts) = new_verdicts {

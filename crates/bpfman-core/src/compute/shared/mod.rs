@@ -50,13 +50,14 @@ use crate::kernel::MapType;
 use crate::kernel::PinState;
 use crate::kernel::ProgramHook;
 use crate::kernel::ProgramIdentity;
-use crate::managed::AttachRequest;
+use crate::links;
+use crate::links::AttachRequest;
+use crate::links::LinkDetails;
+use crate::links::LinkInterface;
+use crate::links::SharedHook;
 use crate::managed::Dispatcher;
 use crate::managed::Link;
-use crate::managed::LinkDetails;
-use crate::managed::LinkInterface;
 use crate::managed::Program;
-use crate::managed::SharedHook;
 use crate::types::AbsolutePath;
 use crate::types::LinkId;
 use crate::types::MapId;
@@ -261,26 +262,26 @@ pub fn joining(
             mode,
             count,
             ..
-        } => Some(LinkDetails::Xdp {
+        } => Some(LinkDetails::Xdp(links::Xdp {
             at,
             priority: *priority,
             proceed_on: proceed_on.clone().unwrap_or_else(|| XDP_DEFAULT.to_vec()),
             mode: *mode,
             counter: counter(*count),
-        }),
+        })),
         AttachRequest::Tc {
             direction,
             priority,
             proceed_on,
             count,
             ..
-        } => Some(LinkDetails::Tc {
+        } => Some(LinkDetails::Tc(links::Tc {
             at,
             direction: *direction,
             priority: *priority,
             proceed_on: proceed_on.clone().unwrap_or_else(|| TC_DEFAULT.to_vec()),
             counter: counter(*count),
-        }),
+        })),
         _ => None,
     }
 }

@@ -3,18 +3,20 @@
 use super::shared::check;
 use super::*;
 use crate::action::Plan;
-use crate::action::ProbeSite;
 use crate::kernel::AttachOrder;
 use crate::kernel::AttachedProgram;
 use crate::kernel::KernelLinkType;
 use crate::kernel::LinkPlace;
-use crate::managed::AttachRequest;
-use crate::managed::AttachSpec;
-use crate::managed::InterfaceRequest;
+use crate::links;
+use crate::links::AttachRequest;
+use crate::links::AttachSpec;
+use crate::links::InterfaceRequest;
+use crate::links::LinkDetails;
+use crate::links::LinkInterface;
+use crate::links::LinkKind;
+use crate::links::ProbeSite;
+use crate::links::ProbedFile;
 use crate::managed::Link;
-use crate::managed::LinkDetails;
-use crate::managed::LinkInterface;
-use crate::managed::ProbedFile;
 use crate::target::UsdtProbe;
 use crate::target::UsdtSpec;
 
@@ -80,11 +82,11 @@ fn link(id: u32, program: u32, kernel: Option<u32>, details: LinkDetails) -> Lin
 }
 
 fn tcx_link(id: u32, kernel: u32, number: i64) -> Link {
-    let details = LinkDetails::Tcx {
+    let details = LinkDetails::Tcx(links::Tcx {
         at: at(),
         direction: Direction::Ingress,
         priority: priority(number),
-    };
+    });
     link(id, 100 + id, Some(kernel), details)
 }
 
@@ -387,7 +389,7 @@ fn usdt_facts(neighbours: Vec<Link>, max_entries: u32) -> AttachFacts {
 }
 
 fn usdt_link(id: u32, first_spec: u32, specs: u32) -> Link {
-    let details = LinkDetails::Usdt {
+    let details = LinkDetails::Usdt(links::Usdt {
         target: "/bin/probed".to_owned(),
         provider: "p".to_owned(),
         name: "n".to_owned(),
@@ -395,7 +397,7 @@ fn usdt_link(id: u32, first_spec: u32, specs: u32) -> Link {
         container_pid: None,
         first_spec,
         specs,
-    };
+    });
     link(id, 5, Some(id), details)
 }
 

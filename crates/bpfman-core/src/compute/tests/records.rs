@@ -21,7 +21,7 @@ use crate::action::ProgramSource;
 use crate::action::StoreAction;
 use crate::action::Undo;
 use crate::compute::MemberFacts;
-use crate::managed::SharedHook;
+use crate::links::SharedHook;
 
 const XDP: SharedHook = SharedHook::Xdp {
     mode: XdpMode::Auto,

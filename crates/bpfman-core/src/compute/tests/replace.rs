@@ -10,12 +10,13 @@ use crate::action::Undo;
 use crate::compute::MemberFacts;
 use crate::kernel::KernelLinkType;
 use crate::kernel::LinkPlace;
+use crate::links;
+use crate::links::LinkDetails;
+use crate::links::LinkInterface;
+use crate::links::NetfilterFamily;
+use crate::links::NetfilterHook;
+use crate::links::SharedHook;
 use crate::managed::Link;
-use crate::managed::LinkDetails;
-use crate::managed::LinkInterface;
-use crate::managed::NetfilterFamily;
-use crate::managed::NetfilterHook;
-use crate::managed::SharedHook;
 
 const XDP: SharedHook = SharedHook::Xdp {
     mode: XdpMode::Auto,
@@ -27,7 +28,7 @@ pub(super) fn tcx_link(id: u32) -> Link {
         program: ProgramId(101),
         kernel: Some(KernelLinkId(50 + id)),
         pin_path: Some(layout().link_pin(LinkId(id))),
-        details: LinkDetails::Tcx {
+        details: LinkDetails::Tcx(links::Tcx {
             at: LinkInterface {
                 interface: InterfaceName::parse("eth0").unwrap(),
                 ifindex: IfIndex(2),
@@ -36,7 +37,7 @@ pub(super) fn tcx_link(id: u32) -> Link {
             },
             direction: Direction::Ingress,
             priority: Priority::new(5).unwrap(),
-        },
+        }),
         metadata: BTreeMap::new(),
         created_at: UnixTime(1),
     }
@@ -92,13 +93,13 @@ fn links_that_the_kernel_gives_no_other_program_are_named_before_anything_is_loa
         details,
         ..tcx_link(id)
     };
-    let fixed = LinkDetails::Tracepoint {
+    let fixed = LinkDetails::Tracepoint(links::Tracepoint {
         group: "sched".to_owned(),
         name: "sched_switch".to_owned(),
-    };
-    let fentry = LinkDetails::Fentry {
+    });
+    let fentry = LinkDetails::Fentry(links::BoundFunction {
         fn_name: "f".to_owned(),
-    };
+    });
     let shared = member_of(XDP, 4, 5, "p").link;
     check_replace(&[tcx_link(1), shared], Handover::Swap).unwrap();
     let links = [probe(1, fixed), tcx_link(2), probe(3, fentry)];
@@ -109,26 +110,26 @@ fn links_that_the_kernel_gives_no_other_program_are_named_before_anything_is_loa
     );
     check_replace(&links, Handover::Overlap).unwrap();
     check_replace(&links, Handover::Gap).unwrap();
-    let map = LinkDetails::StructOps {
+    let map = LinkDetails::StructOps(links::StructOps {
         map: "m".to_owned(),
         map_id: MapId(1),
         struct_name: "s".to_owned(),
-    };
+    });
     for handover in [Handover::Swap, Handover::Overlap, Handover::Gap] {
         let refusal = check_replace(&[probe(4, map.clone())], handover).unwrap_err();
         assert!(refusal.to_string().contains("link 4 is of kind struct_ops"));
     }
-    let function = LinkDetails::Freplace {
+    let function = LinkDetails::Freplace(links::BoundFunction {
         fn_name: "f".to_owned(),
-    };
-    let netfilter = LinkDetails::Netfilter {
+    });
+    let netfilter = LinkDetails::Netfilter(links::Netfilter {
         family: NetfilterFamily::Ipv4,
         hook: NetfilterHook::LocalIn,
         priority: 0,
         defragment: false,
         netns: None,
         nsid: NetnsId(7),
-    };
+    });
     for details in [function, netfilter] {
         let links = [probe(5, details)];
         check_replace(&links, Handover::Overlap).unwrap_err();
@@ -241,10 +242,10 @@ fn traced() -> ReplaceSnapshot {
         program.load.program_type = ProgramType::Tracepoint;
     }
     let link = Link {
-        details: LinkDetails::Tracepoint {
+        details: LinkDetails::Tracepoint(links::Tracepoint {
             group: "sched".to_owned(),
             name: "sched_switch".to_owned(),
-        },
+        }),
         ..tcx_link(8)
     };
     let request = link.details.request(None).unwrap();

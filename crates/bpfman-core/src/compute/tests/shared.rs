@@ -18,13 +18,14 @@ use crate::kernel::AttachOrder;
 use crate::kernel::AttachedProgram;
 use crate::kernel::KernelError;
 use crate::kernel::KernelErrorKind;
+use crate::links;
+use crate::links::LinkDetails;
+use crate::links::LinkInterface;
+use crate::links::SharedHook;
 use crate::managed::Dispatcher;
 use crate::managed::DispatcherForm;
 use crate::managed::Holder;
 use crate::managed::Link;
-use crate::managed::LinkDetails;
-use crate::managed::LinkInterface;
-use crate::managed::SharedHook;
 
 const XDP: SharedHook = SharedHook::Xdp {
     mode: XdpMode::Auto,
@@ -69,20 +70,20 @@ pub(super) fn kept(name: &str) -> KeptInstructions {
 fn details(hook: SharedHook, number: i64) -> LinkDetails {
     let priority = Priority::new(number).unwrap();
     match hook {
-        SharedHook::Xdp { mode } => LinkDetails::Xdp {
+        SharedHook::Xdp { mode } => LinkDetails::Xdp(links::Xdp {
             at: at(),
             priority,
             proceed_on: XDP_DEFAULT.to_vec(),
             mode,
             counter: None,
-        },
-        SharedHook::Tc { direction } => LinkDetails::Tc {
+        }),
+        SharedHook::Tc { direction } => LinkDetails::Tc(links::Tc {
             at: at(),
             direction,
             priority,
             proceed_on: TC_DEFAULT.to_vec(),
             counter: None,
-        },
+        }),
     }
 }
 
@@ -120,8 +121,8 @@ pub(super) fn extension(mut member: Member) -> Member {
 
 fn counted(mut member: Member) -> Member {
     let pin = layout().counter_pin(member.link.id);
-    if let LinkDetails::Xdp { counter, .. } | LinkDetails::Tc { counter, .. } =
-        &mut member.link.details
+    if let LinkDetails::Xdp(links::Xdp { counter, .. })
+    | LinkDetails::Tc(links::Tc { counter, .. }) = &mut member.link.details
     {
         *counter = Some(pin);
     }
@@ -129,8 +130,8 @@ fn counted(mut member: Member) -> Member {
 }
 
 fn going_on_after(mut member: Member, verdicts: &[i32]) -> Member {
-    if let LinkDetails::Xdp { proceed_on, .. } | LinkDetails::Tc { proceed_on, .. } =
-        &mut member.link.details
+    if let LinkDetails::Xdp(links::Xdp { proceed_on, .. })
+    | LinkDetails::Tc(links::Tc { proceed_on, .. }) = &mut member.link.details
     {
         *proceed_on = verdicts.to_vec();
     }

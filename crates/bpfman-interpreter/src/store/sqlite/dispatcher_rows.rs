@@ -1,12 +1,12 @@
 //! Dispatchers to rows and back. Like that of a link, a row whose columns and details disagree is damage.
 
+use bpfman_core::links::FilterPlace;
+use bpfman_core::links::LinkInterface;
+use bpfman_core::links::SharedHook;
 use bpfman_core::managed::Dispatcher;
 use bpfman_core::managed::DispatcherForm;
-use bpfman_core::managed::FilterPlace;
 use bpfman_core::managed::Holder;
 use bpfman_core::managed::LeftOut;
-use bpfman_core::managed::LinkInterface;
-use bpfman_core::managed::SharedHook;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::ProgramId;
 use rusqlite::Connection;

@@ -1,6 +1,6 @@
 //! The dispatchers of the store on disk.
 
-use bpfman_core::managed::AttachPoint;
+use bpfman_core::links::AttachPoint;
 use bpfman_core::managed::Dispatcher;
 use rusqlite::Connection;
 use rusqlite::Params;

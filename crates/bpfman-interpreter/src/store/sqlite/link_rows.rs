@@ -1,13 +1,13 @@
 //! Links to rows and back. What the details say already stands in columns of its own, to search by; a row whose
 //! columns and details disagree is damage.
 
-use bpfman_core::managed::AttachPoint;
+use bpfman_core::links::AttachPoint;
+use bpfman_core::links::LinkDetails;
+use bpfman_core::links::LinkKind;
 use bpfman_core::managed::Link;
-use bpfman_core::managed::LinkDetails;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::LinkId;
-use bpfman_core::types::LinkKind;
 use bpfman_core::types::ProgramId;
 use bpfman_core::types::UnixTime;
 use rusqlite::Connection;

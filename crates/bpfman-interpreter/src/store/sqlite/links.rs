@@ -1,6 +1,6 @@
 //! The links of the store on disk.
 
-use bpfman_core::managed::AttachPoint;
+use bpfman_core::links::AttachPoint;
 use bpfman_core::managed::Link;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;

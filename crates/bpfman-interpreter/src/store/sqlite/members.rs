@@ -2,10 +2,10 @@
 //!
 //! This speaks of rows as versions 2 and 3 have them, not of the records of today: it stays when those change.
 
-use bpfman_core::managed::AttachPoint;
-use bpfman_core::managed::FilterPlace;
-use bpfman_core::managed::LinkInterface;
-use bpfman_core::managed::SharedHook;
+use bpfman_core::links::AttachPoint;
+use bpfman_core::links::FilterPlace;
+use bpfman_core::links::LinkInterface;
+use bpfman_core::links::SharedHook;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::Direction;
 use bpfman_core::types::LinkId;

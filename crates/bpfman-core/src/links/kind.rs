@@ -10,14 +10,15 @@ use serde::Serialize;
 use serde::Serializer;
 use serde::de::Error;
 
-use super::ProgramType;
+use super::registry::for_each_kind;
+use crate::types::ProgramType;
 
-macro_rules! link_kinds {
-    ($($(#[$doc:meta])* $variant:ident $name:literal [$($program:pat_param)|+])*) => {
+macro_rules! kinds {
+    ($($variant:ident $name:literal ($recorded:ident) [$($program:pat_param)|+])*) => {
         /// A kind of link.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum LinkKind {
-            $($(#[$doc])* #[doc = concat!("`", $name, "`.")] $variant,)*
+            $(#[doc = concat!("`", $name, "`.")] $variant,)*
         }
 
         impl LinkKind {
@@ -44,46 +45,7 @@ macro_rules! link_kinds {
     };
 }
 
-link_kinds! {
-    Xdp "xdp" [T::Xdp]
-    Tc "tc" [T::Tc | T::Tcx]
-    Tcx "tcx" [T::Tc | T::Tcx]
-    Netkit "netkit" [T::NetkitPrimary | T::NetkitPeer]
-    Tracepoint "tracepoint" [T::Tracepoint]
-    RawTracepoint "raw_tracepoint" [T::RawTracepoint | T::RawTracepointWritable]
-    TpBtf "tp_btf" [T::TpBtf]
-    Kprobe "kprobe" [T::Kprobe | T::Ksyscall]
-    Kretprobe "kretprobe" [T::Kretprobe | T::Kretsyscall]
-    KprobeMulti "kprobe_multi" [T::KprobeMulti | T::KretprobeMulti | T::KprobeSession]
-    Uprobe "uprobe" [T::Uprobe]
-    Uretprobe "uretprobe" [T::Uretprobe]
-    UprobeMulti "uprobe_multi" [T::UprobeMulti | T::UretprobeMulti | T::UprobeSession]
-    Usdt "usdt" [T::Usdt]
-    Fentry "fentry" [T::Fentry]
-    Fexit "fexit" [T::Fexit]
-    FmodRet "fmod_ret" [T::FmodRet]
-    Fsession "fsession" [T::Fsession]
-    Lsm "lsm" [T::Lsm]
-    Freplace "freplace" [T::Freplace]
-    PerfEvent "perf_event" [T::PerfEvent]
-    Cgroup "cgroup" [
-        T::CgroupSkb | T::CgroupSkbIngress | T::CgroupSkbEgress | T::CgroupSockCreate | T::CgroupSockRelease
-        | T::CgroupPostBind4 | T::CgroupPostBind6 | T::CgroupBind4 | T::CgroupBind6 | T::CgroupConnect4
-        | T::CgroupConnect6 | T::CgroupConnectUnix | T::CgroupSendmsg4 | T::CgroupSendmsg6 | T::CgroupSendmsgUnix
-        | T::CgroupRecvmsg4 | T::CgroupRecvmsg6 | T::CgroupRecvmsgUnix | T::CgroupGetpeername4
-        | T::CgroupGetpeername6 | T::CgroupGetpeernameUnix | T::CgroupGetsockname4 | T::CgroupGetsockname6
-        | T::CgroupGetsocknameUnix | T::CgroupSysctl | T::CgroupGetsockopt | T::CgroupSetsockopt
-        | T::CgroupDevice | T::LsmCgroup | T::SockOps
-    ]
-    SkLookup "sk_lookup" [T::SkLookup]
-    FlowDissector "flow_dissector" [T::FlowDissector]
-    Netfilter "netfilter" [T::Netfilter]
-    Iter "iter" [T::Iter]
-    StructOps "struct_ops" [T::StructOps]
-    Sockmap "sockmap" [
-        T::SkMsg | T::SkSkb | T::SkSkbStreamParser | T::SkSkbStreamVerdict | T::SkSkbVerdict
-    ]
-}
+for_each_kind!(kinds);
 
 /// A kind that is not in the table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -102,6 +64,23 @@ impl LinkKind {
         found
             .copied()
             .ok_or_else(|| UnknownLinkKind(text.to_owned()))
+    }
+
+    /// The kind that is asked for: a probe on return is one whose program was loaded as such.
+    #[must_use]
+    pub fn asked_as(self) -> Self {
+        match self {
+            Self::Kretprobe => Self::Kprobe,
+            Self::Uretprobe => Self::Uprobe,
+            kind => kind,
+        }
+    }
+
+    /// The kind of link that a program of this type gets where this kind is asked for.
+    #[must_use]
+    pub fn for_type(self, program_type: ProgramType) -> Option<Self> {
+        let mut kinds = Self::ALL.iter().copied();
+        kinds.find(|kind| kind.asked_as() == self && kind.takes(program_type))
     }
 
     /// Whether the kernel can give a link of this kind another program (`update_prog` of `bpf_link_ops`).

@@ -7,11 +7,12 @@ use alloc::vec::Vec;
 use super::NetfilterFamily;
 use super::NetfilterHook;
 use super::SharedHook;
-use crate::action::Sampling;
+use crate::links::LinkKind;
+use crate::links::PerfEvent;
+use crate::links::Sampling;
 use crate::types::AbsolutePath;
 use crate::types::Direction;
 use crate::types::InterfaceWord;
-use crate::types::LinkKind;
 use crate::types::Priority;
 use crate::types::ProgramId;
 use crate::types::XdpMode;
@@ -221,49 +222,3 @@ impl AttachRequest {
         }
     }
 }
-
-/// A perf event: `PERF_COUNT_*` of `linux/perf_event.h`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PerfEvent {
-    /// Its name.
-    pub name: &'static str,
-    /// `perf_event_attr.type`.
-    pub event_type: u32,
-    /// `perf_event_attr.config`.
-    pub config: u64,
-}
-
-impl PerfEvent {
-    /// The event with these numbers, if it has a name.
-    #[must_use]
-    pub fn of(event_type: u32, config: u64) -> Option<&'static Self> {
-        let mut all = PERF_EVENTS.iter();
-        all.find(|event| (event.event_type, event.config) == (event_type, config))
-    }
-}
-
-const fn event(name: &'static str, event_type: u32, config: u64) -> PerfEvent {
-    PerfEvent {
-        name,
-        event_type,
-        config,
-    }
-}
-
-/// The perf events that have a name: type 0 is hardware, type 1 software.
-pub const PERF_EVENTS: &[PerfEvent] = &[
-    event("cpu-cycles", 0, 0),
-    event("instructions", 0, 1),
-    event("cache-references", 0, 2),
-    event("cache-misses", 0, 3),
-    event("branches", 0, 4),
-    event("branch-misses", 0, 5),
-    event("bus-cycles", 0, 6),
-    event("cpu-clock", 1, 0),
-    event("task-clock", 1, 1),
-    event("page-faults", 1, 2),
-    event("context-switches", 1, 3),
-    event("cpu-migrations", 1, 4),
-    event("minor-faults", 1, 5),
-    event("major-faults", 1, 6),
-];

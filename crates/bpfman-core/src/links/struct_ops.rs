@@ -1,0 +1,49 @@
+//! `struct_ops`: what a struct_ops map of the object implements.
+
+use alloc::format;
+use alloc::string::String;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use super::AttachRequest;
+use super::AttachedTo;
+use super::LinkKind;
+use super::Recorded;
+use super::words::Words;
+use crate::types::MapId;
+
+/// Programs that the kernel calls through a struct of functions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StructOps {
+    /// The map, by its name in the object.
+    pub map: String,
+    /// Its id in this kernel.
+    pub map_id: MapId,
+    /// The kernel's struct that it implements.
+    pub struct_name: String,
+}
+
+impl Recorded for StructOps {
+    fn request(&self, _: LinkKind) -> Option<AttachRequest> {
+        Some(AttachRequest::StructOps {
+            map: Some(self.map.clone()),
+        })
+    }
+
+    fn add_words(&self, words: &mut Words, _: bool) {
+        words.option("--map", &self.map);
+    }
+
+    fn reads(&self, _: &str) -> String {
+        format!("{} {}", self.struct_name, self.map)
+    }
+
+    fn attached_to(&self) -> AttachedTo<'_> {
+        AttachedTo::Map(&self.map)
+    }
+
+    fn once_at(&self) -> Option<String> {
+        Some(format!("struct_ops map {}", self.map))
+    }
+}
