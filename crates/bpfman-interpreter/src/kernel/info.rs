@@ -1,7 +1,8 @@
 //! From the kernel's records to ours.
 
-use std::fs;
+use std::fs::File;
 use std::io;
+use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 
@@ -17,6 +18,11 @@ use bpfman_core::types::Tag;
 
 use super::sys;
 use crate::interfaces::Detail;
+
+/// More bytes than the kernel says of a program or a map.
+const USUAL_FACTS: usize = 1024;
+/// More bytes than it ever may.
+const MOST_FACTS: u64 = 64 * 1024;
 
 pub(super) fn program(fd: BorrowedFd<'_>, detail: Detail) -> io::Result<Program> {
     let (info, map_ids) = sys::program_info(fd)?;
@@ -40,15 +46,15 @@ pub(super) fn program(fd: BorrowedFd<'_>, detail: Detail) -> io::Result<Program>
         recursion_misses: info.recursion_misses,
         memlock: match detail {
             Detail::Info => None,
-            Detail::Full => descriptor_fact(fd, "memlock"),
+            Detail::Full => DescriptorFacts::read(fd).number("memlock"),
         },
     })
 }
 
 pub(super) fn map(fd: BorrowedFd<'_>, detail: Detail) -> io::Result<Map> {
     let info = sys::map_info(fd)?;
-    let full = detail == Detail::Full;
-    let fact = |name| full.then(|| descriptor_fact(fd, name)).flatten();
+    let facts = (detail == Detail::Full).then(|| DescriptorFacts::read(fd));
+    let fact = |name| facts.as_ref().and_then(|facts| facts.number(name));
     Ok(Map {
         id: MapId(info.id),
         name: sys::kernel_name(&info.name),
@@ -64,10 +70,26 @@ pub(super) fn map(fd: BorrowedFd<'_>, detail: Detail) -> io::Result<Map> {
     })
 }
 
-/// A number that only `/proc/self/fdinfo` says; `None` where it does not, or no `/proc` is mounted.
-fn descriptor_fact(fd: BorrowedFd<'_>, name: &str) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;
-    let mut values = text.lines().filter_map(|line| line.split_once(':'));
-    let (_, value) = values.find(|(key, _)| *key == name)?;
-    value.trim().parse().ok()
+/// What only `/proc/self/fdinfo` says of a descriptor; nothing where no `/proc` is mounted.
+struct DescriptorFacts(String);
+
+impl DescriptorFacts {
+    fn read(fd: BorrowedFd<'_>) -> Self {
+        Self(text_of(fd).unwrap_or_default())
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        let mut values = self.0.lines().filter_map(|line| line.split_once(':'));
+        let (_, value) = values.find(|(key, _)| *key == name)?;
+        value.trim().parse().ok()
+    }
+}
+
+/// The whole text, without asking for its size: `/proc` says 0, and a read that believes it begins with a few bytes.
+fn text_of(fd: BorrowedFd<'_>) -> io::Result<String> {
+    let mut text = String::with_capacity(USUAL_FACTS);
+    let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
+    let file = File::open(path)?;
+    file.take(MOST_FACTS).read_to_string(&mut text)?;
+    Ok(text)
 }
