@@ -63,13 +63,9 @@ impl Files for SystemFiles {
 
     fn write(&mut self, path: &AbsolutePath, bytes: &[u8]) -> Result<(), FileError> {
         let write = || {
-            remove_if_there(path)?;
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(FILE_MODE)
-                .open(path.as_str())?;
-            file.write_all(bytes)
+            let mut new = OpenOptions::new();
+            let new = new.write(true).create_new(true).mode(FILE_MODE);
+            in_place(path, || new.open(path.as_str()))?.write_all(bytes)
         };
         write().map_err(|source| {
             // What was written so far is of no use, and a failure to remove it changes nothing about the cause.
@@ -82,11 +78,8 @@ impl Files for SystemFiles {
     }
 
     fn link(&mut self, from: &AbsolutePath, to: &AbsolutePath) -> Result<(), FileError> {
-        let link = || {
-            remove_if_there(to)?;
-            fs::hard_link(from.as_str(), to.as_str())
-        };
-        link().map_err(|source| FileError {
+        let linked = in_place(to, || fs::hard_link(from.as_str(), to.as_str()));
+        linked.map_err(|source| FileError {
             path: to.clone(),
             source,
         })
@@ -160,6 +153,17 @@ impl Files for SystemFiles {
 
     fn exists(&self, path: &AbsolutePath) -> bool {
         fs::symlink_metadata(path.as_str()).is_ok()
+    }
+}
+
+/// Makes a file, in place of one that is there.
+fn in_place<T>(path: &AbsolutePath, make: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match make() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            remove_if_there(path)?;
+            make()
+        }
+        made => made,
     }
 }
 
