@@ -8,16 +8,14 @@
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use object::NativeEndian;
 use object::elf;
 
+use super::MAX_LEGACY_MAP_BYTES;
+use super::MAX_LEGACY_MAPS;
 use super::ObjectError;
-use super::btf::POINTER_BYTES;
-use super::elf::Role;
-use super::elf::roles;
 use super::error::LegacyProblem;
 use super::image::Image;
 use super::image::RawRelocation;
@@ -26,22 +24,17 @@ use super::image::Symbol;
 use super::image::damaged;
 use super::image::entry_mut;
 use super::legacy_btf;
+use super::legacy_btf::DECLARATION_BYTES;
+use super::legacy_btf::LegacyMap;
+use super::parts::Role;
+use super::parts::roles;
 use super::rewrite::Rewrite;
 use crate::kernel::MapType;
-
-/// The most maps of one object that are written anew, and the most sections with them; the verifier takes 64 maps in
-/// one program.
-pub const MAX_LEGACY_MAPS: usize = 1024;
-/// The longest definition, in bytes; the longest in use is that of gobpf, with 280.
-pub const MAX_LEGACY_MAP_BYTES: usize = 1024;
 
 /// Type, key size, value size, entries: what every loader's `struct bpf_map_def` begins with. The flags follow.
 const LEAST_WORDS: usize = 4;
 const KNOWN_WORDS: usize = 5;
 const WORD_BYTES: usize = 4;
-/// What a map takes in `.maps`: a pointer for each of [`KNOWN_WORDS`].
-pub(super) const DECLARATION_BYTES: u64 = KNOWN_WORDS as u64 * POINTER_BYTES;
-
 /// Words of `struct bpf_elf_map` of iproute2 (`bpf_elf.h`): nine in all, of which these follow the flags.
 mod iproute2 {
     pub(super) const WORDS: usize = 9;
@@ -49,21 +42,6 @@ mod iproute2 {
     pub(super) const PINNING: usize = 6;
     pub(super) const INNER_ID: usize = 7;
     pub(super) const INNER_INDEX: usize = 8;
-}
-
-/// One map of a legacy section.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LegacyMap {
-    pub(super) name: String,
-    pub(super) map_type: u32,
-    pub(super) key_size: u32,
-    pub(super) value_size: u32,
-    pub(super) max_entries: u32,
-    pub(super) flags: u32,
-    /// The symbols that stand for it: one, unless it has aliases.
-    symbols: Vec<usize>,
-    /// Where it was: the index of its section and the offset in it.
-    place: (usize, u64),
 }
 
 /// Writes legacy maps as BTF maps; `None` for an object that has none.

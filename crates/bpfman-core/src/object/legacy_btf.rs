@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::MAX_OBJECT_ITEMS;
@@ -10,8 +11,6 @@ use super::btf;
 use super::btf::Btf;
 use super::btf::Kind;
 use super::btf::POINTER_BYTES;
-use super::legacy::DECLARATION_BYTES;
-use super::legacy::LegacyMap;
 use super::names::is_name;
 use super::names::name_at;
 
@@ -28,6 +27,24 @@ const GLOBAL: u32 = 1;
 const BYTE_BITS: u32 = 8;
 /// The header that is written: `struct btf_header`.
 const HEADER_BYTES: u32 = 24;
+
+/// What a map takes in `.maps`: a pointer for each of type, key size, value size, entries and flags.
+pub(super) const DECLARATION_BYTES: u64 = 5 * POINTER_BYTES;
+
+/// One map of a legacy section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LegacyMap {
+    pub(super) name: String,
+    pub(super) map_type: u32,
+    pub(super) key_size: u32,
+    pub(super) value_size: u32,
+    pub(super) max_entries: u32,
+    pub(super) flags: u32,
+    /// The symbols that stand for it: one, unless it has aliases.
+    pub(super) symbols: Vec<usize>,
+    /// Where it was: the index of its section and the offset in it.
+    pub(super) place: (usize, u64),
+}
 
 /// Adds legacy maps to types; `start` is where the first lies in `.maps`.
 ///

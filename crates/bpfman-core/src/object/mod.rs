@@ -8,10 +8,12 @@ mod btf;
 mod btf_copy;
 mod elf;
 mod error;
+mod externs;
 mod image;
 mod legacy;
 mod legacy_btf;
 mod names;
+mod parts;
 mod prune;
 mod references;
 mod rewrite;
@@ -34,14 +36,12 @@ pub use btf::function_names;
 pub use elf::inspect;
 pub use error::LegacyProblem;
 pub use error::ObjectError;
-pub use legacy::MAX_LEGACY_MAP_BYTES;
-pub use legacy::MAX_LEGACY_MAPS;
+pub use externs::ConfigurationKind;
+pub use externs::Extern;
+pub use externs::ExternKind;
 pub use legacy::with_btf_maps;
 pub use prune::PrunedObject;
 pub use prune::prune;
-pub use references::ConfigurationKind;
-pub use references::Extern;
-pub use references::ExternKind;
 pub use references::Function;
 pub use references::Map;
 pub use references::Reach;
@@ -56,6 +56,11 @@ use crate::kernel::MapShape;
 
 /// The most symbols, sections, programs or maps of one object that we look at.
 pub const MAX_OBJECT_ITEMS: usize = 65_536;
+/// The most maps of one object that are written anew, and the most sections with them; the verifier takes 64 maps in
+/// one program.
+pub const MAX_LEGACY_MAPS: usize = 1024;
+/// The longest definition, in bytes; the longest in use is that of gobpf, with 280.
+pub const MAX_LEGACY_MAP_BYTES: usize = 1024;
 
 /// The facts of one object file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

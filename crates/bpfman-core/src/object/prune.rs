@@ -14,17 +14,17 @@ use super::ConfigurationKind;
 use super::ExternKind;
 use super::ObjectError;
 use super::btf;
-use super::elf::Parts;
-use super::elf::Place;
-use super::elf::Role;
-use super::elf::at_or_before;
-use super::elf::last;
-use super::elf::parts;
-use super::elf::variables;
 use super::image::RawRelocation;
 use super::image::RawSymbol;
 use super::image::SectionHeader;
 use super::image::entry_mut;
+use super::parts::Parts;
+use super::parts::Place;
+use super::parts::Role;
+use super::parts::at_or_before;
+use super::parts::last;
+use super::parts::parts;
+use super::parts::variables;
 use super::references::externs;
 
 /// An object for libbpf.

@@ -13,17 +13,19 @@ use object::elf;
 use serde::Deserialize;
 use serde::Serialize;
 
+use super::Extern;
+use super::ExternKind;
 use super::ObjectError;
 use super::btf;
-use super::elf::INSTRUCTION_BYTES;
-use super::elf::Parts;
-use super::elf::Place;
-use super::elf::Role;
-use super::elf::at_or_before;
-use super::elf::last;
-use super::elf::variables;
 use super::image::Relocation;
 use super::image::Symbol;
+use super::parts::INSTRUCTION_BYTES;
+use super::parts::Parts;
+use super::parts::Place;
+use super::parts::Role;
+use super::parts::at_or_before;
+use super::parts::last;
+use super::parts::variables;
 
 /// The most relocations of one object that are followed, and the most instructions that are looked at; the largest
 /// objects in use have some ten thousand of the one, and some hundred thousand of the other. Beyond it everything counts
@@ -72,45 +74,6 @@ pub struct Map {
     pub programs: BTreeSet<usize>,
     /// The maps in it.
     pub maps: BTreeSet<usize>,
-}
-
-/// A symbol that the object does not define.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Extern {
-    /// Its name.
-    pub name: String,
-    /// Whether it may be missing.
-    pub weak: bool,
-    /// Who defines it.
-    pub kind: ExternKind,
-}
-
-/// Who defines a symbol that the object does not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ExternKind {
-    /// The kernel: a function (`__ksym`).
-    Function,
-    /// The kernel: a variable with a type.
-    Variable,
-    /// The kernel: the address of whatever has this name.
-    Address,
-    /// The configuration of the kernel (`__kconfig`), with a type of this kind.
-    Configuration(ConfigurationKind),
-    /// Nobody: the declaration says neither.
-    Undefined,
-}
-
-/// The type of a value of the kernel's configuration, as far as its spelling depends on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ConfigurationKind {
-    /// `y`, `m` or `n`.
-    Choice,
-    /// A number.
-    Number,
-    /// A text in quotes.
-    Text,
 }
 
 /// What programs reach.
@@ -428,6 +391,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::ConfigurationKind;
     use super::super::inspect;
     use super::super::prune;
     use super::super::testing::REFERENCES;

@@ -13,16 +13,16 @@ use super::MAX_OBJECT_ITEMS;
 use super::ObjectError;
 use super::ObjectMap;
 use super::ObjectMapKind;
-use super::elf::Function;
-use super::elf::INSTRUCTION_BYTES;
-use super::elf::Place;
-use super::elf::Role;
-use super::elf::at_or_before;
-use super::elf::variables;
 use super::image::Image;
 use super::image::Relocation;
 use super::image::damaged;
 use super::image::too_many;
+use super::parts::Function;
+use super::parts::INSTRUCTION_BYTES;
+use super::parts::Place;
+use super::parts::Role;
+use super::parts::at_or_before;
+use super::parts::variables;
 
 /// One map, and the functions that its members point to.
 pub(super) struct Table<'a> {

@@ -20,11 +20,11 @@ use super::btf::MAX_KERNEL_TYPES;
 use super::btf::Member;
 use super::btf::POINTER_BYTES;
 use super::btf::Type;
-use super::elf::Parts;
-use super::elf::Role;
-use super::elf::last;
-use super::elf::parts;
 use super::image::damaged;
+use super::parts::Parts;
+use super::parts::Role;
+use super::parts::last;
+use super::parts::parts;
 use super::struct_ops::Table;
 use super::struct_ops::tables;
 
