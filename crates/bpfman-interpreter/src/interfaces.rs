@@ -322,6 +322,17 @@ pub trait KernelReader {
     /// When the kernel does not let us look.
     fn program_hooks(&mut self, programs: &[ProgramId]) -> Result<Vec<ProgramHook>, KernelError>;
 
+    /// The programs that are attached to a cgroup itself, by a link or without one.
+    ///
+    /// # Errors
+    /// [`bpfman_core::kernel::KernelErrorKind::NotFound`] when there is no such cgroup; others when the kernel does not let
+    /// us look.
+    fn cgroup_programs(
+        &mut self,
+        cgroup: &AbsolutePath,
+        attach_type: u32,
+    ) -> Result<Vec<ProgramId>, KernelError>;
+
     /// What is attached at a hook, in its order. For the hooks that keep no order: at most one program.
     ///
     /// # Errors

@@ -175,6 +175,7 @@ fn one_of_each_link() -> Vec<Value> {
         json!({"op": "counter", "path": path}),
         json!({"op": "await_links_gone", "links": []}),
         json!({"op": "program_hooks", "programs": []}),
+        json!({"op": "cgroup_programs", "cgroup": path, "attach_type": 0}),
         json!({"op": "pins_below", "path": path}),
     ]
 }

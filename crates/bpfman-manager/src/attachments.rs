@@ -1,6 +1,6 @@
 //! What programs that we do not manage are attached to, as far as the kernel tells: by links; by netlink, which makes none
-//! (`ip link`, `tc`); and in the order of TCX without a link (`bpftool net attach`). Attachments to a cgroup, a map of
-//! sockets or a perf event without a link are in no list.
+//! (`ip link`, `tc`); in the order of TCX without a link (`bpftool net attach`); and to cgroups (`bpftool cgroup attach`).
+//! Attachments to a map of sockets or a perf event without a link are in no list.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -13,9 +13,12 @@ use bpfman_core::kernel::LinkPlace;
 use bpfman_core::kernel::ProgramFilter;
 use bpfman_core::links::Hook;
 use bpfman_core::links::LinkInterface;
+use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::Direction;
 use bpfman_core::types::KernelLinkId;
+use bpfman_core::types::KernelProgramType;
 use bpfman_core::types::ProgramId;
+use bpfman_core::types::ProgramType;
 use bpfman_interpreter::targets::TargetError;
 
 use crate::Manager;
@@ -46,6 +49,15 @@ pub enum Attachment {
         hook: Hook,
         /// The interface.
         at: LinkInterface,
+    },
+    /// To a cgroup, without a link.
+    Cgroup {
+        /// Its directory.
+        path: AbsolutePath,
+        /// Its id.
+        id: u64,
+        /// `enum bpf_attach_type` of `linux/bpf.h`.
+        attach_type: u32,
     },
     /// By a filter.
     Filter {
@@ -96,6 +108,26 @@ impl Found<'_> {
         }
     }
 
+    /// A program at a cgroup. The kernel lists those of links, too.
+    fn at_cgroup(&mut self, program: ProgramId, path: &AbsolutePath, id: u64, attach_type: u32) {
+        let here = LinkPlace::Cgroup { cgroup: id };
+        let mut known = self.attachments.get(&program).into_iter().flatten();
+        let linked = known.any(
+            |attachment| matches!(attachment, Attachment::Link { link, .. } if link.place == here),
+        );
+        if !linked {
+            let path = path.clone();
+            self.add(
+                program,
+                Attachment::Cgroup {
+                    path,
+                    id,
+                    attach_type,
+                },
+            );
+        }
+    }
+
     /// Takes an answer; what has gone while it was looked for is no refusal.
     fn take<T>(&mut self, answer: Result<T, TargetError>) -> Option<T> {
         match answer {
@@ -112,13 +144,14 @@ impl Found<'_> {
 }
 
 impl Manager<'_> {
-    /// What these programs are attached to, which we do not manage. `ordered` says whether one of them is of the type that
-    /// can be in an order.
+    /// What these programs are attached to, which we do not manage. The types of the kernel that they are of say where to
+    /// look.
     pub(crate) fn attachments<'a>(
         &mut self,
         programs: &'a BTreeSet<ProgramId>,
-        ordered: bool,
+        types: &BTreeSet<KernelProgramType>,
     ) -> Found<'a> {
+        let ordered = types.contains(&KernelProgramType::SCHED_CLS);
         let mut found = Found {
             programs,
             attachments: BTreeMap::new(),
@@ -131,6 +164,13 @@ impl Manager<'_> {
                 }
             }
             Err(error) => found.refused.push(error),
+        }
+        let attach_types: Vec<u32> = types
+            .iter()
+            .flat_map(|of_kernel| ProgramType::cgroup_attach_types(*of_kernel))
+            .collect();
+        if !attach_types.is_empty() {
+            self.find_at_cgroups(&attach_types, &mut found);
         }
         let mut networks = Networks::default();
         let own = found.take(self.targets.namespace(None));
@@ -173,6 +213,32 @@ impl Manager<'_> {
             }
         }
         found
+    }
+
+    /// What is attached to cgroups in one of these ways without a link.
+    fn find_at_cgroups(&mut self, attach_types: &[u32], found: &mut Found<'_>) {
+        let cgroups = found.take(self.targets.cgroups());
+        for (path, id) in cgroups.unwrap_or_default() {
+            for attach_type in attach_types {
+                match self.kernel.cgroup_programs(&path, *attach_type) {
+                    Ok(programs) => {
+                        for program in programs {
+                            found.at_cgroup(program, &path, id, *attach_type);
+                        }
+                    }
+                    // It has gone meanwhile, or the kernel has no such hook.
+                    Err(error)
+                        if matches!(
+                            error.kind,
+                            KernelErrorKind::NotFound | KernelErrorKind::Unsupported
+                        ) => {}
+                    Err(error) => {
+                        found.refused.push(error);
+                        return;
+                    }
+                }
+            }
+        }
     }
 
     /// What is in the orders of one interface.

@@ -155,10 +155,10 @@ impl Manager<'_> {
             (None, Some(found)) => Some(found),
             _ => None,
         });
-        let ordered = |found: &kernel::Program| found.program_type == KernelProgramType::SCHED_CLS;
-        let ordered = foreign.clone().any(ordered);
+        let types: BTreeSet<KernelProgramType> =
+            foreign.clone().map(|found| found.program_type).collect();
         let foreign: BTreeSet<ProgramId> = foreign.map(|found| found.identity.id).collect();
-        let found = self.attachments(&foreign, ordered);
+        let found = self.attachments(&foreign, &types);
         listing.attachments = found.attachments;
         for error in found.refused {
             listing.refuse(error);

@@ -348,6 +348,11 @@ impl KernelReader for SimulatedKernel {
         Ok(Vec::new())
     }
 
+    fn cgroup_programs(&mut self, _: &AbsolutePath, _: u32) -> Result<Vec<ProgramId>, KernelError> {
+        // Nobody here attaches to a cgroup without a link.
+        Ok(Vec::new())
+    }
+
     fn await_links_gone(
         &mut self,
         links: &[KernelLinkId],

@@ -88,6 +88,12 @@ impl Targets for SimulatedTargets {
         })
     }
 
+    fn cgroups(&self) -> Result<Vec<(AbsolutePath, u64)>, TargetError> {
+        let state = self.state.borrow();
+        let cgroups = state.catalogue.cgroups.iter();
+        Ok(cgroups.map(|(path, id)| (path.clone(), *id)).collect())
+    }
+
     fn filters(
         &self,
         netns: Option<&AbsolutePath>,

@@ -3,11 +3,13 @@
 
 mod common;
 
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use common::Via;
 use common::World;
 use common::bpftool;
+use common::cgroup::Cgroup;
 use common::net::Net;
 use common::object;
 use common::run;
@@ -18,6 +20,7 @@ use serde_json::json;
 both_ways!(
     a_program_of_somebody_else_is_never_said_not_to_exist,
     what_programs_of_others_are_attached_to_is_listed,
+    programs_of_others_at_cgroups_are_listed,
 );
 
 fn a_program_of_somebody_else_is_never_said_not_to_exist(world: &World) {
@@ -196,4 +199,33 @@ fn what_programs_of_others_are_attached_to_is_listed(world: &World) {
     // Nobody asked for these.
     let listing = world.json(&["list"]);
     assert_eq!(listing["programs"], json!([]));
+}
+
+fn programs_of_others_at_cgroups_are_listed(world: &World) {
+    let cgroup = Cgroup::new();
+    let path = cgroup.path();
+    let path = path.to_str().unwrap();
+    // What another runtime directory manages is somebody else's, too.
+    let other = World::new(Via::InProcess);
+    let loaded = other.try_load("hooks.bpf.o", "cgroup_skb_egress:allow_egress", &[]);
+    let number = loaded.unwrap().id;
+    let program: u64 = number.parse().unwrap();
+    let way = ["cgroup", "attach", path, "egress", "id", &number, "multi"];
+    run(Command::new("bpftool").args(way));
+    let listing = world.json(&["list", "--all"]);
+    let found = attachments(&listing, program);
+    // The hierarchy has more than one mount, and is shown at its first.
+    let shown = found[0]["cgroup"].as_str().unwrap().to_owned();
+    let id = std::fs::metadata(&shown).unwrap().ino();
+    assert_eq!(id, std::fs::metadata(path).unwrap().ino());
+    let expected = json!([{
+        "kind": "cgroup", "cgroup": shown, "cgroup_id": id, "attach_type": 1, "attached": true,
+    }]);
+    assert_eq!(found, expected);
+    let text = world.ok(&["list", "--all"]);
+    assert!(text.contains(&format!("cgroup {shown}")), "{text}");
+    let way = ["cgroup", "detach", path, "egress", "id", &number];
+    run(Command::new("bpftool").args(way));
+    let listing = world.json(&["list", "--all"]);
+    assert_eq!(attachments(&listing, program), json!([]));
 }

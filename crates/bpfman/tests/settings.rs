@@ -197,8 +197,8 @@ fn witness(world: &World) -> (String, impl Fn(&str) -> Vec<String>) {
 }
 
 /// Requests that change nothing.
-const QUERIES: &str = "programs pin_state program map types links link program_hooks attached tc_filter counter \
-                       await_links_gone pins_below is_bpffs_root bpffs_mount finish";
+const QUERIES: &str = "programs pin_state program map types links link program_hooks cgroup_programs attached tc_filter \
+                       counter await_links_gone pins_below is_bpffs_root bpffs_mount finish";
 
 fn changes(requests: &[String]) -> usize {
     let lines = requests.iter().flat_map(|text| text.lines());

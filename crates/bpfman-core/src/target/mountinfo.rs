@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 /// One mount, as far as we need it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,28 @@ pub struct MountLine<'a> {
 }
 
 impl MountLine<'_> {
+    /// Where it is mounted. Some characters are written as `\` and three octal digits.
+    #[must_use]
+    pub fn path(&self) -> String {
+        let mut path = Vec::with_capacity(self.point.len());
+        let mut rest = self.point.as_bytes();
+        while let Some((&first, others)) = rest.split_first() {
+            let digits = others.get(..3).filter(|_| first == b'\\');
+            let octal = digits.and_then(|digits| core::str::from_utf8(digits).ok());
+            match octal.and_then(|octal| u8::from_str_radix(octal, 8).ok()) {
+                Some(byte) => {
+                    path.push(byte);
+                    rest = &others[3..];
+                }
+                None => {
+                    path.push(first);
+                    rest = others;
+                }
+            }
+        }
+        String::from_utf8_lossy(&path).into_owned()
+    }
+
     /// Whether it is mounted at a path. Some characters are written as `\` and three octal digits.
     #[must_use]
     pub fn is_at(&self, path: &str) -> bool {
@@ -36,7 +59,7 @@ impl MountLine<'_> {
 }
 
 /// The mounts of a namespace; a line that makes no sense is passed over.
-pub fn mounts(text: &str) -> impl Iterator<Item = MountLine<'_>> {
+pub fn mounts(text: &str) -> impl Iterator<Item = MountLine<'_>> + Clone {
     text.lines().filter_map(mount)
 }
 

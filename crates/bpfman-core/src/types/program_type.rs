@@ -261,6 +261,24 @@ program_types! {
 }
 
 impl ProgramType {
+    /// The attach types that the programs of a kernel's type can have at a cgroup; none for what is attached elsewhere, and
+    /// for `lsm_cgroup`, whose programs share the type of those that are not.
+    pub fn cgroup_attach_types(kernel_type: KernelProgramType) -> impl Iterator<Item = u32> {
+        let at_cgroups = [
+            KernelProgramType::CGROUP_SKB,
+            KernelProgramType::CGROUP_SOCK,
+            KernelProgramType::CGROUP_DEVICE,
+            KernelProgramType::CGROUP_SOCK_ADDR,
+            KernelProgramType::CGROUP_SYSCTL,
+            KernelProgramType::CGROUP_SOCKOPT,
+            KernelProgramType::SOCK_OPS,
+        ];
+        let of_type = Self::ALL.iter().filter(move |one| {
+            one.kernel_type() == kernel_type && at_cgroups.contains(&kernel_type)
+        });
+        of_type.filter_map(|one| one.expected_attach_type())
+    }
+
     /// Reads a `TYPE`: our name, or any section name of the table (`cgroup/bind4`, `kprobe.multi`).
     ///
     /// # Errors

@@ -237,6 +237,11 @@ struct Counted {
 }
 
 #[derive(Deserialize)]
+struct ProgramIds {
+    programs: Vec<ProgramId>,
+}
+
+#[derive(Deserialize)]
 struct Hooks {
     hooks: Vec<ProgramHook>,
 }
@@ -310,6 +315,19 @@ impl KernelReader for HelperKernel {
     fn program_hooks(&mut self, programs: &[ProgramId]) -> Result<Vec<ProgramHook>, KernelError> {
         let programs = programs.to_vec();
         Ok(self.ask::<Hooks>(&Query::ProgramHooks { programs })?.hooks)
+    }
+
+    fn cgroup_programs(
+        &mut self,
+        cgroup: &AbsolutePath,
+        attach_type: u32,
+    ) -> Result<Vec<ProgramId>, KernelError> {
+        let cgroup = cgroup.clone();
+        let query = Query::CgroupPrograms {
+            cgroup,
+            attach_type,
+        };
+        Ok(self.ask::<ProgramIds>(&query)?.programs)
     }
 
     fn attached(

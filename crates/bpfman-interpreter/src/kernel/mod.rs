@@ -696,6 +696,18 @@ impl KernelReader for LibbpfKernel {
         program_hooks::all(programs)
     }
 
+    fn cgroup_programs(
+        &mut self,
+        cgroup: &AbsolutePath,
+        attach_type: u32,
+    ) -> Result<Vec<ProgramId>, KernelError> {
+        let found = fs::File::open(cgroup.as_str())
+            .and_then(|directory| sys::cgroup_programs(directory.as_fd(), attach_type));
+        let what = || format!("querying the programs of cgroup {cgroup}");
+        let (_, programs) = found.map_err(|error| refused(&what(), &error))?;
+        Ok(programs.into_iter().map(ProgramId).collect())
+    }
+
     fn attached(
         &mut self,
         interface: &InterfaceTarget,

@@ -101,6 +101,13 @@ pub enum Query {
         /// The programs.
         programs: Vec<ProgramId>,
     },
+    /// What is attached to a cgroup.
+    CgroupPrograms {
+        /// Its directory.
+        cgroup: AbsolutePath,
+        /// `enum bpf_attach_type` of `linux/bpf.h`.
+        attach_type: u32,
+    },
     /// What is attached at a hook of an interface.
     Attached {
         /// The interface.
@@ -173,7 +180,7 @@ pub enum Request {
 }
 
 /// The ops of [`Query`].
-const QUERIES: [&str; 17] = [
+const QUERIES: [&str; 18] = [
     "load",
     "programs",
     "pin_state",
@@ -183,6 +190,7 @@ const QUERIES: [&str; 17] = [
     "links",
     "link",
     "program_hooks",
+    "cgroup_programs",
     "attached",
     "tc_filter",
     "counter",
@@ -310,6 +318,10 @@ fn query_answer(kernel: &mut LibbpfKernel, query: Query) -> Result<Value, Kernel
         Query::ProgramHooks { programs } => {
             json!({"hooks": kernel.program_hooks(&programs)?})
         }
+        Query::CgroupPrograms {
+            cgroup,
+            attach_type,
+        } => json!({"programs": kernel.cgroup_programs(&cgroup, attach_type)?}),
         Query::Attached { interface, hook } => {
             json!({"attached": kernel.attached(&interface, hook)?})
         }

@@ -63,6 +63,12 @@ pub trait Targets {
         netns: Option<&AbsolutePath>,
     ) -> Result<Vec<(IfIndex, Direction, ProgramFilter)>, TargetError>;
 
+    /// The directory and the id of every cgroup, parents first.
+    ///
+    /// # Errors
+    /// When they cannot be listed whole.
+    fn cgroups(&self) -> Result<Vec<(AbsolutePath, u64)>, TargetError>;
+
     /// Every network namespace that a mounted file or a process shows, each by one path.
     ///
     /// # Errors
@@ -265,6 +271,10 @@ impl Targets for SystemTargets {
 
     fn cgroup(&self, path: &AbsolutePath) -> Result<u64, TargetError> {
         cgroup::id(path)
+    }
+
+    fn cgroups(&self) -> Result<Vec<(AbsolutePath, u64)>, TargetError> {
+        cgroup::all()
     }
 
     fn kept_object(&self, path: &AbsolutePath) -> Result<Vec<u8>, TargetError> {

@@ -32,8 +32,14 @@ pub(crate) struct AttachmentShape<'a> {
     preference: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     handle: Option<u32>,
+    /// The directory of a cgroup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cgroup: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cgroup_id: Option<u64>,
+    /// `enum bpf_attach_type` of `linux/bpf.h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attach_type: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     map_id: Option<MapId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,6 +53,18 @@ impl<'a> AttachmentShape<'a> {
         match attachment {
             Attachment::Link { link, at } => Self::of_link(link, at.as_ref()),
             Attachment::Hook { hook, at } => Self::at(*hook, at),
+            Attachment::Cgroup {
+                path,
+                id,
+                attach_type,
+            } => Self {
+                kind: "cgroup".to_owned(),
+                cgroup: Some(path.as_str()),
+                cgroup_id: Some(*id),
+                attach_type: Some(*attach_type),
+                attached: true,
+                ..Self::default()
+            },
             Attachment::Filter {
                 at,
                 direction,
@@ -102,6 +120,7 @@ pub(crate) fn words(attachment: &Attachment) -> String {
         |hook: Hook, at: &LinkInterface| format!("{} of {}", hook.name(), interface(at, None));
     match attachment {
         Attachment::Hook { hook, at } => place(*hook, at),
+        Attachment::Cgroup { path, .. } => format!("cgroup {path}"),
         Attachment::Filter {
             at,
             direction,
