@@ -11,7 +11,7 @@ use clap::ValueEnum;
 
 use super::Output;
 
-/// `bpfman dispatcher ...`
+// `bpfman dispatcher ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum DispatcherCommand {
     /// List what runs where
@@ -22,7 +22,7 @@ pub(crate) enum DispatcherCommand {
     Delete(DispatcherChangeArgs),
 }
 
-/// `bpfman dispatcher list`
+// `bpfman dispatcher list`
 #[derive(Debug, Default, PartialEq, Eq, Args)]
 pub(crate) struct DispatcherListArgs {
     /// Only those of this hook
@@ -38,7 +38,7 @@ pub(crate) struct DispatcherListArgs {
     pub(crate) output: Output,
 }
 
-/// `TYPE NSID IFINDEX`, as `dispatcher list` shows them.
+// `TYPE NSID IFINDEX`, as `dispatcher list` shows them.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct PointArgs {
     /// The hook
@@ -50,7 +50,7 @@ pub(crate) struct PointArgs {
     ifindex: u32,
 }
 
-/// `bpfman dispatcher get`
+// `bpfman dispatcher get`
 #[derive(Debug, Args)]
 pub(crate) struct DispatcherGetArgs {
     #[command(flatten)]
@@ -59,7 +59,7 @@ pub(crate) struct DispatcherGetArgs {
     pub(crate) output: Output,
 }
 
-/// `bpfman dispatcher delete`
+// `bpfman dispatcher delete`
 #[derive(Debug, Args)]
 pub(crate) struct DispatcherChangeArgs {
     #[command(flatten)]

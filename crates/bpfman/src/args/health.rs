@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::Output;
 
-/// `bpfman reconcile`
+// `bpfman reconcile`
 #[derive(Debug, Args)]
 pub(crate) struct ReconcileArgs {
     /// Print what would be done and change nothing
@@ -21,7 +21,7 @@ pub(crate) struct ReconcileArgs {
     pub(crate) output: Output,
 }
 
-/// `bpfman doctor`
+// `bpfman doctor`
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     /// Say what a rule means and what `bpfman reconcile` does about it

@@ -25,7 +25,7 @@ use super::Pairs;
 use super::program_type;
 use crate::report::Failure;
 
-/// `bpfman link ...`
+// `bpfman link ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum LinkCommand {
     /// Attach a managed program
@@ -42,7 +42,7 @@ pub(crate) enum LinkCommand {
     Delete(LinkDeleteArgs),
 }
 
-/// `bpfman link attach KIND PROGRAM ...`
+// `bpfman link attach KIND PROGRAM ...`
 #[derive(Debug, Args)]
 pub(crate) struct AttachArgs {
     /// What to attach to
@@ -50,7 +50,7 @@ pub(crate) struct AttachArgs {
     pub(crate) kind: AttachKind,
 }
 
-/// What every kind takes.
+// What every kind takes.
 #[derive(Debug, Args)]
 pub(crate) struct LinkOptions {
     /// Metadata of the link, pairs with commas between; `\,` is a comma in a value. May be given several times
@@ -63,7 +63,7 @@ pub(crate) struct LinkOptions {
     pub(crate) output: Output,
 }
 
-/// The program and the options of every kind.
+// The program and the options of every kind.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
     /// The program's id
@@ -75,9 +75,9 @@ pub(crate) struct Common {
 
 macro_rules! attach_kinds {
     ($($(#[$attribute:meta])* $variant:ident($args:ty),)*) => {
-        /// The kinds of links.
+        // The kinds of links.
         #[derive(Debug, Subcommand)]
-        #[command(rename_all = "snake_case")]
+        #[command(rename_all = "snake_case", defer = true)]
         pub(crate) enum AttachKind {
             $($(#[$attribute])* $variant($args),)*
         }
@@ -157,7 +157,7 @@ attach_kinds! {
     Sockmap(SockmapArgs),
 }
 
-/// An interface.
+// An interface.
 #[derive(Debug, Args)]
 pub(crate) struct InterfaceArgs {
     /// The interface's name, or one of its alternative names
@@ -168,7 +168,7 @@ pub(crate) struct InterfaceArgs {
     pub(crate) netns: Option<String>,
 }
 
-/// `xdp`
+// `xdp`
 #[derive(Debug, Args)]
 pub(crate) struct XdpArgs {
     #[command(flatten)]
@@ -190,7 +190,7 @@ pub(crate) struct XdpArgs {
     pub(crate) stats: bool,
 }
 
-/// `tc`
+// `tc`
 #[derive(Debug, Args)]
 pub(crate) struct TcArgs {
     #[command(flatten)]
@@ -212,7 +212,7 @@ pub(crate) struct TcArgs {
     pub(crate) stats: bool,
 }
 
-/// `tcx`
+// `tcx`
 #[derive(Debug, Args)]
 pub(crate) struct TcxArgs {
     #[command(flatten)]
@@ -227,7 +227,7 @@ pub(crate) struct TcxArgs {
     pub(crate) priority: Priority,
 }
 
-/// `netkit`
+// `netkit`
 #[derive(Debug, Args)]
 pub(crate) struct NetkitArgs {
     #[command(flatten)]
@@ -239,7 +239,7 @@ pub(crate) struct NetkitArgs {
     pub(crate) priority: Priority,
 }
 
-/// `tracepoint`
+// `tracepoint`
 #[derive(Debug, Args)]
 pub(crate) struct TracepointArgs {
     #[command(flatten)]
@@ -249,7 +249,7 @@ pub(crate) struct TracepointArgs {
     pub(crate) tracepoint: (String, String),
 }
 
-/// `raw_tracepoint`
+// `raw_tracepoint`
 #[derive(Debug, Args)]
 pub(crate) struct RawTracepointArgs {
     #[command(flatten)]
@@ -259,7 +259,7 @@ pub(crate) struct RawTracepointArgs {
     pub(crate) name: String,
 }
 
-/// `kprobe`
+// `kprobe`
 #[derive(Debug, Args)]
 pub(crate) struct KprobeArgs {
     #[command(flatten)]
@@ -272,7 +272,7 @@ pub(crate) struct KprobeArgs {
     pub(crate) offset: u64,
 }
 
-/// `kprobe_multi`
+// `kprobe_multi`
 #[derive(Debug, Args)]
 pub(crate) struct KprobeMultiArgs {
     #[command(flatten)]
@@ -282,7 +282,7 @@ pub(crate) struct KprobeMultiArgs {
     pub(crate) functions: Vec<String>,
 }
 
-/// A file that is probed.
+// A file that is probed.
 #[derive(Debug, Args)]
 pub(crate) struct ProbedFileArgs {
     /// An absolute path, or the name of a library, such as libc
@@ -296,7 +296,7 @@ pub(crate) struct ProbedFileArgs {
     pub(crate) container_pid: Option<u32>,
 }
 
-/// `uprobe`
+// `uprobe`
 #[derive(Debug, Args)]
 pub(crate) struct UprobeArgs {
     #[command(flatten)]
@@ -311,7 +311,7 @@ pub(crate) struct UprobeArgs {
     pub(crate) offset: u64,
 }
 
-/// `uprobe_multi`
+// `uprobe_multi`
 #[derive(Debug, Args)]
 pub(crate) struct UprobeMultiArgs {
     #[command(flatten)]
@@ -329,7 +329,7 @@ pub(crate) struct UprobeMultiArgs {
     pub(crate) functions: Vec<String>,
 }
 
-/// `usdt`
+// `usdt`
 #[derive(Debug, Args)]
 pub(crate) struct UsdtArgs {
     #[command(flatten)]
@@ -341,14 +341,14 @@ pub(crate) struct UsdtArgs {
     pub(crate) probe: (String, String),
 }
 
-/// The kinds that a program was bound to when it was loaded.
+// The kinds that a program was bound to when it was loaded.
 #[derive(Debug, Args)]
 pub(crate) struct BoundArgs {
     #[command(flatten)]
     pub(crate) common: Common,
 }
 
-/// `perf_event`
+// `perf_event`
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("sampling").required(true).args(["period", "frequency"]))]
 #[command(group = clap::ArgGroup::new("where").required(true).multiple(true).args(["cpu", "pid"]))]
@@ -372,7 +372,7 @@ pub(crate) struct PerfEventArgs {
     pub(crate) pid: Option<u32>,
 }
 
-/// `cgroup`
+// `cgroup`
 #[derive(Debug, Args)]
 pub(crate) struct CgroupArgs {
     #[command(flatten)]
@@ -385,7 +385,7 @@ pub(crate) struct CgroupArgs {
     pub(crate) direction: Option<Way>,
 }
 
-/// `sk_lookup`, `flow_dissector`
+// `sk_lookup`, `flow_dissector`
 #[derive(Debug, Args)]
 pub(crate) struct NamespaceArgs {
     #[command(flatten)]
@@ -395,7 +395,7 @@ pub(crate) struct NamespaceArgs {
     pub(crate) netns: Option<String>,
 }
 
-/// `netfilter`
+// `netfilter`
 #[derive(Debug, Args)]
 pub(crate) struct NetfilterArgs {
     #[command(flatten)]
@@ -423,7 +423,7 @@ pub(crate) struct NetfilterArgs {
     pub(crate) netns: Option<String>,
 }
 
-/// `iter`
+// `iter`
 #[derive(Debug, Args)]
 pub(crate) struct IterArgs {
     #[command(flatten)]
@@ -433,7 +433,7 @@ pub(crate) struct IterArgs {
     pub(crate) map: Option<PathBuf>,
 }
 
-/// `struct_ops`
+// `struct_ops`
 #[derive(Debug, Args)]
 pub(crate) struct StructOpsArgs {
     #[command(flatten)]
@@ -443,7 +443,7 @@ pub(crate) struct StructOpsArgs {
     pub(crate) map: Option<String>,
 }
 
-/// `sockmap`
+// `sockmap`
 #[derive(Debug, Args)]
 pub(crate) struct SockmapArgs {
     #[command(flatten)]
@@ -453,7 +453,7 @@ pub(crate) struct SockmapArgs {
     pub(crate) map: PathBuf,
 }
 
-/// `bpfman link detach`
+// `bpfman link detach`
 #[derive(Debug, Args)]
 pub(crate) struct DetachArgs {
     /// The links' ids
@@ -469,7 +469,7 @@ pub(crate) struct DetachArgs {
     pub(crate) output: Output,
 }
 
-/// `bpfman link get`
+// `bpfman link get`
 #[derive(Debug, Args)]
 pub(crate) struct GetLinkArgs {
     /// The link's id
@@ -479,7 +479,7 @@ pub(crate) struct GetLinkArgs {
     pub(crate) output: Output,
 }
 
-/// `bpfman link list`
+// `bpfman link list`
 #[derive(Debug, Default, PartialEq, Eq, Args)]
 pub(crate) struct LinkListArgs {
     /// Print only ids
@@ -507,7 +507,7 @@ pub(crate) struct LinkListArgs {
     pub(crate) output: Output,
 }
 
-/// `bpfman link update LINK [--priority N] [--proceed-on VERDICT,...]`
+// `bpfman link update LINK [--priority N] [--proceed-on VERDICT,...]`
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true).args(["priority", "proceed_on"]))]
 pub(crate) struct LinkUpdateArgs {
@@ -527,7 +527,7 @@ pub(crate) struct LinkUpdateArgs {
     pub(crate) output: Output,
 }
 
-/// `bpfman link delete`
+// `bpfman link delete`
 #[derive(Debug, Args)]
 pub(crate) struct LinkDeleteArgs {
     /// The links' ids

@@ -1,4 +1,6 @@
 //! The command line. Parsed once, into the words of the core.
+//!
+//! What a command takes has no doc comment: clap would show it in place of what its command says.
 
 mod dispatchers;
 mod health;
@@ -61,7 +63,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 bad command line or in
     verifier_log, items}}; kind is failed, input, not_found, permission or busy; items are the ones of a batch that\n\
     failed, each with noun, id, kind, exit_code, message, hints and verifier_log.";
 
-/// Options of every command.
+// Options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// Configuration file [default: /etc/bpfman/bpfman.toml, when there is one]
@@ -92,8 +94,9 @@ pub(crate) struct Global {
     pub(crate) verbose: bool,
 }
 
-/// What to do.
+/// What to do. The options of a command are made when it is named: those of all of them take half a MiB.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Load one program of an object file and pin it
     Load(ShortLoad),
@@ -149,7 +152,7 @@ const REPLACE: &str = "The new version is loaded as the old one was: with its na
     one, and so does `replaced` of the JSON.\n\n\
     There is no dry run: what becomes of the links is known only when the new version is loaded.";
 
-/// `bpfman program ...`
+// `bpfman program ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProgramCommand {
     /// Load programs of one object file; they share its maps
@@ -179,7 +182,7 @@ pub(crate) enum Format {
     Yaml,
 }
 
-/// Where results go.
+// Where results go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
 pub(crate) struct Output {
     /// How the result, or what failed, is printed
@@ -187,7 +190,7 @@ pub(crate) struct Output {
     pub(crate) output: Format,
 }
 
-/// What both forms of load take.
+// What both forms of load take.
 #[derive(Debug, Args)]
 pub(crate) struct LoadOptions {
     /// Metadata of the programs, pairs with commas between; `\,` is a comma in a value. May be given several times
@@ -218,7 +221,7 @@ pub(crate) struct LoadOptions {
     pub(crate) output: Output,
 }
 
-/// `bpfman load OBJECT --program NAME --pin-path PATH`
+// `bpfman load OBJECT --program NAME --pin-path PATH`
 #[derive(Debug, Args)]
 pub(crate) struct ShortLoad {
     /// The object file
@@ -233,7 +236,7 @@ pub(crate) struct ShortLoad {
     pub(crate) options: LoadOptions,
 }
 
-/// `bpfman program load [file] PATH --programs ...`
+// `bpfman program load [file] PATH --programs ...`
 #[derive(Debug, Args)]
 pub(crate) struct ProgramLoad {
     /// The object file, with or without the word `file` before it
@@ -246,7 +249,7 @@ pub(crate) struct ProgramLoad {
     pub(crate) options: LoadOptions,
 }
 
-/// `bpfman program list`
+// `bpfman program list`
 #[derive(Debug, Default, PartialEq, Eq, Args)]
 pub(crate) struct ListArgs {
     /// Print only ids
@@ -278,7 +281,7 @@ pub(crate) struct ListArgs {
     pub(crate) output: Format,
 }
 
-/// `bpfman program get ID`
+// `bpfman program get ID`
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
     /// The program's id
@@ -287,7 +290,7 @@ pub(crate) struct GetArgs {
     pub(crate) output: Output,
 }
 
-/// `bpfman get [program|link] ID`
+// `bpfman get [program|link] ID`
 #[derive(Debug, Args)]
 pub(crate) struct GetAnyArgs {
     /// The id, with what has it before it: `program`, as without a word, or `link`
@@ -323,7 +326,7 @@ impl GetAnyArgs {
     }
 }
 
-/// `bpfman program replace ID OBJECT`
+// `bpfman program replace ID OBJECT`
 #[derive(Debug, Args)]
 pub(crate) struct ReplaceArgs {
     /// The id of the program that is replaced
@@ -346,7 +349,7 @@ pub(crate) struct ReplaceArgs {
     pub(crate) output: Output,
 }
 
-/// `bpfman program unload ID...`
+// `bpfman program unload ID...`
 #[derive(Debug, Args)]
 pub(crate) struct UnloadArgs {
     /// The programs' ids
@@ -362,7 +365,7 @@ pub(crate) struct UnloadArgs {
     pub(crate) output: Output,
 }
 
-/// `bpfman program delete (ID...|--all) [-r]`
+// `bpfman program delete (ID...|--all) [-r]`
 #[derive(Debug, Args)]
 pub(crate) struct DeleteArgs {
     /// The programs' ids

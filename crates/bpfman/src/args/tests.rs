@@ -129,6 +129,13 @@ reconcile prune health.rs::what_no_record_knows_is_removed_when_that_is_asked_fo
 reconcile reattach behind_our_back.rs::a_chain_that_was_detached_by_force_waits_and_comes_back
 ";
 
+/// The command line with the options of every command, which are made when it is named.
+fn whole() -> Command {
+    let mut whole = Cli::command();
+    whole.build();
+    whole
+}
+
 /// Each command with its options, by the words that lead to it.
 fn options(command: &Command, path: &str, found: &mut BTreeMap<(String, String), Vec<String>>) {
     for option in command.get_arguments().filter(|arg| !arg.is_positional()) {
@@ -206,7 +213,7 @@ fn entry<'a>(
 #[test]
 fn every_option_has_a_test_of_its_effect() {
     let mut found = BTreeMap::new();
-    options(&Cli::command(), "", &mut found);
+    options(&whole(), "", &mut found);
     assert!(found.len() > 100, "{}", found.len());
     let rows = entries();
     let mut used = BTreeSet::new();
@@ -248,4 +255,21 @@ fn a_hook_of_netfilter_has_the_spellings_of_its_users() {
         }
     }
     Cli::try_parse_from(["bpfman", "attach", "netfilter", "1", "ipv4", "routing"]).unwrap_err();
+}
+
+/// The help of a command begins as the list of commands describes it.
+#[test]
+fn options_change_no_description() {
+    for listed in Cli::command().get_subcommands() {
+        let whole = whole();
+        let named = whole.find_subcommand(listed.get_name()).unwrap();
+        let [listed, named] = [listed, named].map(|one| one.get_about().map(ToString::to_string));
+        assert_eq!(listed, named);
+    }
+    let whole = whole();
+    let kinds = whole.find_subcommand("attach").unwrap().get_subcommands();
+    for kind in kinds.filter(|kind| kind.get_name() != "help") {
+        let about = kind.get_about().unwrap().to_string();
+        assert!(!about.starts_with('`'), "{about}");
+    }
 }
