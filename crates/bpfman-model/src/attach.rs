@@ -21,10 +21,10 @@ use bpfman_core::types::XdpMode;
 
 use crate::Errno;
 use crate::errno::bad_request;
-use crate::kernel::known_program;
+use crate::known::known_program;
 use crate::link_types;
-use crate::links::expect_pin;
 use crate::objects::ProcessId;
+use crate::pins::expect_pin;
 use crate::program::check_slot;
 use crate::state::State;
 use crate::tree::Node;

@@ -1,12 +1,8 @@
 //! The kernel, as the traits of the interpreter see it.
 
 use bpfman_core::action::KernelAction;
-use bpfman_core::action::MapReference;
 use bpfman_core::action::Outcome;
-use bpfman_core::action::PathTemplate;
 use bpfman_core::action::PinnedProgram;
-use bpfman_core::action::ProgramReference;
-use bpfman_core::action::Results;
 use bpfman_core::kernel;
 use bpfman_core::kernel::AttachOrder;
 use bpfman_core::kernel::BpffsMount;
@@ -30,15 +26,17 @@ use bpfman_interpreter::interfaces::KernelSource;
 
 use crate::Crash;
 use crate::Errno;
-use crate::World;
 use crate::attach;
 use crate::errno::bad_request;
 use crate::filters;
+use crate::known::known_map;
+use crate::known::known_path;
+use crate::known::known_program;
 use crate::links;
-use crate::links::expect_pin;
 use crate::load;
 use crate::objects::ProcessId;
 use crate::pins;
+use crate::pins::expect_pin;
 use crate::program;
 use crate::state::Shared;
 use crate::state::State;
@@ -66,22 +64,6 @@ impl Drop for SimulatedKernel {
     fn drop(&mut self) {
         self.finish();
     }
-}
-
-/// References are resolved before an action comes here: what no earlier step answered makes no sense.
-pub(crate) fn known_program(reference: &ProgramReference) -> Result<ProgramId, KernelError> {
-    let known = Results::default().program(reference);
-    known.map_err(|error| bad_request(error.to_string()))
-}
-
-fn known_map(reference: &MapReference) -> Result<MapId, KernelError> {
-    let known = Results::default().map(reference);
-    known.map_err(|error| bad_request(error.to_string()))
-}
-
-fn known_path(template: &PathTemplate) -> Result<AbsolutePath, KernelError> {
-    let known = Results::default().path(template);
-    known.map_err(|error| bad_request(error.to_string()))
 }
 
 fn interpret(
@@ -217,7 +199,7 @@ impl SimulatedKernel {
     fn let_others_meddle(&self, action: &KernelAction) {
         let meddler = self.state.borrow_mut().meddler.take();
         if let Some(mut meddler) = meddler {
-            (meddler.0)(&World::of(Shared::clone(&self.state)), action);
+            (meddler.0)(&self.state, action);
             let again = &mut self.state.borrow_mut().meddler;
             again.get_or_insert(meddler);
         }

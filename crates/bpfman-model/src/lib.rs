@@ -24,6 +24,7 @@ mod faults;
 mod files;
 mod filters;
 mod kernel;
+mod known;
 pub mod link_types;
 mod links;
 mod load;

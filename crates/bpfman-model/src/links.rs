@@ -24,6 +24,7 @@ use crate::errno::bad_request;
 use crate::link_types;
 use crate::objects::ProcessId;
 use crate::pins;
+use crate::pins::expect_pin;
 use crate::state::State;
 use crate::tree::Node;
 
@@ -203,24 +204,4 @@ pub(crate) fn fill_struct_ops(state: &State, fill: &FillStructOps) -> Result<Out
         expect_pin(state, &member.path, &Node::Program(member.program))?;
     }
     write_element(state, fill.map, &fill.path)
-}
-
-/// That a path is this pin.
-pub(crate) fn expect_pin(
-    state: &State,
-    path: &AbsolutePath,
-    expected: &Node,
-) -> Result<(), KernelError> {
-    match state.tree.lookup(path) {
-        Ok(found) if found == *expected => Ok(()),
-        Ok(found) => {
-            let message = format!("{path} is {found:?}, not {expected:?}");
-            Err(KernelError::new(KernelErrorKind::NotOurs, message))
-        }
-        Err(Errno::NotFound) => {
-            let message = format!("{path} has lost its pin");
-            Err(KernelError::new(KernelErrorKind::NotFound, message))
-        }
-        Err(errno) => Err(errno.refusal(path)),
-    }
 }

@@ -25,7 +25,7 @@ use bpfman_core::types::section_match;
 use crate::Errno;
 use crate::code::Code;
 use crate::errno::bad_request;
-use crate::kernel::known_program;
+use crate::known::known_program;
 use crate::objects::Objects;
 use crate::objects::ProcessId;
 use crate::objects::kernel_name;

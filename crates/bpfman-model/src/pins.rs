@@ -8,8 +8,29 @@ use bpfman_core::types::PinName;
 
 use crate::Errno;
 use crate::errno::bad_request;
+use crate::state::State;
 use crate::tree::Node;
 use crate::tree::Tree;
+
+/// That a path is this pin.
+pub(crate) fn expect_pin(
+    state: &State,
+    path: &AbsolutePath,
+    expected: &Node,
+) -> Result<(), KernelError> {
+    match state.tree.lookup(path) {
+        Ok(found) if found == *expected => Ok(()),
+        Ok(found) => {
+            let message = format!("{path} is {found:?}, not {expected:?}");
+            Err(KernelError::new(KernelErrorKind::NotOurs, message))
+        }
+        Err(Errno::NotFound) => {
+            let message = format!("{path} has lost its pin");
+            Err(KernelError::new(KernelErrorKind::NotFound, message))
+        }
+        Err(errno) => Err(errno.refusal(path)),
+    }
+}
 
 fn require_bpffs(tree: &Tree, path: &AbsolutePath) -> Result<(), KernelError> {
     let parent = path.parent().unwrap_or_else(|| path.clone());

@@ -31,12 +31,12 @@ use crate::code::Code;
 use crate::code::LOAD_MAP;
 use crate::code::XDP_ATTACH_TYPE;
 use crate::errno::bad_request;
-use crate::kernel::known_program;
-use crate::links::expect_pin;
+use crate::known::known_program;
 use crate::objects::ProcessId;
 use crate::objects::kernel_name;
 use crate::objects::program_facts;
 use crate::objects::tag_of;
+use crate::pins::expect_pin;
 use crate::state::State;
 use crate::tree::Node;
 

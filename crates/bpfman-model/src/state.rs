@@ -12,7 +12,6 @@ use bpfman_core::types::KernelLinkId;
 use crate::Crash;
 use crate::Errno;
 use crate::Faults;
-use crate::World;
 use crate::catalogue::Catalogue;
 use crate::network::Network;
 use crate::objects::Objects;
@@ -43,7 +42,7 @@ pub struct Effect {
 }
 
 /// What somebody does before an action of ours on the kernel.
-pub(crate) type Meddling = dyn FnMut(&World, &KernelAction);
+pub(crate) type Meddling = dyn FnMut(&Shared, &KernelAction);
 
 /// Somebody who acts before each action of ours on the kernel.
 pub(crate) struct Meddler(pub(crate) Box<Meddling>);

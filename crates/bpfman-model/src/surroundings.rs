@@ -20,6 +20,7 @@ use crate::links;
 use crate::network::FilterKey;
 use crate::objects::ProcessId;
 use crate::state::Meddler;
+use crate::state::Shared;
 use crate::state::State;
 
 fn all_lose_places(state: &mut State, links: &[KernelLinkId]) {
@@ -267,7 +268,10 @@ impl World {
     }
 
     /// Lets somebody else act before each action of ours on the kernel.
-    pub fn meddle(&self, meddler: impl FnMut(&Self, &KernelAction) + 'static) {
-        self.state().borrow_mut().meddler = Some(Meddler(Box::new(meddler)));
+    pub fn meddle(&self, mut meddler: impl FnMut(&Self, &KernelAction) + 'static) {
+        let meddle = move |state: &Shared, action: &KernelAction| {
+            meddler(&Self::of(Shared::clone(state)), action);
+        };
+        self.state().borrow_mut().meddler = Some(Meddler(Box::new(meddle)));
     }
 }

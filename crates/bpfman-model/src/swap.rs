@@ -13,8 +13,8 @@ use bpfman_core::types::ProgramId;
 
 use crate::attach::program_of;
 use crate::link_types;
-use crate::links::expect_pin;
 use crate::objects::ProcessId;
+use crate::pins::expect_pin;
 use crate::state::State;
 use crate::tree::Node;
 
