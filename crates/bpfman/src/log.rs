@@ -26,7 +26,6 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::Config;
 use crate::report::Failure;
 
 /// How much is logged.
@@ -150,14 +149,14 @@ impl LogSpec {
 
 /// Starts the log that `--log` or, without it, the configuration asks for. Setting one up costs time that a plain load
 /// does not have, so nothing is set up where nothing is asked for.
-pub(crate) fn start(option: Option<&str>, config: &Config) -> Result<(), Failure> {
+pub(crate) fn start(option: Option<&str>, config: &LoggingConfig) -> Result<(), Failure> {
     let spec = match option {
         Some(text) => text.parse().map_err(|error: String| {
             Failure::input(format!("--log {text}: {error}")).hint("such as info,executor=debug")
         })?,
         None => LogSpec {
-            level: config.logging.level,
-            components: config.logging.components.clone(),
+            level: config.level,
+            components: config.components.clone(),
         },
     };
     if spec.is_silent() {
@@ -165,7 +164,7 @@ pub(crate) fn start(option: Option<&str>, config: &Config) -> Result<(), Failure
     }
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let log = tracing_subscriber::registry().with(spec.targets());
-    match config.logging.format {
+    match config.format {
         LogFormat::Text => log.with(lines).init(),
         LogFormat::Json => {
             let values = debug_fn(|writer, _, value| write!(writer, "{value:?}"));

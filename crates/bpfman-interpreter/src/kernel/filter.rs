@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use super::errors::refused;
 use super::namespace;
 use super::qdisc;
+use super::qdisc::is_absent;
 use super::sys;
 use super::sys::Filter;
 
@@ -26,12 +27,6 @@ fn filter(of: &TcFilter) -> Filter {
         preference: of.preference,
         handle: of.handle,
     }
-}
-
-/// Whether an answer of netlink says that filter, queueing discipline or interface is not there.
-pub(super) fn is_absent(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(errno, Some(Errno::NOENT | Errno::NODEV | Errno::INVAL))
 }
 
 pub(super) fn make_clsact(interface: &InterfaceTarget) -> Result<Outcome, KernelError> {

@@ -18,10 +18,8 @@ use bpfman_core::action::ProgramToLoad;
 use bpfman_core::kernel;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
-use bpfman_core::kernel::MapMachine;
 use bpfman_core::kernel::MapShape;
 use bpfman_core::kernel::MapType;
-use bpfman_core::object::CONFIGURATION;
 use bpfman_core::object::inspect;
 use bpfman_core::object::prune;
 use bpfman_core::types::Base64Bytes;
@@ -43,6 +41,8 @@ use super::errors::refused;
 use super::info;
 use super::instructions;
 use super::map_sizes;
+use super::map_sizes::machine;
+use super::map_sizes::section_or_name;
 use super::sys;
 use super::sys::LoadedWith;
 use super::sys::Loading;
@@ -341,24 +341,6 @@ fn declared(map: &OpenMapMut<'_>) -> MapShape {
         max_entries: map.max_entries(),
         flags: map.map_flags(),
         map_extra: sys::open_map_extra(map),
-    }
-}
-
-pub(super) fn machine() -> io::Result<MapMachine> {
-    Ok(MapMachine {
-        possible_cpus: sys::possible_cpus()?,
-        page_size: u32::try_from(rustix::param::page_size()).unwrap_or(u32::MAX),
-    })
-}
-
-/// The name of a map in its object; for the map of a data section, which libbpf may call `OBJECT.rodata`,
-/// that of the section. Names of C hold no dot.
-pub(super) fn section_or_name(name: &str) -> String {
-    const SECTIONS: [&str; 4] = [".rodata", ".data", ".bss", CONFIGURATION];
-    let section = SECTIONS.iter().find(|section| name.ends_with(**section));
-    match section {
-        Some(section) if !name.starts_with('.') => (*section).to_owned(),
-        _ => name.to_owned(),
     }
 }
 

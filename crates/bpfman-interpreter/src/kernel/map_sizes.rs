@@ -8,14 +8,14 @@ use bpfman_core::action::LoadObject;
 use bpfman_core::action::MapEntries;
 use bpfman_core::action::MapSize;
 use bpfman_core::kernel::KernelError;
+use bpfman_core::kernel::MapMachine;
 use bpfman_core::kernel::MapShape;
+use bpfman_core::object::CONFIGURATION;
 use libbpf_rs::OpenMapMut;
 use libbpf_rs::OpenObject;
 
 use super::errors::bad_request;
 use super::errors::refused;
-use super::load::machine;
-use super::load::section_or_name;
 use super::sys;
 
 /// How the kernel calls a map that only shows what others look like.
@@ -76,5 +76,23 @@ fn entries(size: &MapSize) -> io::Result<Option<u32>> {
         Some(MapEntries::Number(entries)) => Ok(Some(entries)),
         Some(MapEntries::PossibleProcessors) => sys::possible_cpus().map(Some),
         None => Ok(None),
+    }
+}
+
+pub(super) fn machine() -> io::Result<MapMachine> {
+    Ok(MapMachine {
+        possible_cpus: sys::possible_cpus()?,
+        page_size: u32::try_from(rustix::param::page_size()).unwrap_or(u32::MAX),
+    })
+}
+
+/// The name of a map in its object; for the map of a data section, which libbpf may call `OBJECT.rodata`,
+/// that of the section. Names of C hold no dot.
+pub(super) fn section_or_name(name: &str) -> String {
+    const SECTIONS: [&str; 4] = [".rodata", ".data", ".bss", CONFIGURATION];
+    let section = SECTIONS.iter().find(|section| name.ends_with(**section));
+    match section {
+        Some(section) if !name.starts_with('.') => (*section).to_owned(),
+        _ => name.to_owned(),
     }
 }

@@ -5,6 +5,7 @@
 use std::io;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::AddressFamily;
 use rustix::net::RecvFlags;
 use rustix::net::SendFlags;
@@ -106,12 +107,18 @@ fn acknowledged(payload: &[u8], found: Option<String>) -> io::Result<Option<Stri
         0 => Ok(found),
         number => {
             let error = io::Error::from_raw_os_error(number.saturating_neg());
-            match super::filter::is_absent(&error) {
+            match is_absent(&error) {
                 true => Ok(None),
                 false => Err(error),
             }
         }
     }
+}
+
+/// Whether an answer of netlink says that filter, queueing discipline or interface is not there.
+pub(super) fn is_absent(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::NOENT | Errno::NODEV | Errno::INVAL))
 }
 
 #[cfg(test)]

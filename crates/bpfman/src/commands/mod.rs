@@ -35,7 +35,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Version => Config::default(),
         _ => Config::read(global.config.as_deref())?,
     };
-    log::start(global.log.as_deref(), &config)?;
+    log::start(global.log.as_deref(), &config.logging)?;
     let done = match cli.command {
         Command::Doctor(args) => return health::doctor(global, &config, &args),
         Command::Reconcile(args) => health::reconcile(global, &config, &args),
