@@ -7,7 +7,7 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup mounts bpf build release fmt-check clippy test test-kernels test-pure soak demo bench lines clean
+.PHONY: help setup mounts bpf build release fmt-check clippy test test-kernels test-pure soak demo bench lines circles clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -66,6 +66,9 @@ bench: setup mounts bpf release ## Measure against plain libbpf and bpftool (roo
 
 lines: ## Count the lines of the product by crate and kind
 	@scripts/lines.sh
+
+circles: ## Show which files of a crate take from each other
+	@scripts/circles.py
 
 clean: ## Remove everything built
 	cargo clean
