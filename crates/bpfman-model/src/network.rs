@@ -225,7 +225,6 @@ impl Network {
         Ok((id, links.collect()))
     }
 
-    /// Makes an interface.
     pub(crate) fn add_interface(&mut self, nsid: NetnsId, name: InterfaceName) -> IfIndex {
         while self
             .interfaces

@@ -299,7 +299,6 @@ fn map_facts(id: MapId, name: &str, map_type: MapType, value_bytes: usize) -> ke
     }
 }
 
-/// Makes a map.
 pub(crate) fn make_map(
     state: &mut State,
     process: ProcessId,

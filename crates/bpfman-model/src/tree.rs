@@ -154,7 +154,6 @@ impl Tree {
         Ok(())
     }
 
-    /// Removes an empty directory.
     pub(crate) fn remove_directory(&mut self, path: &AbsolutePath) -> Result<(), Errno> {
         if self.lookup(path)? != Node::Directory {
             return Err(Errno::NotDirectory);

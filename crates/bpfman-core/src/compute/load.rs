@@ -516,7 +516,6 @@ fn reference(program: &CheckedProgram) -> ProgramReference {
     }
 }
 
-/// Mounts our bpffs.
 pub(super) fn mount_bpffs(plan: &mut Plan, layout: &RuntimeLayout) {
     let path = layout.bpffs();
     make_directory(plan, path.clone().into());

@@ -53,7 +53,6 @@ pub(super) struct Image<'a> {
     strings: &'a [u8],
 }
 
-/// One section.
 pub(super) struct Section<'a> {
     pub(super) name: &'a str,
     pub(super) kind: elf::SectionType,
@@ -69,7 +68,6 @@ pub(super) struct Section<'a> {
     entry_size: u64,
 }
 
-/// One symbol.
 pub(super) struct Symbol {
     pub(super) kind: elf::SymbolType,
     pub(super) local: bool,
@@ -82,7 +80,6 @@ pub(super) struct Symbol {
     name: u32,
 }
 
-/// One relocation.
 pub(super) struct Relocation {
     /// What it changes, as an offset in the section.
     pub(super) offset: u64,

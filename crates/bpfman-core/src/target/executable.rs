@@ -59,7 +59,6 @@ pub(super) struct Section<'data> {
     pub(super) link: u32,
 }
 
-/// One loaded segment.
 #[derive(Clone, Copy, Debug)]
 struct Segment {
     address: u64,

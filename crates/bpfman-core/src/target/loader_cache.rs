@@ -55,7 +55,6 @@ pub enum LoaderCacheError {
     Damaged,
 }
 
-/// One library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry<'a> {
     name: &'a str,

@@ -77,7 +77,6 @@ impl UsdtProbe {
     }
 }
 
-/// One note.
 struct Note<'data> {
     provider: &'data [u8],
     name: &'data [u8],

@@ -51,7 +51,6 @@ pub(super) fn nearest_directory(path: &AbsolutePath) -> AbsolutePath {
     at
 }
 
-/// Pins.
 pub(super) fn pin(fd: BorrowedFd<'_>, path: &AbsolutePath) -> Result<Outcome, KernelError> {
     require_bpffs(path)?;
     // The kernel answers EPERM to a dot in the name, which would read as a missing permission.

@@ -14,7 +14,6 @@ use crate::report::Failure;
 use crate::shapes::dispatchers;
 use crate::shapes::links;
 
-/// A listing.
 pub(crate) fn listing(format: Format, found: &[DispatcherStatus]) -> Result<(), Failure> {
     #[derive(Serialize)]
     struct Shape<'a> {

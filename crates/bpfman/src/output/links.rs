@@ -14,7 +14,6 @@ use crate::report::Failure;
 use crate::shapes;
 use crate::shapes::links;
 
-/// One link.
 pub(crate) fn link(format: Format, status: &LinkStatus) -> Result<(), Failure> {
     match format {
         Format::Text => print_text(&link_text(status)?),
@@ -84,7 +83,6 @@ fn link_text(status: &LinkStatus) -> Result<String, Failure> {
     table(&rows)
 }
 
-/// A listing.
 pub(crate) fn listing(format: Format, listing: &LinkListing) -> Result<(), Failure> {
     #[derive(Serialize)]
     struct Shape<'a> {

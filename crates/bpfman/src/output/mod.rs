@@ -136,7 +136,6 @@ pub(crate) fn loaded(
     }
 }
 
-/// One program.
 pub(crate) fn program(
     format: Format,
     status: &ProgramStatus,

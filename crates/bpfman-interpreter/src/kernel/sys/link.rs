@@ -399,7 +399,6 @@ pub(in crate::kernel) struct PerfEventRequest<'a> {
     pub(in crate::kernel) cpu: i32,
 }
 
-/// Opens a perf event.
 pub(in crate::kernel) fn open_perf_event(request: &PerfEventRequest<'_>) -> io::Result<OwnedFd> {
     /// `PERF_FLAG_FD_CLOEXEC` of `linux/perf_event.h`.
     const CLOSE_ON_EXEC: c_ulong = 1 << 3;

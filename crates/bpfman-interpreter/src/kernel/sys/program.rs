@@ -79,7 +79,6 @@ pub(in crate::kernel) fn load_program(program: &RawProgram<'_>) -> Result<OwnedF
     owned(answer).map_err(|error| Refused::with_log(&error, &log))
 }
 
-/// Loads BTF.
 pub(in crate::kernel) fn load_types(bytes: &[u8]) -> Result<OwnedFd, Refused> {
     let mut log = vec![0_u8; LOG_BYTES];
     let mut opts = bpf_btf_load_opts {
@@ -143,7 +142,6 @@ pub(in crate::kernel) fn function_type(btf: u32, function: &str) -> io::Result<u
     u32::try_from(found).map_err(|_| io::Error::from_raw_os_error(found.saturating_neg()))
 }
 
-/// Makes a map.
 pub(in crate::kernel) fn make_map(name: &str, shape: &MapShape) -> io::Result<OwnedFd> {
     let name = c_string(name)?;
     let options = bpf_map_create_opts {

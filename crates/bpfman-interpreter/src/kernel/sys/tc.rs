@@ -81,7 +81,6 @@ fn attach(filter: Filter, program: BorrowedFd<'_>, flags: u32) -> io::Result<()>
     check(unsafe { libbpf_sys::bpf_tc_attach(&raw const hook, &raw mut opts) })
 }
 
-/// Removes a filter.
 pub(in crate::kernel) fn remove_filter(filter: Filter) -> io::Result<()> {
     let (hook, opts) = (filter.hook(), filter.opts());
     // SAFETY: both structures are as long as they say.
