@@ -2,6 +2,7 @@
 //!
 //! What a command takes has no doc comment: clap would show it in place of what its command says.
 
+mod attach;
 mod dispatchers;
 mod health;
 mod links;
@@ -21,28 +22,19 @@ use clap::Parser;
 use clap::Subcommand;
 use clap::ValueEnum;
 
+pub(crate) use attach::AttachArgs;
 pub(crate) use dispatchers::DispatcherChangeArgs;
 pub(crate) use dispatchers::DispatcherCommand;
 pub(crate) use dispatchers::DispatcherGetArgs;
 pub(crate) use dispatchers::DispatcherListArgs;
 pub(crate) use health::DoctorArgs;
 pub(crate) use health::ReconcileArgs;
-pub(crate) use links::AttachArgs;
-pub(crate) use links::AttachKind;
 pub(crate) use links::DetachArgs;
 pub(crate) use links::GetLinkArgs;
-pub(crate) use links::InterfaceArgs;
 pub(crate) use links::LinkCommand;
 pub(crate) use links::LinkDeleteArgs;
 pub(crate) use links::LinkListArgs;
 pub(crate) use links::LinkUpdateArgs;
-pub(crate) use links::NamespaceArgs;
-pub(crate) use links::NetfilterArgs;
-pub(crate) use links::PerfEventArgs;
-pub(crate) use links::ProbedFileArgs;
-pub(crate) use links::TcArgs;
-pub(crate) use links::UsdtArgs;
-pub(crate) use links::XdpArgs;
 
 use crate::report::Failure;
 

@@ -1,20 +1,11 @@
 //! The commands on links.
 
-use std::path::Path;
-use std::path::PathBuf;
-
-use bpfman_core::links::AttachRequest;
 use bpfman_core::links::AttachSpec;
-use bpfman_core::links::InterfaceRequest;
-use bpfman_core::links::LinkKind;
-use bpfman_core::links::ProbedFile;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::METADATA_APPLICATION;
 use bpfman_core::managed::Program;
-use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::LinkId;
 use bpfman_core::types::ProgramId;
-use bpfman_core::types::XdpMode;
 use bpfman_manager::LinkListing;
 use bpfman_manager::LinkUpdate;
 use bpfman_manager::ListedLink;
@@ -26,37 +17,24 @@ use super::plans;
 use super::removed;
 use crate::args;
 use crate::args::AttachArgs;
-use crate::args::AttachKind;
 use crate::args::DetachArgs;
 use crate::args::Format;
 use crate::args::GetLinkArgs;
 use crate::args::Global;
-use crate::args::InterfaceArgs;
 use crate::args::LinkDeleteArgs;
 use crate::args::LinkListArgs;
 use crate::args::LinkUpdateArgs;
-use crate::args::NamespaceArgs;
-use crate::args::NetfilterArgs;
-use crate::args::PerfEventArgs;
-use crate::args::ProbedFileArgs;
-use crate::args::TcArgs;
-use crate::args::UsdtArgs;
-use crate::args::XdpArgs;
 use crate::args::pairs;
 use crate::config::Config;
 use crate::output;
 use crate::report::Failure;
-use crate::world::absolute;
 use crate::world::with_manager;
-
-/// Where `ip netns` keeps the namespaces that it gave names.
-const NAMED_NAMESPACES: &str = "/run/netns";
 
 pub(crate) fn attach(global: &Global, config: &Config, args: &AttachArgs) -> Result<(), Failure> {
     let (program, options) = args.kind.common();
     let spec = AttachSpec {
         program: ProgramId(program),
-        request: request(&args.kind, config)?,
+        request: args.kind.request(config)?,
         metadata: args::each_once(
             "metadata",
             &pairs(&options.metadata).cloned().collect::<Vec<_>>(),
@@ -99,153 +77,6 @@ pub(super) fn warn_of_company(manager: &mut Manager<'_>, link: &Link) -> Result<
 fn show(manager: &mut Manager<'_>, format: Format, id: LinkId) -> Result<(), Failure> {
     let status = manager.get_link(id)?;
     output::links::link(format, &status)
-}
-
-fn request(kind: &AttachKind, config: &Config) -> Result<AttachRequest, Failure> {
-    use AttachKind as K;
-    Ok(match kind {
-        K::Xdp(args) => xdp(args, config.dispatcher.xdp_mode)?,
-        K::Tc(args) => tc(args)?,
-        K::Tcx(args) => AttachRequest::Tcx {
-            interface: interface(&args.interface)?,
-            direction: args.direction.into(),
-            priority: args.priority,
-        },
-        K::Netkit(args) => AttachRequest::Netkit {
-            interface: interface(&args.interface)?,
-            priority: args.priority,
-        },
-        K::Tracepoint(args) => AttachRequest::Tracepoint {
-            group: args.tracepoint.0.clone(),
-            name: args.tracepoint.1.clone(),
-        },
-        K::RawTracepoint(args) => AttachRequest::RawTracepoint {
-            name: args.name.clone(),
-        },
-        K::Kprobe(args) => AttachRequest::Kprobe {
-            function: args.function.clone(),
-            offset: args.offset,
-        },
-        K::KprobeMulti(args) => AttachRequest::KprobeMulti {
-            functions: args.functions.clone(),
-        },
-        K::Uprobe(args) => AttachRequest::Uprobe {
-            file: args.file.file(),
-            function: args.function.clone(),
-            offset: args.offset,
-        },
-        K::UprobeMulti(args) => AttachRequest::UprobeMulti {
-            file: args.file.file(),
-            functions: args.functions.clone(),
-        },
-        K::Usdt(args) => usdt(args),
-        K::Fentry(_) => bound(LinkKind::Fentry),
-        K::Fexit(_) => bound(LinkKind::Fexit),
-        K::FmodRet(_) => bound(LinkKind::FmodRet),
-        K::Fsession(_) => bound(LinkKind::Fsession),
-        K::Lsm(_) => bound(LinkKind::Lsm),
-        K::TpBtf(_) => bound(LinkKind::TpBtf),
-        K::Freplace(_) => bound(LinkKind::Freplace),
-        K::PerfEvent(args) => perf_event(args),
-        K::Cgroup(args) => AttachRequest::Cgroup {
-            path: absolute(&args.path)?,
-            direction: args.direction.map(Into::into),
-        },
-        K::SkLookup(args) => in_namespace(LinkKind::SkLookup, args)?,
-        K::FlowDissector(args) => in_namespace(LinkKind::FlowDissector, args)?,
-        K::Netfilter(args) => netfilter(args)?,
-        K::Iter(args) => AttachRequest::Iter {
-            map: args.map.as_deref().map(absolute).transpose()?,
-        },
-        K::StructOps(args) => AttachRequest::StructOps {
-            map: args.map.clone(),
-        },
-        K::Sockmap(args) => AttachRequest::Sockmap {
-            map: absolute(&args.map)?,
-        },
-    })
-}
-
-fn bound(kind: LinkKind) -> AttachRequest {
-    AttachRequest::Bound { kind }
-}
-
-fn in_namespace(kind: LinkKind, args: &NamespaceArgs) -> Result<AttachRequest, Failure> {
-    let netns = namespace(args.netns.as_deref())?;
-    Ok(AttachRequest::Namespace { kind, netns })
-}
-
-fn xdp(args: &XdpArgs, default_mode: XdpMode) -> Result<AttachRequest, Failure> {
-    Ok(AttachRequest::Xdp {
-        interface: interface(&args.interface)?,
-        priority: args.priority,
-        proceed_on: args.proceed_on()?,
-        mode: args.mode.map_or(default_mode, Into::into),
-        count: args.stats,
-    })
-}
-
-fn tc(args: &TcArgs) -> Result<AttachRequest, Failure> {
-    Ok(AttachRequest::Tc {
-        interface: interface(&args.interface)?,
-        direction: args.direction.into(),
-        priority: args.priority,
-        proceed_on: args.proceed_on()?,
-        count: args.stats,
-    })
-}
-
-fn usdt(args: &UsdtArgs) -> AttachRequest {
-    AttachRequest::Usdt {
-        file: args.file.file(),
-        provider: args.probe.0.clone(),
-        name: args.probe.1.clone(),
-    }
-}
-
-fn perf_event(args: &PerfEventArgs) -> AttachRequest {
-    AttachRequest::PerfEvent {
-        event: args.event,
-        sampling: args.sampling(),
-        cpu: args.cpu,
-        pid: args.pid,
-    }
-}
-
-fn netfilter(args: &NetfilterArgs) -> Result<AttachRequest, Failure> {
-    Ok(AttachRequest::Netfilter {
-        family: args.family.into(),
-        hook: args.hook.into(),
-        priority: args.priority,
-        defragment: args.defragment,
-        netns: namespace(args.netns.as_deref())?,
-    })
-}
-
-/// A namespace by its file, or by the name that `ip netns` knows; an empty text is the process's own.
-fn namespace(text: Option<&str>) -> Result<Option<AbsolutePath>, Failure> {
-    match text {
-        None | Some("") => Ok(None),
-        Some(path) if path.contains('/') => absolute(Path::new(path)).map(Some),
-        Some(name) => absolute(&PathBuf::from(NAMED_NAMESPACES).join(name)).map(Some),
-    }
-}
-
-fn interface(args: &InterfaceArgs) -> Result<InterfaceRequest, Failure> {
-    Ok(InterfaceRequest {
-        name: args.interface.clone(),
-        netns: namespace(args.netns.as_deref())?,
-    })
-}
-
-impl ProbedFileArgs {
-    fn file(&self) -> ProbedFile {
-        ProbedFile {
-            target: self.target.clone(),
-            pid: self.pid,
-            container_pid: self.container_pid,
-        }
-    }
 }
 
 pub(crate) fn detach(global: &Global, config: &Config, args: &DetachArgs) -> Result<(), Failure> {
@@ -397,6 +228,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use bpfman_core::links;
+    use bpfman_core::links::AttachRequest;
     use bpfman_core::links::LinkDetails as D;
     use bpfman_core::links::LinkInterface;
     use bpfman_core::links::NetfilterFamily;
@@ -404,6 +236,7 @@ mod tests {
     use bpfman_core::links::ProbeWhen;
     use bpfman_core::links::Sampling;
     use bpfman_core::managed::Link;
+    use bpfman_core::types::AbsolutePath;
     use bpfman_core::types::Direction;
     use bpfman_core::types::IfIndex;
     use bpfman_core::types::InterfaceName;
@@ -413,6 +246,7 @@ mod tests {
     use bpfman_core::types::ProgramType;
     use bpfman_core::types::TC_DEFAULT;
     use bpfman_core::types::UnixTime;
+    use bpfman_core::types::XdpMode;
     use clap::Parser;
 
     use super::*;
@@ -588,7 +422,7 @@ mod tests {
             };
             assert_eq!(args.kind.common().0, 5);
             assert_eq!(args.kind.common().1.metadata.len(), 1);
-            let asked = request(&args.kind, &Config::default()).unwrap();
+            let asked = args.kind.request(&Config::default()).unwrap();
             let expected = link.details.request(None).unwrap();
             let expected = match expected {
                 // A default is not spelled out.
