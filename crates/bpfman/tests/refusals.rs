@@ -170,14 +170,9 @@ fn a_bpffs_that_is_not_mounted_is_asked_for() {
     let told = "no bpffs is mounted there: `mount -t bpf bpf /sys/fs/bpf`";
     world.refused_in(&wrap, &load, 2, &[told]);
     // Elsewhere there is nothing to mount.
-    let load = [
-        "load",
-        &path,
-        "--program",
-        "xdp_pass",
-        "--pin-path",
-        "/tmp/x",
-    ];
+    let elsewhere = world.root().join("pin");
+    let elsewhere = elsewhere.to_str().unwrap();
+    let load = ["load", &path, "--program", "xdp_pass", "--pin-path", elsewhere];
     world.refused(&load, 2, &["use a path under /sys/fs/bpf"]);
 }
 
