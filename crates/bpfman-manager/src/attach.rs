@@ -27,6 +27,7 @@ use bpfman_core::compute::with_link;
 use bpfman_core::kernel;
 use bpfman_core::kernel::AttachOrder;
 use bpfman_core::kernel::KernelErrorKind;
+use bpfman_core::links;
 use bpfman_core::links::AttachRequest;
 use bpfman_core::links::AttachSpec;
 use bpfman_core::links::Hook;
@@ -224,62 +225,62 @@ impl Manager<'_> {
     ) -> Result<AttachFacts, ManagerError> {
         let targets = self.targets;
         Ok(match request {
-            AttachRequest::Xdp { .. } | AttachRequest::Tc { .. } => {
+            AttachRequest::Xdp(_) | AttachRequest::Tc(_) => {
                 unreachable!("a shared hook is joined")
             }
-            AttachRequest::Tcx {
+            AttachRequest::Tcx(links::TcxRequest {
                 interface,
                 direction,
                 ..
-            } => self.interface_facts(interface, Hook::Tcx(*direction), program, store)?,
-            AttachRequest::Netkit { interface, .. } => {
+            }) => self.interface_facts(interface, Hook::Tcx(*direction), program, store)?,
+            AttachRequest::Netkit(links::NetkitRequest { interface, .. }) => {
                 let peer = program.load.program_type == ProgramType::NetkitPeer;
                 self.interface_facts(interface, Hook::Netkit { peer }, program, store)?
             }
-            AttachRequest::Tracepoint { group, name } => {
+            AttachRequest::Tracepoint(links::Tracepoint { group, name }) => {
                 AttachFacts::Tracepoint(targets.tracepoint(group, name)?)
             }
-            AttachRequest::KprobeMulti { functions } => {
+            AttachRequest::KprobeMulti(links::KprobeMultiRequest { functions }) => {
                 AttachFacts::Functions(self.functions(functions)?)
             }
-            AttachRequest::Uprobe {
+            AttachRequest::Uprobe(links::UprobeRequest {
                 file,
                 function,
                 offset,
-            } => {
+            }) => {
                 let file = targets.probed_file(file)?;
                 let sites = vec![targets.uprobe(&file, function.as_deref(), *offset)?];
                 let path = file.path;
                 AttachFacts::Sites { path, sites }
             }
-            AttachRequest::UprobeMulti { file, functions } => {
+            AttachRequest::UprobeMulti(links::UprobeMultiRequest { file, functions }) => {
                 let file = targets.probed_file(file)?;
                 let sites = targets.uprobe_multi(&file, functions)?;
                 let path = file.path;
                 AttachFacts::Sites { path, sites }
             }
-            AttachRequest::Usdt {
+            AttachRequest::Usdt(links::UsdtRequest {
                 file,
                 provider,
                 name,
-            } => {
+            }) => {
                 let file = targets.probed_file(file)?;
                 let probe = targets.usdt(&file, provider, name)?;
                 AttachFacts::Usdt(self.usdt_facts(file.path, probe, program, store)?)
             }
-            AttachRequest::Cgroup { path, .. } => AttachFacts::Cgroup(targets.cgroup(path)?),
-            AttachRequest::Namespace { netns, .. } | AttachRequest::Netfilter { netns, .. } => {
+            AttachRequest::Cgroup(links::CgroupRequest { path, .. }) => {
+                AttachFacts::Cgroup(targets.cgroup(path)?)
+            }
+            AttachRequest::SkLookup(links::NamespaceRequest { netns })
+            | AttachRequest::FlowDissector(links::NamespaceRequest { netns })
+            | AttachRequest::Netfilter(links::NetfilterRequest { netns, .. }) => {
                 AttachFacts::Namespace(targets.namespace(netns.as_ref())?)
             }
-            AttachRequest::StructOps { map } => {
+            AttachRequest::StructOps(links::StructOpsRequest { map }) => {
                 AttachFacts::StructOps(self.struct_ops_facts(map.as_deref(), program, store)?)
             }
-            AttachRequest::RawTracepoint { .. }
-            | AttachRequest::Kprobe { .. }
-            | AttachRequest::Bound { .. }
-            | AttachRequest::PerfEvent { .. }
-            | AttachRequest::Iter { .. }
-            | AttachRequest::Sockmap { .. } => AttachFacts::Nothing,
+            // Their words are what the kernel is told.
+            _ => AttachFacts::Nothing,
         })
     }
 
@@ -412,8 +413,10 @@ impl Manager<'_> {
             return error.into();
         }
         let why = match &spec.request {
-            AttachRequest::Kprobe { function, .. } => self.explain_function(function),
-            AttachRequest::RawTracepoint { name } => self
+            AttachRequest::Kprobe(links::KprobeRequest { function, .. }) => {
+                self.explain_function(function)
+            }
+            AttachRequest::RawTracepoint(links::RawTracepoint { name }) => self
                 .targets
                 .raw_tracepoint(name)
                 .err()

@@ -16,6 +16,7 @@ use bpfman_core::action::OrderedPlace;
 use bpfman_core::compute::AttachRefusal;
 use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::kernel::LinkPlace;
+use bpfman_core::links;
 use bpfman_core::links::AttachPoint;
 use bpfman_core::links::AttachRequest;
 use bpfman_core::links::AttachSpec;
@@ -589,7 +590,7 @@ fn a_qdisc_in_the_place_of_clsact_is_refused_for_both_directions() {
             machine.world.add_ingress_qdisc(None, &interface).unwrap();
             let program = machine.load_for(engine, "filter", None);
             let before = machine.world.places();
-            let request = AttachRequest::Tc {
+            let request = AttachRequest::Tc(links::TcRequest {
                 interface: InterfaceRequest {
                     name: interface.into(),
                     netns: None,
@@ -598,7 +599,7 @@ fn a_qdisc_in_the_place_of_clsact_is_refused_for_both_directions() {
                 priority: Priority::new(50).unwrap(),
                 proceed_on: None,
                 count: false,
-            };
+            });
             let spec = AttachSpec {
                 program: program.id(),
                 request,

@@ -16,6 +16,7 @@ use bpfman_core::compute::ReplaceRefusal;
 use bpfman_core::compute::Rule;
 use bpfman_core::kernel::KernelError;
 use bpfman_core::kernel::KernelErrorKind;
+use bpfman_core::links;
 use bpfman_core::links::AttachPoint;
 use bpfman_core::links::AttachRequest;
 use bpfman_core::links::AttachSpec;
@@ -353,7 +354,7 @@ fn a_program_with_a_member_that_no_longer_runs_is_unloaded_but_not_replaced() {
 /// An attach to `eth0` of the namespace of a file.
 fn in_namespace(file: &AbsolutePath, program: &Program) -> AttachSpec {
     let mut spec = xdp(program, "eth0");
-    if let AttachRequest::Xdp { interface, .. } = &mut spec.request {
+    if let AttachRequest::Xdp(links::XdpRequest { interface, .. }) = &mut spec.request {
         *interface = InterfaceRequest {
             name: name("eth0").into(),
             netns: Some(file.clone()),

@@ -10,6 +10,7 @@ mod common;
 use bpfman_core::compute::Finding;
 use bpfman_core::compute::Repairs;
 use bpfman_core::compute::Rule;
+use bpfman_core::links;
 use bpfman_core::links::AttachRequest;
 use bpfman_core::managed::Link;
 use bpfman_core::managed::Program;
@@ -565,7 +566,7 @@ fn a_program_joins_what_has_moved_where_it_is_now() {
             .unwrap();
         let second = machine.load_for(engine, "pass", None);
         let mut there = with_priority(xdp(&second, "eth0"), 20);
-        if let AttachRequest::Xdp { interface, .. } = &mut there.request {
+        if let AttachRequest::Xdp(links::XdpRequest { interface, .. }) = &mut there.request {
             interface.netns = Some(blue.clone());
         }
         let second = machine.attach(&there);

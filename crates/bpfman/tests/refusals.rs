@@ -172,7 +172,14 @@ fn a_bpffs_that_is_not_mounted_is_asked_for() {
     // Elsewhere there is nothing to mount.
     let elsewhere = world.root().join("pin");
     let elsewhere = elsewhere.to_str().unwrap();
-    let load = ["load", &path, "--program", "xdp_pass", "--pin-path", elsewhere];
+    let load = [
+        "load",
+        &path,
+        "--program",
+        "xdp_pass",
+        "--pin-path",
+        elsewhere,
+    ];
     world.refused(&load, 2, &["use a path under /sys/fs/bpf"]);
 }
 

@@ -27,12 +27,14 @@ pub(super) fn network(
     facts: &InterfaceFacts,
 ) -> Result<Attachment, AttachRefusal> {
     match request {
-        AttachRequest::Tcx {
+        AttachRequest::Tcx(links::TcxRequest {
             direction,
             priority,
             ..
-        } => tcx(*direction, *priority, program, facts),
-        AttachRequest::Netkit { priority, .. } => netkit(*priority, program, facts),
+        }) => tcx(*direction, *priority, program, facts),
+        AttachRequest::Netkit(links::NetkitRequest { priority, .. }) => {
+            netkit(*priority, program, facts)
+        }
         _ => unreachable!("only requests for an interface have the facts of one"),
     }
 }

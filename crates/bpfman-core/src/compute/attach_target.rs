@@ -53,57 +53,35 @@ pub(super) fn attachment(
 ) -> Result<Attachment, AttachRefusal> {
     let program_type = program.load.program_type;
     let kind = check_attach(&spec.request, program)?;
+    if let Some(details) = bound(&spec.request, program) {
+        let target = AttachTarget::Bound;
+        return Ok(Attachment { target, details });
+    }
     match (&spec.request, facts) {
         (request, AttachFacts::Interface(facts)) => network(request, program, facts),
-        (AttachRequest::Bound { .. }, _) => Ok(bound(kind, program)),
         (request, AttachFacts::Cgroup(id)) => cgroup(request, *id, program_type),
-        (request, AttachFacts::Namespace(nsid)) => namespace(request, kind, *nsid),
-        (AttachRequest::Sockmap { map }, _) => sockmap(map, program_type),
+        (request, AttachFacts::Namespace(nsid)) => namespace(request, *nsid),
+        (AttachRequest::Sockmap(links::SockmapRequest { map }), _) => sockmap(map, program_type),
         (request, AttachFacts::Usdt(facts)) => usdt(request, program, facts),
         (_, AttachFacts::StructOps(facts)) => struct_ops(program, facts),
         (request, facts) => probe(request, kind, program, facts),
     }
 }
 
-/// The kind that a request names.
-fn asked_kind(request: &AttachRequest) -> LinkKind {
-    match request {
-        AttachRequest::Xdp { .. } => LinkKind::Xdp,
-        AttachRequest::Tc { .. } => LinkKind::Tc,
-        AttachRequest::Tcx { .. } => LinkKind::Tcx,
-        AttachRequest::Netkit { .. } => LinkKind::Netkit,
-        AttachRequest::Tracepoint { .. } => LinkKind::Tracepoint,
-        AttachRequest::RawTracepoint { .. } => LinkKind::RawTracepoint,
-        AttachRequest::Kprobe { .. } => LinkKind::Kprobe,
-        AttachRequest::KprobeMulti { .. } => LinkKind::KprobeMulti,
-        AttachRequest::Uprobe { .. } => LinkKind::Uprobe,
-        AttachRequest::UprobeMulti { .. } => LinkKind::UprobeMulti,
-        AttachRequest::Usdt { .. } => LinkKind::Usdt,
-        AttachRequest::Bound { kind } | AttachRequest::Namespace { kind, .. } => *kind,
-        AttachRequest::PerfEvent { .. } => LinkKind::PerfEvent,
-        AttachRequest::Cgroup { .. } => LinkKind::Cgroup,
-        AttachRequest::Netfilter { .. } => LinkKind::Netfilter,
-        AttachRequest::Iter { .. } => LinkKind::Iter,
-        AttachRequest::StructOps { .. } => LinkKind::StructOps,
-        AttachRequest::Sockmap { .. } => LinkKind::Sockmap,
-    }
-}
-
-fn bound(kind: LinkKind, program: &Program) -> Attachment {
+/// What a request for what the program was loaded for means; `None` for any other.
+fn bound(request: &AttachRequest, program: &Program) -> Option<LinkDetails> {
     let name = program.load.attach_function.clone().unwrap_or_default();
-    let details = match kind {
-        LinkKind::TpBtf => LinkDetails::TpBtf(links::BoundTracepoint { name }),
-        LinkKind::Fexit => LinkDetails::Fexit(links::BoundFunction { fn_name: name }),
-        LinkKind::FmodRet => LinkDetails::FmodRet(links::BoundFunction { fn_name: name }),
-        LinkKind::Fsession => LinkDetails::Fsession(links::BoundFunction { fn_name: name }),
-        LinkKind::Lsm => LinkDetails::Lsm(links::BoundHook { hook_name: name }),
-        LinkKind::Freplace => LinkDetails::Freplace(links::BoundFunction { fn_name: name }),
-        _ => LinkDetails::Fentry(links::BoundFunction { fn_name: name }),
-    };
-    Attachment {
-        target: AttachTarget::Bound,
-        details,
-    }
+    let function = |name| links::BoundFunction { fn_name: name };
+    Some(match request {
+        AttachRequest::TpBtf(_) => LinkDetails::TpBtf(links::BoundTracepoint { name }),
+        AttachRequest::Fentry(_) => LinkDetails::Fentry(function(name)),
+        AttachRequest::Fexit(_) => LinkDetails::Fexit(function(name)),
+        AttachRequest::FmodRet(_) => LinkDetails::FmodRet(function(name)),
+        AttachRequest::Fsession(_) => LinkDetails::Fsession(function(name)),
+        AttachRequest::Freplace(_) => LinkDetails::Freplace(function(name)),
+        AttachRequest::Lsm(_) => LinkDetails::Lsm(links::BoundHook { hook_name: name }),
+        _ => return None,
+    })
 }
 
 fn cgroup(
@@ -111,7 +89,7 @@ fn cgroup(
     cgroup_id: u64,
     program_type: ProgramType,
 ) -> Result<Attachment, AttachRefusal> {
-    let AttachRequest::Cgroup { path, direction } = request else {
+    let AttachRequest::Cgroup(links::CgroupRequest { path, direction }) = request else {
         unreachable!("only a request for a cgroup has the facts of one");
     };
     let attach_type = match (program_type.expected_attach_type(), direction) {
@@ -133,61 +111,54 @@ fn cgroup(
     })
 }
 
-fn namespace(
-    request: &AttachRequest,
-    kind: LinkKind,
-    nsid: NetnsId,
-) -> Result<Attachment, AttachRefusal> {
-    let target = |path: &Option<AbsolutePath>| Namespace {
-        path: path.clone(),
-        id: nsid,
-    };
-    Ok(match request {
-        AttachRequest::Namespace { netns, .. } => {
-            let program_type = match kind {
-                LinkKind::FlowDissector => ProgramType::FlowDissector,
-                _ => ProgramType::SkLookup,
-            };
-            let netns = netns.clone();
-            let attach_type = program_type.expected_attach_type();
-            Attachment {
-                target: AttachTarget::Namespace {
-                    netns: target(&netns),
-                    attach_type: attach_type.expect("both types have an attach type in the table"),
-                },
-                details: match kind {
-                    LinkKind::FlowDissector => {
-                        LinkDetails::FlowDissector(links::WholeNamespace { netns, nsid })
-                    }
-                    _ => LinkDetails::SkLookup(links::WholeNamespace { netns, nsid }),
-                },
-            }
-        }
-        AttachRequest::Netfilter {
-            family,
-            hook,
-            priority,
-            defragment,
-            netns,
-        } => Attachment {
-            target: AttachTarget::Netfilter {
-                netns: target(netns),
-                family: *family as u32,
-                hook: *hook as u32,
-                priority: *priority,
-                defragment: *defragment,
+fn namespace(request: &AttachRequest, nsid: NetnsId) -> Result<Attachment, AttachRefusal> {
+    let whole = |asked: &links::NamespaceRequest, program_type: ProgramType| {
+        let netns = asked.netns.clone();
+        let attach_type = program_type.expected_attach_type();
+        let target = AttachTarget::Namespace {
+            netns: Namespace {
+                path: netns.clone(),
+                id: nsid,
             },
-            details: LinkDetails::Netfilter(links::Netfilter {
-                family: *family,
-                hook: *hook,
-                priority: *priority,
-                defragment: *defragment,
-                netns: netns.clone(),
-                nsid,
-            }),
-        },
+            attach_type: attach_type.expect("both types have an attach type in the table"),
+        };
+        (target, links::WholeNamespace { netns, nsid })
+    };
+    let (target, details) = match request {
+        AttachRequest::SkLookup(asked) => {
+            let (target, details) = whole(asked, ProgramType::SkLookup);
+            (target, LinkDetails::SkLookup(details))
+        }
+        AttachRequest::FlowDissector(asked) => {
+            let (target, details) = whole(asked, ProgramType::FlowDissector);
+            (target, LinkDetails::FlowDissector(details))
+        }
+        AttachRequest::Netfilter(asked) => netfilter(asked, nsid),
         _ => unreachable!("only requests for a namespace have the facts of one"),
-    })
+    };
+    Ok(Attachment { target, details })
+}
+
+fn netfilter(asked: &links::NetfilterRequest, nsid: NetnsId) -> (AttachTarget, LinkDetails) {
+    let target = AttachTarget::Netfilter {
+        netns: Namespace {
+            path: asked.netns.clone(),
+            id: nsid,
+        },
+        family: asked.family as u32,
+        hook: asked.hook as u32,
+        priority: asked.priority,
+        defragment: asked.defragment,
+    };
+    let details = LinkDetails::Netfilter(links::Netfilter {
+        family: asked.family,
+        hook: asked.hook,
+        priority: asked.priority,
+        defragment: asked.defragment,
+        netns: asked.netns.clone(),
+        nsid,
+    });
+    (target, details)
 }
 
 fn sockmap(map: &AbsolutePath, program_type: ProgramType) -> Result<Attachment, AttachRefusal> {
@@ -224,21 +195,24 @@ fn probe(
 ) -> Result<Attachment, AttachRefusal> {
     let program_type = program.load.program_type;
     Ok(match (request, facts) {
-        (AttachRequest::Tracepoint { group, name }, AttachFacts::Tracepoint(id)) => Attachment {
+        (
+            AttachRequest::Tracepoint(links::Tracepoint { group, name }),
+            AttachFacts::Tracepoint(id),
+        ) => Attachment {
             target: AttachTarget::Tracepoint { id: *id },
             details: LinkDetails::Tracepoint(links::Tracepoint {
                 group: group.clone(),
                 name: name.clone(),
             }),
         },
-        (AttachRequest::RawTracepoint { name }, _) => Attachment {
+        (AttachRequest::RawTracepoint(links::RawTracepoint { name }), _) => Attachment {
             target: AttachTarget::RawTracepoint { name: name.clone() },
             details: LinkDetails::RawTracepoint(links::RawTracepoint { name: name.clone() }),
         },
-        (AttachRequest::Kprobe { function, offset }, _) => {
+        (AttachRequest::Kprobe(links::KprobeRequest { function, offset }), _) => {
             kprobe(kind, function, *offset, program_type)
         }
-        (AttachRequest::KprobeMulti { .. }, AttachFacts::Functions(functions)) => Attachment {
+        (AttachRequest::KprobeMulti(_), AttachFacts::Functions(functions)) => Attachment {
             target: AttachTarget::KprobeMulti {
                 functions: functions.clone(),
                 when: when(program_type),
@@ -252,12 +226,12 @@ fn probe(
             file_probe(request, kind, program_type, path, sites)?
         }
         (
-            AttachRequest::PerfEvent {
+            AttachRequest::PerfEvent(links::PerfEventRequest {
                 event,
                 sampling,
                 cpu,
                 pid,
-            },
+            }),
             _,
         ) => Attachment {
             target: AttachTarget::PerfEvent {
@@ -274,7 +248,7 @@ fn probe(
                 pid: *pid,
             }),
         },
-        (AttachRequest::Iter { map }, _) => Attachment {
+        (AttachRequest::Iter(links::IterRequest { map }), _) => Attachment {
             target: AttachTarget::Iter { map: map.clone() },
             details: LinkDetails::Iter(links::Iter {
                 target: program.load.attach_function.clone().unwrap_or_default(),
@@ -331,11 +305,11 @@ fn file_probe(
         when,
     };
     Ok(match request {
-        AttachRequest::Uprobe {
+        AttachRequest::Uprobe(links::UprobeRequest {
             file,
             function,
             offset,
-        } => {
+        }) => {
             let site = *sites.first().ok_or(AttachRefusal::NothingToProbe)?;
             let retprobe = kind == LinkKind::Uretprobe;
             let details = links::Uprobe {
@@ -359,7 +333,7 @@ fn file_probe(
                 },
             }
         }
-        AttachRequest::UprobeMulti { file, functions } => Attachment {
+        AttachRequest::UprobeMulti(links::UprobeMultiRequest { file, functions }) => Attachment {
             target: several(file.pid, when(program_type)),
             details: LinkDetails::UprobeMulti(links::UprobeMulti {
                 target: file.target.clone(),
@@ -378,11 +352,11 @@ fn usdt(
     program: &Program,
     facts: &UsdtFacts,
 ) -> Result<Attachment, AttachRefusal> {
-    let AttachRequest::Usdt {
+    let AttachRequest::Usdt(links::UsdtRequest {
         file,
         provider,
         name,
-    } = request
+    }) = request
     else {
         unreachable!("only a request for a static probe has the facts of one");
     };
@@ -413,7 +387,7 @@ fn usdt(
 /// [`AttachRefusal`] of what program and request alone tell.
 pub fn check_attach(request: &AttachRequest, program: &Program) -> Result<LinkKind, AttachRefusal> {
     let program_type = program.load.program_type;
-    let asked = asked_kind(request);
+    let asked = request.kind();
     let kind = asked
         .for_type(program_type)
         .ok_or(AttachRefusal::WrongKind {
@@ -422,20 +396,23 @@ pub fn check_attach(request: &AttachRequest, program: &Program) -> Result<LinkKi
             asked: asked.name(),
         })?;
     match request {
-        AttachRequest::Uprobe {
+        AttachRequest::Uprobe(links::UprobeRequest {
             function: None,
             offset: 0,
             ..
-        } => Err(AttachRefusal::NothingToProbe),
-        AttachRequest::UprobeMulti { functions, .. } | AttachRequest::KprobeMulti { functions }
+        }) => Err(AttachRefusal::NothingToProbe),
+        AttachRequest::UprobeMulti(links::UprobeMultiRequest { functions, .. })
+        | AttachRequest::KprobeMulti(links::KprobeMultiRequest { functions })
             if functions.is_empty() =>
         {
             Err(AttachRefusal::NothingToProbe)
         }
-        AttachRequest::Cgroup { direction, .. } => {
+        AttachRequest::Cgroup(links::CgroupRequest { direction, .. }) => {
             check_direction(*direction, program).map(|()| kind)
         }
-        AttachRequest::Iter { map } => check_iterator(map.as_ref(), program).map(|()| kind),
+        AttachRequest::Iter(links::IterRequest { map }) => {
+            check_iterator(map.as_ref(), program).map(|()| kind)
+        }
         _ => Ok(kind),
     }
 }

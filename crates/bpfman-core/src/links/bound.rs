@@ -6,10 +6,12 @@ use alloc::string::String;
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::AttachRequest;
-use super::LinkKind;
 use super::Recorded;
 use super::words::Words;
+
+/// What the program was bound to when it was loaded: nothing more is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BoundRequest;
 
 /// A program at the tracepoint that it was loaded for: `tp_btf`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,11 +20,13 @@ pub struct BoundTracepoint {
     pub name: String,
 }
 
-impl Recorded for BoundTracepoint {
-    fn request(&self, kind: LinkKind) -> Option<AttachRequest> {
-        Some(AttachRequest::Bound { kind })
+impl BoundTracepoint {
+    pub(super) fn asked(&self) -> Option<BoundRequest> {
+        Some(BoundRequest)
     }
+}
 
+impl Recorded for BoundTracepoint {
     fn add_words(&self, _: &mut Words, _: bool) {}
 
     fn reads(&self, _: &str) -> String {
@@ -41,11 +45,13 @@ pub struct BoundFunction {
     pub fn_name: String,
 }
 
-impl Recorded for BoundFunction {
-    fn request(&self, kind: LinkKind) -> Option<AttachRequest> {
-        Some(AttachRequest::Bound { kind })
+impl BoundFunction {
+    pub(super) fn asked(&self) -> Option<BoundRequest> {
+        Some(BoundRequest)
     }
+}
 
+impl Recorded for BoundFunction {
     fn add_words(&self, _: &mut Words, _: bool) {}
 
     fn reads(&self, _: &str) -> String {
@@ -64,11 +70,13 @@ pub struct BoundHook {
     pub hook_name: String,
 }
 
-impl Recorded for BoundHook {
-    fn request(&self, kind: LinkKind) -> Option<AttachRequest> {
-        Some(AttachRequest::Bound { kind })
+impl BoundHook {
+    pub(super) fn asked(&self) -> Option<BoundRequest> {
+        Some(BoundRequest)
     }
+}
 
+impl Recorded for BoundHook {
     fn add_words(&self, _: &mut Words, _: bool) {}
 
     fn reads(&self, _: &str) -> String {

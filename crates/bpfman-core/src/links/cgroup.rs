@@ -7,13 +7,20 @@ use alloc::string::ToString;
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::AttachRequest;
 use super::AttachedTo;
-use super::LinkKind;
 use super::Recorded;
 use super::words::Words;
 use crate::types::AbsolutePath;
 use crate::types::Direction;
+
+/// A cgroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupRequest {
+    /// Its directory.
+    pub path: AbsolutePath,
+    /// Which way packets go, for programs whose type leaves it open.
+    pub direction: Option<Direction>,
+}
 
 /// A program at a cgroup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,16 +48,16 @@ impl Cgroup {
         let mut ways = [Direction::Ingress, Direction::Egress].into_iter();
         ways.find(|way| Self::attach_type_of(*way) == self.attach_type)
     }
-}
 
-impl Recorded for Cgroup {
-    fn request(&self, _: LinkKind) -> Option<AttachRequest> {
-        Some(AttachRequest::Cgroup {
+    pub(super) fn asked(&self) -> Option<CgroupRequest> {
+        Some(CgroupRequest {
             path: self.path.clone(),
             direction: self.direction(),
         })
     }
+}
 
+impl Recorded for Cgroup {
     fn add_words(&self, words: &mut Words, directed: bool) {
         words.add(&self.path);
         let direction = self.direction().filter(|_| directed);

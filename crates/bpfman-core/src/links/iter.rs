@@ -5,11 +5,16 @@ use alloc::string::String;
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::AttachRequest;
-use super::LinkKind;
 use super::Recorded;
 use super::words::Words;
 use crate::types::AbsolutePath;
+
+/// An iterator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IterRequest {
+    /// The map it walks through, by its pin.
+    pub map: Option<AbsolutePath>,
+}
 
 /// A program that walks through objects of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,13 +25,15 @@ pub struct Iter {
     pub map: Option<AbsolutePath>,
 }
 
-impl Recorded for Iter {
-    fn request(&self, _: LinkKind) -> Option<AttachRequest> {
-        Some(AttachRequest::Iter {
+impl Iter {
+    pub(super) fn asked(&self) -> Option<IterRequest> {
+        Some(IterRequest {
             map: self.map.clone(),
         })
     }
+}
 
+impl Recorded for Iter {
     fn add_words(&self, words: &mut Words, _: bool) {
         words.optional("--map", self.map.as_ref());
     }

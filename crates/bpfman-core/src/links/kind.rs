@@ -14,7 +14,7 @@ use super::registry::for_each_kind;
 use crate::types::ProgramType;
 
 macro_rules! kinds {
-    ($($variant:ident $name:literal ($recorded:ident) [$($program:pat_param)|+])*) => {
+    ($($variant:ident $name:literal ($recorded:ident) as $to:ident $(($asked:ident))? [$($program:pat_param)|+])*) => {
         /// A kind of link.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum LinkKind {
@@ -30,6 +30,14 @@ macro_rules! kinds {
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
+                }
+            }
+
+            /// The kind that is asked for: a probe on return is one whose program was loaded as such.
+            #[must_use]
+            pub fn asked_as(self) -> Self {
+                match self {
+                    $(Self::$variant => Self::$to,)*
                 }
             }
 
@@ -64,16 +72,6 @@ impl LinkKind {
         found
             .copied()
             .ok_or_else(|| UnknownLinkKind(text.to_owned()))
-    }
-
-    /// The kind that is asked for: a probe on return is one whose program was loaded as such.
-    #[must_use]
-    pub fn asked_as(self) -> Self {
-        match self {
-            Self::Kretprobe => Self::Kprobe,
-            Self::Uretprobe => Self::Uprobe,
-            kind => kind,
-        }
     }
 
     /// The kind of link that a program of this type gets where this kind is asked for.

@@ -5,11 +5,18 @@ use alloc::string::String;
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::AttachRequest;
-use super::LinkKind;
 use super::Recorded;
 use super::probe::plus;
 use super::words::Words;
+
+/// A function of the kernel; the program's type says whether on return.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KprobeRequest {
+    /// Its name.
+    pub function: String,
+    /// The offset in it, in bytes.
+    pub offset: u64,
+}
 
 /// A program at a function of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,14 +29,16 @@ pub struct Kprobe {
     pub retprobe: bool,
 }
 
-impl Recorded for Kprobe {
-    fn request(&self, _: LinkKind) -> Option<AttachRequest> {
-        Some(AttachRequest::Kprobe {
+impl Kprobe {
+    pub(super) fn asked(&self) -> Option<KprobeRequest> {
+        Some(KprobeRequest {
             function: self.fn_name.clone(),
             offset: self.offset,
         })
     }
+}
 
+impl Recorded for Kprobe {
     fn add_words(&self, words: &mut Words, _: bool) {
         words.add(&self.fn_name);
         words.offset(self.offset);

@@ -6,12 +6,17 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::AttachRequest;
-use super::LinkKind;
 use super::ProbeWhen;
 use super::Recorded;
 use super::probe::several;
 use super::words::Words;
+
+/// Several functions of the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KprobeMultiRequest {
+    /// Their names, or patterns with `*`.
+    pub functions: Vec<String>,
+}
 
 /// A program at several functions of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,13 +27,15 @@ pub struct KprobeMulti {
     pub when: ProbeWhen,
 }
 
-impl Recorded for KprobeMulti {
-    fn request(&self, _: LinkKind) -> Option<AttachRequest> {
-        Some(AttachRequest::KprobeMulti {
+impl KprobeMulti {
+    pub(super) fn asked(&self) -> Option<KprobeMultiRequest> {
+        Some(KprobeMultiRequest {
             functions: self.functions.clone(),
         })
     }
+}
 
+impl Recorded for KprobeMulti {
     fn add_words(&self, words: &mut Words, _: bool) {
         for function in &self.functions {
             words.add(function);

@@ -37,8 +37,10 @@ use serde::Serialize;
 
 pub use bound::BoundFunction;
 pub use bound::BoundHook;
+pub use bound::BoundRequest;
 pub use bound::BoundTracepoint;
 pub use cgroup::Cgroup;
+pub use cgroup::CgroupRequest;
 pub use interface::AttachPoint;
 pub use interface::FilterPlace;
 pub use interface::Hook;
@@ -48,37 +50,51 @@ pub use interface::Membership;
 pub use interface::SharedHook;
 pub use interface::TcFilter;
 pub use iter::Iter;
+pub use iter::IterRequest;
 pub use kind::LinkKind;
 pub use kind::UnknownLinkKind;
 pub use kprobe::Kprobe;
+pub use kprobe::KprobeRequest;
 pub use kprobe_multi::KprobeMulti;
+pub use kprobe_multi::KprobeMultiRequest;
 pub use namespace::Namespace;
+pub use namespace::NamespaceRequest;
 pub use namespace::WholeNamespace;
 pub use netfilter::Netfilter;
 pub use netfilter::NetfilterFamily;
 pub use netfilter::NetfilterHook;
+pub use netfilter::NetfilterRequest;
 pub use netkit::Netkit;
+pub use netkit::NetkitRequest;
 pub use perf_event::PERF_EVENTS;
 pub use perf_event::PerfEvent;
+pub use perf_event::PerfEventRequest;
 pub use perf_event::SampledEvent;
 pub use perf_event::Sampling;
 pub use probe::ProbeSite;
 pub use probe::ProbeWhen;
 pub use raw_tracepoint::RawTracepoint;
-pub use request::AttachRequest;
 pub use request::AttachSpec;
 pub use request::InterfaceRequest;
 pub use request::ProbedFile;
 pub use sockmap::Sockmap;
+pub use sockmap::SockmapRequest;
 pub use struct_ops::StructOps;
+pub use struct_ops::StructOpsRequest;
 pub use tc::Tc;
+pub use tc::TcRequest;
 pub use tcx::Tcx;
+pub use tcx::TcxRequest;
 pub use tracepoint::Tracepoint;
 pub use uprobe::Uprobe;
+pub use uprobe::UprobeRequest;
 pub use uprobe_multi::UprobeMulti;
+pub use uprobe_multi::UprobeMultiRequest;
 pub use usdt::Usdt;
+pub use usdt::UsdtRequest;
 pub use words::shell_line;
 pub use xdp::Xdp;
+pub use xdp::XdpRequest;
 
 use registry::for_each_kind;
 use words::Words;
@@ -94,9 +110,6 @@ use crate::types::XDP_VERDICTS;
 
 /// What a record of each kind tells.
 trait Recorded {
-    /// What was asked for, in today's words; `None` for what cannot be asked for any more.
-    fn request(&self, kind: LinkKind) -> Option<AttachRequest>;
-
     /// The words that follow kind and program on the command line; `directed` programs leave the direction open.
     fn add_words(&self, words: &mut Words, directed: bool);
 
@@ -158,7 +171,7 @@ pub enum AttachedTo<'a> {
 }
 
 macro_rules! details {
-    ($($variant:ident $name:literal ($recorded:ident) [$($program:pat_param)|+])*) => {
+    ($($variant:ident $name:literal ($recorded:ident) as $to:ident $(($asked:ident))? [$($program:pat_param)|+])*) => {
         /// What a link is attached to, as its record keeps it and JSON shows it (contract: section 1).
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(tag = "kind", rename_all = "snake_case")]
@@ -166,7 +179,30 @@ macro_rules! details {
             $(#[doc = concat!("`", $name, "`.")] $variant($recorded),)*
         }
 
+        /// What to attach to.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum AttachRequest {
+            $($(#[doc = concat!("`", $name, "`.")] $to($asked),)?)*
+        }
+
+        impl AttachRequest {
+            /// The kind that is asked for.
+            #[must_use]
+            pub fn kind(&self) -> LinkKind {
+                match self {
+                    $($(Self::$to($asked { .. }) => LinkKind::$to,)?)*
+                }
+            }
+        }
+
         impl LinkDetails {
+            /// What asks for it, in today's words; `None` for what cannot be asked for any more.
+            fn asked(&self) -> Option<AttachRequest> {
+                match self {
+                    $(Self::$variant(recorded) => recorded.asked().map(AttachRequest::$to),)*
+                }
+            }
+
             /// The kind.
             #[must_use]
             pub fn kind(&self) -> LinkKind {
@@ -265,7 +301,7 @@ impl LinkDetails {
     #[must_use]
     pub fn request(&self, now: Option<&LinkInterface>) -> Option<AttachRequest> {
         let details = self.where_it_is(now);
-        details.recorded().request(self.kind())
+        details.asked()
     }
 
     /// The words of a command line that ask for it: the kind, the program and what follows. The program's type says

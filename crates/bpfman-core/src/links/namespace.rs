@@ -9,13 +9,18 @@ use core::fmt;
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::AttachRequest;
 use super::AttachedTo;
-use super::LinkKind;
 use super::Recorded;
 use super::words::Words;
 use crate::types::AbsolutePath;
 use crate::types::NetnsId;
+
+/// A network namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceRequest {
+    /// Its file; `None` for the process's own.
+    pub netns: Option<AbsolutePath>,
+}
 
 /// A program for a whole network namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,14 +50,15 @@ impl fmt::Display for Namespace {
     }
 }
 
-impl Recorded for WholeNamespace {
-    fn request(&self, kind: LinkKind) -> Option<AttachRequest> {
-        Some(AttachRequest::Namespace {
-            kind,
+impl WholeNamespace {
+    pub(super) fn asked(&self) -> Option<NamespaceRequest> {
+        Some(NamespaceRequest {
             netns: self.netns.clone(),
         })
     }
+}
 
+impl Recorded for WholeNamespace {
     fn add_words(&self, words: &mut Words, _: bool) {
         words.namespace(self.netns.as_ref());
     }

@@ -7,13 +7,26 @@ use core::fmt;
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::AttachRequest;
 use super::AttachedTo;
-use super::LinkKind;
 use super::Recorded;
 use super::words::Words;
 use crate::types::AbsolutePath;
 use crate::types::NetnsId;
+
+/// A netfilter hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetfilterRequest {
+    /// The protocol family.
+    pub family: NetfilterFamily,
+    /// The hook.
+    pub hook: NetfilterHook,
+    /// The place among other hooks.
+    pub priority: i32,
+    /// Whether fragments are put together first.
+    pub defragment: bool,
+    /// The file of the namespace; `None` for the process's own.
+    pub netns: Option<AbsolutePath>,
+}
 
 /// A program at a netfilter hook.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,9 +92,9 @@ impl fmt::Display for NetfilterHook {
     }
 }
 
-impl Recorded for Netfilter {
-    fn request(&self, _: LinkKind) -> Option<AttachRequest> {
-        Some(AttachRequest::Netfilter {
+impl Netfilter {
+    pub(super) fn asked(&self) -> Option<NetfilterRequest> {
+        Some(NetfilterRequest {
             family: self.family,
             hook: self.hook,
             priority: self.priority,
@@ -89,7 +102,9 @@ impl Recorded for Netfilter {
             netns: self.netns.clone(),
         })
     }
+}
 
+impl Recorded for Netfilter {
     fn add_words(&self, words: &mut Words, _: bool) {
         words.add(&self.family);
         words.add(&self.hook);

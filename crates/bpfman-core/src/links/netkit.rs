@@ -6,14 +6,22 @@ use alloc::string::String;
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::AttachRequest;
 use super::AttachedTo;
 use super::Hook;
+use super::InterfaceRequest;
 use super::LinkInterface;
-use super::LinkKind;
 use super::Recorded;
 use super::words::Words;
 use crate::types::Priority;
+
+/// A netkit device; the program's type says which of its ends is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetkitRequest {
+    /// The device's primary interface.
+    pub interface: InterfaceRequest,
+    /// The program's place.
+    pub priority: Priority,
+}
 
 /// A program of a netkit device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,14 +35,16 @@ pub struct Netkit {
     pub priority: Priority,
 }
 
-impl Recorded for Netkit {
-    fn request(&self, _: LinkKind) -> Option<AttachRequest> {
-        Some(AttachRequest::Netkit {
+impl Netkit {
+    pub(super) fn asked(&self) -> Option<NetkitRequest> {
+        Some(NetkitRequest {
             interface: self.at.asked(),
             priority: self.priority,
         })
     }
+}
 
+impl Recorded for Netkit {
     fn add_words(&self, words: &mut Words, _: bool) {
         words.add(&self.at.interface);
         words.option("--priority", &self.priority);

@@ -6,10 +6,21 @@ use alloc::string::String;
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::AttachRequest;
-use super::LinkKind;
 use super::Recorded;
 use super::words::Words;
+
+/// A perf event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PerfEventRequest {
+    /// Its name.
+    pub event: PerfEvent,
+    /// How often it samples.
+    pub sampling: Sampling,
+    /// Only on this processor.
+    pub cpu: Option<u32>,
+    /// Only in this process.
+    pub pid: Option<u32>,
+}
 
 /// A program at the samples of a perf event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,17 +91,19 @@ pub const PERF_EVENTS: &[PerfEvent] = &[
     event("major-faults", 1, 6),
 ];
 
-impl Recorded for SampledEvent {
-    fn request(&self, _: LinkKind) -> Option<AttachRequest> {
+impl SampledEvent {
+    pub(super) fn asked(&self) -> Option<PerfEventRequest> {
         let mut known = PERF_EVENTS.iter();
-        Some(AttachRequest::PerfEvent {
+        Some(PerfEventRequest {
             event: *known.find(|known| known.name == self.event)?,
             sampling: self.sampling,
             cpu: self.cpu,
             pid: self.pid,
         })
     }
+}
 
+impl Recorded for SampledEvent {
     fn add_words(&self, words: &mut Words, _: bool) {
         words.add(&self.event);
         match self.sampling {

@@ -6,8 +6,6 @@ use alloc::string::String;
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::AttachRequest;
-use super::LinkKind;
 use super::Recorded;
 use super::words::Words;
 
@@ -18,13 +16,13 @@ pub struct RawTracepoint {
     pub name: String,
 }
 
-impl Recorded for RawTracepoint {
-    fn request(&self, _: LinkKind) -> Option<AttachRequest> {
-        Some(AttachRequest::RawTracepoint {
-            name: self.name.clone(),
-        })
+impl RawTracepoint {
+    pub(super) fn asked(&self) -> Option<RawTracepoint> {
+        Some(self.clone())
     }
+}
 
+impl Recorded for RawTracepoint {
     fn add_words(&self, words: &mut Words, _: bool) {
         words.add(&self.name);
     }

@@ -7,12 +7,17 @@ use alloc::string::ToString;
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::AttachRequest;
 use super::AttachedTo;
-use super::LinkKind;
 use super::Recorded;
 use super::words::Words;
 use crate::types::AbsolutePath;
+
+/// A map of sockets, by its pin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SockmapRequest {
+    /// The pin.
+    pub map: AbsolutePath,
+}
 
 /// A program at a map of sockets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,13 +28,15 @@ pub struct Sockmap {
     pub attach_type: u32,
 }
 
-impl Recorded for Sockmap {
-    fn request(&self, _: LinkKind) -> Option<AttachRequest> {
-        Some(AttachRequest::Sockmap {
+impl Sockmap {
+    pub(super) fn asked(&self) -> Option<SockmapRequest> {
+        Some(SockmapRequest {
             map: self.map.clone(),
         })
     }
+}
 
+impl Recorded for Sockmap {
     fn add_words(&self, words: &mut Words, _: bool) {
         words.add(&self.map);
     }

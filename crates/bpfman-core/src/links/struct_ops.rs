@@ -6,12 +6,17 @@ use alloc::string::String;
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::AttachRequest;
 use super::AttachedTo;
-use super::LinkKind;
 use super::Recorded;
 use super::words::Words;
 use crate::types::MapId;
+
+/// What a struct_ops map of the program's object implements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StructOpsRequest {
+    /// The map's name in the object; `None` for the only one that uses the program.
+    pub map: Option<String>,
+}
 
 /// Programs that the kernel calls through a struct of functions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,13 +29,15 @@ pub struct StructOps {
     pub struct_name: String,
 }
 
-impl Recorded for StructOps {
-    fn request(&self, _: LinkKind) -> Option<AttachRequest> {
-        Some(AttachRequest::StructOps {
+impl StructOps {
+    pub(super) fn asked(&self) -> Option<StructOpsRequest> {
+        Some(StructOpsRequest {
             map: Some(self.map.clone()),
         })
     }
+}
 
+impl Recorded for StructOps {
     fn add_words(&self, words: &mut Words, _: bool) {
         words.option("--map", &self.map);
     }

@@ -7,11 +7,10 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::AttachRequest;
 use super::AttachedTo;
 use super::Hook;
+use super::InterfaceRequest;
 use super::LinkInterface;
-use super::LinkKind;
 use super::Membership;
 use super::Recorded;
 use super::SharedHook;
@@ -21,6 +20,21 @@ use crate::types::Direction;
 use crate::types::Priority;
 use crate::types::TC_DEFAULT;
 use crate::types::TC_VERDICTS;
+
+/// An interface's TC hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcRequest {
+    /// The interface.
+    pub interface: InterfaceRequest,
+    /// Which way packets go.
+    pub direction: Direction,
+    /// The program's place.
+    pub priority: Priority,
+    /// The verdicts after which the chain goes on; `None` for the default.
+    pub proceed_on: Option<Vec<i32>>,
+    /// Whether its runs are counted.
+    pub count: bool,
+}
 
 /// A program at a TC hook of an interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,9 +53,9 @@ pub struct Tc {
     pub counter: Option<AbsolutePath>,
 }
 
-impl Recorded for Tc {
-    fn request(&self, _: LinkKind) -> Option<AttachRequest> {
-        Some(AttachRequest::Tc {
+impl Tc {
+    pub(super) fn asked(&self) -> Option<TcRequest> {
+        Some(TcRequest {
             interface: self.at.asked(),
             direction: self.direction,
             priority: self.priority,
@@ -49,7 +63,9 @@ impl Recorded for Tc {
             count: self.counter.is_some(),
         })
     }
+}
 
+impl Recorded for Tc {
     fn add_words(&self, words: &mut Words, _: bool) {
         words.add(&self.at.interface);
         words.add(&self.direction);

@@ -6,15 +6,25 @@ use alloc::string::String;
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::AttachRequest;
 use super::AttachedTo;
 use super::Hook;
+use super::InterfaceRequest;
 use super::LinkInterface;
-use super::LinkKind;
 use super::Recorded;
 use super::words::Words;
 use crate::types::Direction;
 use crate::types::Priority;
+
+/// An interface's TCX hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcxRequest {
+    /// The interface.
+    pub interface: InterfaceRequest,
+    /// Which way packets go.
+    pub direction: Direction,
+    /// The program's place.
+    pub priority: Priority,
+}
 
 /// A program at a TCX hook of an interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,15 +38,17 @@ pub struct Tcx {
     pub priority: Priority,
 }
 
-impl Recorded for Tcx {
-    fn request(&self, _: LinkKind) -> Option<AttachRequest> {
-        Some(AttachRequest::Tcx {
+impl Tcx {
+    pub(super) fn asked(&self) -> Option<TcxRequest> {
+        Some(TcxRequest {
             interface: self.at.asked(),
             direction: self.direction,
             priority: self.priority,
         })
     }
+}
 
+impl Recorded for Tcx {
     fn add_words(&self, words: &mut Words, _: bool) {
         words.add(&self.at.interface);
         words.add(&self.direction);

@@ -6,8 +6,6 @@ use alloc::string::String;
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::AttachRequest;
-use super::LinkKind;
 use super::Recorded;
 use super::words::Words;
 
@@ -20,14 +18,13 @@ pub struct Tracepoint {
     pub name: String,
 }
 
-impl Recorded for Tracepoint {
-    fn request(&self, _: LinkKind) -> Option<AttachRequest> {
-        Some(AttachRequest::Tracepoint {
-            group: self.group.clone(),
-            name: self.name.clone(),
-        })
+impl Tracepoint {
+    pub(super) fn asked(&self) -> Option<Tracepoint> {
+        Some(self.clone())
     }
+}
 
+impl Recorded for Tracepoint {
     fn add_words(&self, words: &mut Words, _: bool) {
         words.add(&self.reads(""));
     }

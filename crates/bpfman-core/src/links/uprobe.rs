@@ -6,13 +6,22 @@ use alloc::string::String;
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::AttachRequest;
-use super::LinkKind;
 use super::ProbedFile;
 use super::Recorded;
 use super::probe::add_processes;
 use super::probe::plus;
 use super::words::Words;
+
+/// A function or an offset of a file; the program's type says whether on return.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UprobeRequest {
+    /// The file.
+    pub file: ProbedFile,
+    /// The function.
+    pub function: Option<String>,
+    /// The offset in it, or in the file, in bytes.
+    pub offset: u64,
+}
 
 /// A program at an instruction of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,9 +40,9 @@ pub struct Uprobe {
     pub container_pid: Option<u32>,
 }
 
-impl Recorded for Uprobe {
-    fn request(&self, _: LinkKind) -> Option<AttachRequest> {
-        Some(AttachRequest::Uprobe {
+impl Uprobe {
+    pub(super) fn asked(&self) -> Option<UprobeRequest> {
+        Some(UprobeRequest {
             file: ProbedFile {
                 target: self.target.clone(),
                 pid: self.pid,
@@ -43,7 +52,9 @@ impl Recorded for Uprobe {
             offset: self.offset,
         })
     }
+}
 
+impl Recorded for Uprobe {
     fn add_words(&self, words: &mut Words, _: bool) {
         words.add(&self.target);
         words.optional("--fn-name", self.fn_name.as_ref());

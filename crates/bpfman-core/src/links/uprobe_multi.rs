@@ -7,14 +7,21 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::AttachRequest;
-use super::LinkKind;
 use super::ProbeWhen;
 use super::ProbedFile;
 use super::Recorded;
 use super::probe::add_processes;
 use super::probe::several;
 use super::words::Words;
+
+/// Several functions of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UprobeMultiRequest {
+    /// The file.
+    pub file: ProbedFile,
+    /// Their names.
+    pub functions: Vec<String>,
+}
 
 /// A program at several functions of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,9 +38,9 @@ pub struct UprobeMulti {
     pub when: ProbeWhen,
 }
 
-impl Recorded for UprobeMulti {
-    fn request(&self, _: LinkKind) -> Option<AttachRequest> {
-        Some(AttachRequest::UprobeMulti {
+impl UprobeMulti {
+    pub(super) fn asked(&self) -> Option<UprobeMultiRequest> {
+        Some(UprobeMultiRequest {
             file: ProbedFile {
                 target: self.target.clone(),
                 pid: self.pid,
@@ -42,7 +49,9 @@ impl Recorded for UprobeMulti {
             functions: self.functions.clone(),
         })
     }
+}
 
+impl Recorded for UprobeMulti {
     fn add_words(&self, words: &mut Words, _: bool) {
         words.add(&self.target);
         words.option("--fn-name", &self.functions.join(","));

@@ -6,12 +6,21 @@ use alloc::string::String;
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::AttachRequest;
-use super::LinkKind;
 use super::ProbedFile;
 use super::Recorded;
 use super::probe::add_processes;
 use super::words::Words;
+
+/// A probe that the file's author placed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsdtRequest {
+    /// The file.
+    pub file: ProbedFile,
+    /// The probe's provider.
+    pub provider: String,
+    /// The probe.
+    pub name: String,
+}
 
 /// A program at a static probe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,9 +41,9 @@ pub struct Usdt {
     pub specs: u32,
 }
 
-impl Recorded for Usdt {
-    fn request(&self, _: LinkKind) -> Option<AttachRequest> {
-        Some(AttachRequest::Usdt {
+impl Usdt {
+    pub(super) fn asked(&self) -> Option<UsdtRequest> {
+        Some(UsdtRequest {
             file: ProbedFile {
                 target: self.target.clone(),
                 pid: self.pid,
@@ -44,7 +53,9 @@ impl Recorded for Usdt {
             name: self.name.clone(),
         })
     }
+}
 
+impl Recorded for Usdt {
     fn add_words(&self, words: &mut Words, _: bool) {
         words.add(&self.target);
         words.add(&format!("{}:{}", self.provider, self.name));

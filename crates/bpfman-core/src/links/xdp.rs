@@ -7,11 +7,10 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 use serde::Serialize;
 
-use super::AttachRequest;
 use super::AttachedTo;
 use super::Hook;
+use super::InterfaceRequest;
 use super::LinkInterface;
-use super::LinkKind;
 use super::Membership;
 use super::Recorded;
 use super::SharedHook;
@@ -21,6 +20,21 @@ use crate::types::Priority;
 use crate::types::XDP_DEFAULT;
 use crate::types::XDP_VERDICTS;
 use crate::types::XdpMode;
+
+/// An interface's XDP hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct XdpRequest {
+    /// The interface.
+    pub interface: InterfaceRequest,
+    /// The program's place.
+    pub priority: Priority,
+    /// The verdicts after which the chain goes on; `None` for the default.
+    pub proceed_on: Option<Vec<i32>>,
+    /// How it meets its packets.
+    pub mode: XdpMode,
+    /// Whether its runs are counted.
+    pub count: bool,
+}
 
 /// A program at the XDP hook of an interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,9 +53,9 @@ pub struct Xdp {
     pub counter: Option<AbsolutePath>,
 }
 
-impl Recorded for Xdp {
-    fn request(&self, _: LinkKind) -> Option<AttachRequest> {
-        Some(AttachRequest::Xdp {
+impl Xdp {
+    pub(super) fn asked(&self) -> Option<XdpRequest> {
+        Some(XdpRequest {
             interface: self.at.asked(),
             priority: self.priority,
             proceed_on: Some(self.proceed_on.clone()),
@@ -49,7 +63,9 @@ impl Recorded for Xdp {
             count: self.counter.is_some(),
         })
     }
+}
 
+impl Recorded for Xdp {
     fn add_words(&self, words: &mut Words, _: bool) {
         words.add(&self.at.interface);
         words.option("--priority", &self.priority);

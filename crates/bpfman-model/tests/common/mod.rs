@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use bpfman_core::compute::Handover;
+use bpfman_core::links;
 use bpfman_core::links::AttachPoint;
 use bpfman_core::links::AttachRequest;
 use bpfman_core::links::AttachSpec;
@@ -263,25 +264,25 @@ fn interface(text: &str) -> InterfaceRequest {
 
 /// An attach to the XDP hook of an interface.
 pub(crate) fn xdp(program: &Program, to: &str) -> AttachSpec {
-    let request = AttachRequest::Xdp {
+    let request = AttachRequest::Xdp(links::XdpRequest {
         interface: interface(to),
         priority: Priority::new(50).unwrap(),
         proceed_on: None,
         mode: XdpMode::Auto,
         count: false,
-    };
+    });
     attach_of(program.id(), request)
 }
 
 /// An attach to the ingress TC hook of an interface.
 pub(crate) fn tc(program: &Program, to: &str) -> AttachSpec {
-    let request = AttachRequest::Tc {
+    let request = AttachRequest::Tc(links::TcRequest {
         interface: interface(to),
         direction: Direction::Ingress,
         priority: Priority::new(50).unwrap(),
         proceed_on: None,
         count: false,
-    };
+    });
     attach_of(program.id(), request)
 }
 
@@ -292,18 +293,18 @@ pub(crate) fn among_others(
     verdicts: Option<&[i32]>,
     counted: bool,
 ) -> AttachSpec {
-    if let AttachRequest::Xdp {
+    if let AttachRequest::Xdp(links::XdpRequest {
         priority,
         proceed_on,
         count,
         ..
-    }
-    | AttachRequest::Tc {
+    })
+    | AttachRequest::Tc(links::TcRequest {
         priority,
         proceed_on,
         count,
         ..
-    } = &mut spec.request
+    }) = &mut spec.request
     {
         *priority = Priority::new(place.into()).unwrap();
         *proceed_on = verdicts.map(<[i32]>::to_vec);
@@ -324,20 +325,20 @@ pub(crate) fn tcx(program: &Program, to: &str, priority: u32) -> AttachSpec {
 
 /// An attach to the ingress TCX hook of an interface of a namespace.
 pub(crate) fn tcx_in(program: &Program, interface: InterfaceRequest, priority: u32) -> AttachSpec {
-    let request = AttachRequest::Tcx {
+    let request = AttachRequest::Tcx(links::TcxRequest {
         interface,
         direction: Direction::Ingress,
         priority: Priority::new(priority.into()).unwrap(),
-    };
+    });
     attach_of(program.id(), request)
 }
 
 /// An attach to the tracepoint `sched/sched_process_exec`.
 pub(crate) fn tracepoint(program: &Program) -> AttachSpec {
-    let request = AttachRequest::Tracepoint {
+    let request = AttachRequest::Tracepoint(links::Tracepoint {
         group: "sched".to_owned(),
         name: "sched_process_exec".to_owned(),
-    };
+    });
     attach_of(program.id(), request)
 }
 

@@ -426,19 +426,19 @@ mod tests {
             let expected = link.details.request(None).unwrap();
             let expected = match expected {
                 // A default is not spelled out.
-                AttachRequest::Tc {
+                AttachRequest::Tc(links::TcRequest {
                     interface,
                     direction,
                     priority,
                     count,
                     ..
-                } => AttachRequest::Tc {
+                }) => AttachRequest::Tc(links::TcRequest {
                     interface,
                     direction,
                     priority,
                     count,
                     proceed_on: None,
-                },
+                }),
                 other => other,
             };
             assert_eq!(asked, expected, "{words:?}");

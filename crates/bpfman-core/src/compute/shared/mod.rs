@@ -256,26 +256,26 @@ pub fn joining(
 ) -> Option<LinkDetails> {
     let counter = |count: bool| count.then(|| layout.counter_pin(id));
     match request {
-        AttachRequest::Xdp {
+        AttachRequest::Xdp(links::XdpRequest {
             priority,
             proceed_on,
             mode,
             count,
             ..
-        } => Some(LinkDetails::Xdp(links::Xdp {
+        }) => Some(LinkDetails::Xdp(links::Xdp {
             at,
             priority: *priority,
             proceed_on: proceed_on.clone().unwrap_or_else(|| XDP_DEFAULT.to_vec()),
             mode: *mode,
             counter: counter(*count),
         })),
-        AttachRequest::Tc {
+        AttachRequest::Tc(links::TcRequest {
             direction,
             priority,
             proceed_on,
             count,
             ..
-        } => Some(LinkDetails::Tc(links::Tc {
+        }) => Some(LinkDetails::Tc(links::Tc {
             at,
             direction: *direction,
             priority: *priority,

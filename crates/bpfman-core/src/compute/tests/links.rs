@@ -13,7 +13,6 @@ use crate::links::AttachSpec;
 use crate::links::InterfaceRequest;
 use crate::links::LinkDetails;
 use crate::links::LinkInterface;
-use crate::links::LinkKind;
 use crate::links::ProbeSite;
 use crate::links::ProbedFile;
 use crate::managed::Link;
@@ -30,15 +29,11 @@ pub(super) fn program(program_type: ProgramType) -> Program {
     program
 }
 
-fn bound(kind: LinkKind) -> AttachRequest {
-    AttachRequest::Bound { kind }
-}
-
 fn cgroup(direction: Option<Direction>) -> AttachRequest {
-    AttachRequest::Cgroup {
+    AttachRequest::Cgroup(links::CgroupRequest {
         path: path("/c"),
         direction,
-    }
+    })
 }
 
 fn interface() -> InterfaceRequest {
@@ -53,11 +48,11 @@ fn priority(number: i64) -> Priority {
 }
 
 pub(super) fn tcx(number: i64) -> AttachRequest {
-    AttachRequest::Tcx {
+    AttachRequest::Tcx(links::TcxRequest {
         interface: interface(),
         direction: Direction::Ingress,
         priority: priority(number),
-    }
+    })
 }
 
 fn at() -> LinkInterface {
@@ -148,10 +143,10 @@ fn lines(plan: &Plan) -> Vec<String> {
 
 #[test]
 fn a_link_is_made_pinned_and_recorded_in_this_order() {
-    let request = AttachRequest::Tracepoint {
+    let request = AttachRequest::Tracepoint(links::Tracepoint {
         group: "sched".to_owned(),
         name: "sched_switch".to_owned(),
-    };
+    });
     let plan = attach(
         program(ProgramType::Tracepoint),
         request,
@@ -257,9 +252,11 @@ fn the_same_program_twice_at_one_hook_is_refused() {
 
 #[test]
 fn only_kinds_that_fit_the_type_are_attached() {
-    let kprobe = |function: &str| AttachRequest::Kprobe {
-        function: function.to_owned(),
-        offset: 0,
+    let kprobe = |function: &str| {
+        AttachRequest::Kprobe(links::KprobeRequest {
+            function: function.to_owned(),
+            offset: 0,
+        })
     };
     let table = [
         (ProgramType::Kprobe, kprobe("f"), Ok(" to f+0")),
@@ -275,25 +272,22 @@ fn only_kinds_that_fit_the_type_are_attached() {
         ),
         (
             ProgramType::Lsm,
-            bound(LinkKind::Lsm),
+            AttachRequest::Lsm(links::BoundRequest),
             Ok(" to what it was loaded for"),
         ),
         (
             ProgramType::Xdp,
-            bound(LinkKind::Fentry),
+            AttachRequest::Fentry(links::BoundRequest),
             Err("is a xdp program; it cannot be attached as fentry"),
         ),
         (
             ProgramType::Fexit,
-            bound(LinkKind::Fentry),
+            AttachRequest::Fentry(links::BoundRequest),
             Err("is a fexit program; it cannot be attached as fentry"),
         ),
         (
             ProgramType::FlowDissector,
-            AttachRequest::Namespace {
-                kind: LinkKind::SkLookup,
-                netns: None,
-            },
+            AttachRequest::SkLookup(links::NamespaceRequest { netns: None }),
             Err("is a flow_dissector program; it cannot be attached as sk_lookup"),
         ),
     ];
@@ -344,7 +338,7 @@ fn a_direction_is_taken_only_where_the_type_leaves_it_open() {
 /// The end of the first step, or words of the refusal.
 fn check_request(program_type: ProgramType, request: AttachRequest, expected: Result<&str, &str>) {
     let facts = match request {
-        AttachRequest::Cgroup { .. } => AttachFacts::Cgroup(1),
+        AttachRequest::Cgroup(_) => AttachFacts::Cgroup(1),
         _ => AttachFacts::Nothing,
     };
     match (attach(program(program_type), request, facts), expected) {
@@ -403,14 +397,16 @@ fn usdt_link(id: u32, first_spec: u32, specs: u32) -> Link {
 
 #[test]
 fn static_probes_take_elements_that_no_other_link_refers_to() {
-    let request = || AttachRequest::Usdt {
-        file: ProbedFile {
-            target: "/bin/probed".to_owned(),
-            pid: None,
-            container_pid: None,
-        },
-        provider: "p".to_owned(),
-        name: "n".to_owned(),
+    let request = || {
+        AttachRequest::Usdt(links::UsdtRequest {
+            file: ProbedFile {
+                target: "/bin/probed".to_owned(),
+                pid: None,
+                container_pid: None,
+            },
+            provider: "p".to_owned(),
+            name: "n".to_owned(),
+        })
     };
     let probed = || {
         let mut program = managed(

@@ -1,8 +1,7 @@
 //! Interfaces.
 
-use bpfman_core::links::AttachRequest;
+use bpfman_core::links;
 use bpfman_core::links::InterfaceRequest;
-use bpfman_core::links::LinkKind;
 use bpfman_core::types::InterfaceWord;
 use bpfman_core::types::Priority;
 use bpfman_core::types::TC_VERDICTS;
@@ -63,8 +62,10 @@ pub(crate) struct XdpArgs {
 }
 
 impl Asks for XdpArgs {
-    fn request(&self, _: LinkKind, config: &Config) -> Result<AttachRequest, Failure> {
-        Ok(AttachRequest::Xdp {
+    type Request = links::XdpRequest;
+
+    fn request(&self, config: &Config) -> Result<Self::Request, Failure> {
+        Ok(links::XdpRequest {
             interface: self.interface.interface()?,
             priority: self.priority,
             proceed_on: codes(XDP_VERDICTS, &self.proceed_on)?,
@@ -97,8 +98,10 @@ pub(crate) struct TcArgs {
 }
 
 impl Asks for TcArgs {
-    fn request(&self, _: LinkKind, _: &Config) -> Result<AttachRequest, Failure> {
-        Ok(AttachRequest::Tc {
+    type Request = links::TcRequest;
+
+    fn request(&self, _: &Config) -> Result<Self::Request, Failure> {
+        Ok(links::TcRequest {
             interface: self.interface.interface()?,
             direction: self.direction.into(),
             priority: self.priority,
@@ -124,8 +127,10 @@ pub(crate) struct TcxArgs {
 }
 
 impl Asks for TcxArgs {
-    fn request(&self, _: LinkKind, _: &Config) -> Result<AttachRequest, Failure> {
-        Ok(AttachRequest::Tcx {
+    type Request = links::TcxRequest;
+
+    fn request(&self, _: &Config) -> Result<Self::Request, Failure> {
+        Ok(links::TcxRequest {
             interface: self.interface.interface()?,
             direction: self.direction.into(),
             priority: self.priority,
@@ -146,8 +151,10 @@ pub(crate) struct NetkitArgs {
 }
 
 impl Asks for NetkitArgs {
-    fn request(&self, _: LinkKind, _: &Config) -> Result<AttachRequest, Failure> {
-        Ok(AttachRequest::Netkit {
+    type Request = links::NetkitRequest;
+
+    fn request(&self, _: &Config) -> Result<Self::Request, Failure> {
+        Ok(links::NetkitRequest {
             interface: self.interface.interface()?,
             priority: self.priority,
         })

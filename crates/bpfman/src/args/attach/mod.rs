@@ -6,7 +6,6 @@ mod probes;
 mod words;
 
 use bpfman_core::links::AttachRequest;
-use bpfman_core::links::LinkKind;
 use clap::Args;
 use clap::Subcommand;
 
@@ -70,7 +69,10 @@ pub(crate) struct Common {
 
 /// What the words of a kind ask for.
 trait Asks {
-    fn request(&self, kind: LinkKind, config: &Config) -> Result<AttachRequest, Failure>;
+    /// What asks for a link of the kind.
+    type Request;
+
+    fn request(&self, config: &Config) -> Result<Self::Request, Failure>;
 }
 
 macro_rules! attach_kinds {
@@ -93,7 +95,7 @@ macro_rules! attach_kinds {
             /// What is asked for.
             pub(crate) fn request(&self, config: &Config) -> Result<AttachRequest, Failure> {
                 match self {
-                    $(Self::$variant(args) => args.request(LinkKind::$variant, config),)*
+                    $(Self::$variant(args) => args.request(config).map(AttachRequest::$variant),)*
                 }
             }
         }

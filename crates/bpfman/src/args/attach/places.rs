@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use bpfman_core::links::AttachRequest;
-use bpfman_core::links::LinkKind;
+use bpfman_core::links;
 use clap::Args;
 
 use super::Asks;
@@ -30,8 +29,10 @@ pub(crate) struct CgroupArgs {
 }
 
 impl Asks for CgroupArgs {
-    fn request(&self, _: LinkKind, _: &Config) -> Result<AttachRequest, Failure> {
-        Ok(AttachRequest::Cgroup {
+    type Request = links::CgroupRequest;
+
+    fn request(&self, _: &Config) -> Result<Self::Request, Failure> {
+        Ok(links::CgroupRequest {
             path: absolute(&self.path)?,
             direction: self.direction.map(Into::into),
         })
@@ -49,9 +50,11 @@ pub(crate) struct NamespaceArgs {
 }
 
 impl Asks for NamespaceArgs {
-    fn request(&self, kind: LinkKind, _: &Config) -> Result<AttachRequest, Failure> {
+    type Request = links::NamespaceRequest;
+
+    fn request(&self, _: &Config) -> Result<Self::Request, Failure> {
         let netns = namespace(self.netns.as_deref())?;
-        Ok(AttachRequest::Namespace { kind, netns })
+        Ok(links::NamespaceRequest { netns })
     }
 }
 
@@ -84,8 +87,10 @@ pub(crate) struct NetfilterArgs {
 }
 
 impl Asks for NetfilterArgs {
-    fn request(&self, _: LinkKind, _: &Config) -> Result<AttachRequest, Failure> {
-        Ok(AttachRequest::Netfilter {
+    type Request = links::NetfilterRequest;
+
+    fn request(&self, _: &Config) -> Result<Self::Request, Failure> {
+        Ok(links::NetfilterRequest {
             family: self.family.into(),
             hook: self.hook.into(),
             priority: self.priority,
@@ -106,8 +111,10 @@ pub(crate) struct IterArgs {
 }
 
 impl Asks for IterArgs {
-    fn request(&self, _: LinkKind, _: &Config) -> Result<AttachRequest, Failure> {
-        Ok(AttachRequest::Iter {
+    type Request = links::IterRequest;
+
+    fn request(&self, _: &Config) -> Result<Self::Request, Failure> {
+        Ok(links::IterRequest {
             map: self.map.as_deref().map(absolute).transpose()?,
         })
     }
@@ -124,8 +131,10 @@ pub(crate) struct StructOpsArgs {
 }
 
 impl Asks for StructOpsArgs {
-    fn request(&self, _: LinkKind, _: &Config) -> Result<AttachRequest, Failure> {
-        Ok(AttachRequest::StructOps {
+    type Request = links::StructOpsRequest;
+
+    fn request(&self, _: &Config) -> Result<Self::Request, Failure> {
+        Ok(links::StructOpsRequest {
             map: self.map.clone(),
         })
     }
@@ -142,8 +151,10 @@ pub(crate) struct SockmapArgs {
 }
 
 impl Asks for SockmapArgs {
-    fn request(&self, _: LinkKind, _: &Config) -> Result<AttachRequest, Failure> {
-        Ok(AttachRequest::Sockmap {
+    type Request = links::SockmapRequest;
+
+    fn request(&self, _: &Config) -> Result<Self::Request, Failure> {
+        Ok(links::SockmapRequest {
             map: absolute(&self.map)?,
         })
     }

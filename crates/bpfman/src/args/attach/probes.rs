@@ -1,7 +1,6 @@
 //! Functions and events.
 
-use bpfman_core::links::AttachRequest;
-use bpfman_core::links::LinkKind;
+use bpfman_core::links;
 use bpfman_core::links::PerfEvent;
 use bpfman_core::links::ProbedFile;
 use bpfman_core::links::Sampling;
@@ -27,9 +26,11 @@ pub(crate) struct TracepointArgs {
 }
 
 impl Asks for TracepointArgs {
-    fn request(&self, _: LinkKind, _: &Config) -> Result<AttachRequest, Failure> {
+    type Request = links::Tracepoint;
+
+    fn request(&self, _: &Config) -> Result<Self::Request, Failure> {
         let (group, name) = self.tracepoint.clone();
-        Ok(AttachRequest::Tracepoint { group, name })
+        Ok(links::Tracepoint { group, name })
     }
 }
 
@@ -44,8 +45,10 @@ pub(crate) struct RawTracepointArgs {
 }
 
 impl Asks for RawTracepointArgs {
-    fn request(&self, _: LinkKind, _: &Config) -> Result<AttachRequest, Failure> {
-        Ok(AttachRequest::RawTracepoint {
+    type Request = links::RawTracepoint;
+
+    fn request(&self, _: &Config) -> Result<Self::Request, Failure> {
+        Ok(links::RawTracepoint {
             name: self.name.clone(),
         })
     }
@@ -65,8 +68,10 @@ pub(crate) struct KprobeArgs {
 }
 
 impl Asks for KprobeArgs {
-    fn request(&self, _: LinkKind, _: &Config) -> Result<AttachRequest, Failure> {
-        Ok(AttachRequest::Kprobe {
+    type Request = links::KprobeRequest;
+
+    fn request(&self, _: &Config) -> Result<Self::Request, Failure> {
+        Ok(links::KprobeRequest {
             function: self.function.clone(),
             offset: self.offset,
         })
@@ -84,8 +89,10 @@ pub(crate) struct KprobeMultiArgs {
 }
 
 impl Asks for KprobeMultiArgs {
-    fn request(&self, _: LinkKind, _: &Config) -> Result<AttachRequest, Failure> {
-        Ok(AttachRequest::KprobeMulti {
+    type Request = links::KprobeMultiRequest;
+
+    fn request(&self, _: &Config) -> Result<Self::Request, Failure> {
+        Ok(links::KprobeMultiRequest {
             functions: self.functions.clone(),
         })
     }
@@ -131,8 +138,10 @@ pub(crate) struct UprobeArgs {
 }
 
 impl Asks for UprobeArgs {
-    fn request(&self, _: LinkKind, _: &Config) -> Result<AttachRequest, Failure> {
-        Ok(AttachRequest::Uprobe {
+    type Request = links::UprobeRequest;
+
+    fn request(&self, _: &Config) -> Result<Self::Request, Failure> {
+        Ok(links::UprobeRequest {
             file: self.file.file(),
             function: self.function.clone(),
             offset: self.offset,
@@ -159,8 +168,10 @@ pub(crate) struct UprobeMultiArgs {
 }
 
 impl Asks for UprobeMultiArgs {
-    fn request(&self, _: LinkKind, _: &Config) -> Result<AttachRequest, Failure> {
-        Ok(AttachRequest::UprobeMulti {
+    type Request = links::UprobeMultiRequest;
+
+    fn request(&self, _: &Config) -> Result<Self::Request, Failure> {
+        Ok(links::UprobeMultiRequest {
             file: self.file.file(),
             functions: self.functions.clone(),
         })
@@ -180,9 +191,11 @@ pub(crate) struct UsdtArgs {
 }
 
 impl Asks for UsdtArgs {
-    fn request(&self, _: LinkKind, _: &Config) -> Result<AttachRequest, Failure> {
+    type Request = links::UsdtRequest;
+
+    fn request(&self, _: &Config) -> Result<Self::Request, Failure> {
         let (provider, name) = self.probe.clone();
-        Ok(AttachRequest::Usdt {
+        Ok(links::UsdtRequest {
             file: self.file.file(),
             provider,
             name,
@@ -198,8 +211,10 @@ pub(crate) struct BoundArgs {
 }
 
 impl Asks for BoundArgs {
-    fn request(&self, kind: LinkKind, _: &Config) -> Result<AttachRequest, Failure> {
-        Ok(AttachRequest::Bound { kind })
+    type Request = links::BoundRequest;
+
+    fn request(&self, _: &Config) -> Result<Self::Request, Failure> {
+        Ok(links::BoundRequest)
     }
 }
 
@@ -228,8 +243,10 @@ pub(crate) struct PerfEventArgs {
 }
 
 impl Asks for PerfEventArgs {
-    fn request(&self, _: LinkKind, _: &Config) -> Result<AttachRequest, Failure> {
-        Ok(AttachRequest::PerfEvent {
+    type Request = links::PerfEventRequest;
+
+    fn request(&self, _: &Config) -> Result<Self::Request, Failure> {
+        Ok(links::PerfEventRequest {
             event: self.event,
             sampling: self.sampling(),
             cpu: self.cpu,
