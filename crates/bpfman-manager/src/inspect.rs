@@ -22,9 +22,9 @@ use bpfman_interpreter::runtime::ReaderStore;
 use bpfman_interpreter::store::StoreError;
 
 use crate::Attachment;
-use crate::LinkStatus;
 use crate::Manager;
 use crate::ManagerError;
+use crate::link_status::LinkStatus;
 use crate::whereabouts::Networks;
 
 /// Programs as the store and the kernel see them.

@@ -3,10 +3,12 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
 
-use super::attach_target::Attachment;
+use super::attach_facts::AttachFacts;
+use super::attach_facts::UsdtFacts;
+use super::attach_refusal::AttachRefusal;
 use super::attach_target::attachment;
+use super::attachment::Attachment;
 use super::detach::DetachSnapshot;
 use super::detach::is_ours;
 use super::load::mount_bpffs;
@@ -14,7 +16,6 @@ use super::pins::make_pin_directory;
 use super::pins::move_pin;
 use super::pins::pin_link;
 use super::pins::unpin_link;
-use super::struct_ops::StructOpsFacts;
 use super::struct_ops::fill_struct_ops;
 use super::usdt::write_specs;
 use crate::action::Action;
@@ -26,28 +27,20 @@ use crate::action::LinkReference;
 use crate::action::Plan;
 use crate::action::ProgramSource;
 use crate::action::StoreAction;
-use crate::kernel;
 use crate::kernel::AttachOrder;
 use crate::kernel::PinState;
 use crate::links::AttachPoint;
 use crate::links::AttachSpec;
 use crate::links::FilterPlace;
 use crate::links::Hook;
-use crate::links::LinkInterface;
-use crate::links::ProbeSite;
 use crate::links::SharedHook;
 use crate::managed::Link;
 use crate::managed::LinkDraft;
 use crate::managed::Program;
-use crate::object::StructOpsError;
-use crate::target::UsdtProbe;
 use crate::types::AbsolutePath;
-use crate::types::Direction;
 use crate::types::KernelLinkId;
 use crate::types::LinkId;
-use crate::types::NetnsId;
 use crate::types::ProgramId;
-use crate::types::ProgramType;
 use crate::types::RuntimeLayout;
 use crate::types::UnixTime;
 
@@ -66,50 +59,6 @@ pub struct AttachSnapshot {
     pub facts: AttachFacts,
     /// The time of the operation.
     pub now: UnixTime,
-}
-
-/// What the words of an [`crate::links::AttachRequest`] mean on this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AttachFacts {
-    /// There was nothing to look up.
-    Nothing,
-    /// An interface.
-    Interface(InterfaceFacts),
-    /// The id of a tracepoint.
-    Tracepoint(u64),
-    /// Functions of the kernel.
-    Functions(Vec<String>),
-    /// Places of a file.
-    Sites {
-        /// The file as the kernel is told.
-        path: AbsolutePath,
-        /// The places.
-        sites: Vec<ProbeSite>,
-    },
-    /// A probe that a file's author placed.
-    Usdt(UsdtFacts),
-    /// The id of a cgroup.
-    Cgroup(u64),
-    /// A network namespace.
-    Namespace(NetnsId),
-    /// A struct_ops map.
-    StructOps(StructOpsFacts),
-}
-
-/// An interface and what is attached to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InterfaceFacts {
-    /// The interface, as it is called now.
-    pub at: LinkInterface,
-    /// What the kernel has at the hook.
-    pub attached: AttachOrder,
-    /// Our links at the hook.
-    pub neighbours: Vec<Link>,
-    /// The link that holds the programs of TC, which stands in the same order.
-    pub tc: Option<KernelLinkId>,
-    /// Whether something is at [`tcx_pin`] of the program, or a record says so: the link of an interface that is gone,
-    /// whose numbers this one has now, or one that has lost its pin.
-    pub tcx_pin_taken: bool,
 }
 
 /// What the kernel has at a hook.
@@ -140,160 +89,6 @@ pub const TC_FILTER: FilterPlace = FilterPlace {
     preference: 50,
     handle: 1,
 };
-
-/// A probe that a file's author placed, and where its arguments can be described.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UsdtFacts {
-    /// The file as the kernel is told.
-    pub path: AbsolutePath,
-    /// The probe.
-    pub probe: UsdtProbe,
-    /// The map [`USDT_SPECS`] of the program, as the kernel knows it; `None` when the program has none.
-    pub specs: Option<kernel::Map>,
-    /// The links of the programs that use the same map.
-    pub neighbours: Vec<Link>,
-}
-
-/// The map that tells a program where the arguments of its probes are (`usdt.bpf.h` of libbpf).
-pub const USDT_SPECS: &str = "__bpf_usdt_specs";
-
-/// Why an attach is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AttachRefusal {
-    /// The program is of a type that cannot be attached so.
-    #[error("program {program} is a {program_type} program; it cannot be attached as {asked}")]
-    WrongKind {
-        /// The program.
-        program: ProgramId,
-        /// Its type.
-        program_type: ProgramType,
-        /// What was asked for.
-        asked: &'static str,
-    },
-    /// The program's pin is gone, or holds something else.
-    #[error("program {program} is no longer at its pin {path}")]
-    ProgramGone {
-        /// The program.
-        program: ProgramId,
-        /// Its recorded pin.
-        path: AbsolutePath,
-    },
-    /// A uprobe without a place.
-    #[error("a uprobe needs a function name or an offset that is not 0")]
-    NothingToProbe,
-    /// A program of a type that leaves the direction open, without one.
-    #[error("a {0} program can be attached either way: say ingress or egress")]
-    DirectionMissing(ProgramType),
-    /// A direction for a program of a type that knows none.
-    #[error("program {program} is a {program_type} program, which has no direction")]
-    NoDirection {
-        /// The program.
-        program: ProgramId,
-        /// Its type.
-        program_type: ProgramType,
-    },
-    /// A direction other than the one of the program's type.
-    #[error(
-        "program {program} is a {program_type} program; it can be attached for {own} only, not for {asked}"
-    )]
-    OtherDirection {
-        /// The program.
-        program: ProgramId,
-        /// Its type.
-        program_type: ProgramType,
-        /// The direction of the type.
-        own: Direction,
-        /// The direction that was asked for.
-        asked: Direction,
-    },
-    /// A map for an iterator that does not walk through one.
-    #[error("program {program} iterates over `{target}`, not over the elements of a map")]
-    IteratorWithoutMap {
-        /// The program.
-        program: ProgramId,
-        /// What it iterates over.
-        target: String,
-    },
-    /// An iterator over the elements of a map, without the map.
-    #[error("program {program} iterates over `{target}`: it needs a map")]
-    IteratorNeedsMap {
-        /// The program.
-        program: ProgramId,
-        /// What it iterates over.
-        target: String,
-    },
-    /// A program of a type that leaves the attach type open.
-    #[error("{0} is ambiguous: declare the type as one of {1}")]
-    TypeTooVague(ProgramType, &'static str),
-    /// The program was built without the map that describes arguments.
-    #[error("program {0} has no pinned map `{USDT_SPECS}`, which tells it where arguments are")]
-    NoSpecMap(ProgramId),
-    /// The map that describes arguments has no room, or a layout that we do not know.
-    #[error("map `{USDT_SPECS}` of program {program}: {reason}")]
-    SpecMap {
-        /// The program.
-        program: ProgramId,
-        /// What is wrong.
-        reason: String,
-    },
-    /// No struct_ops map of the program, or none of that name.
-    #[error("no struct_ops map {}uses program {program}", .map.as_ref().map(|map| alloc::format!("`{map}` ")).unwrap_or_default())]
-    NoStructOpsMap {
-        /// The program.
-        program: ProgramId,
-        /// The name that was asked for.
-        map: Option<String>,
-        /// The maps that use the program.
-        available: Vec<String>,
-    },
-    /// Several struct_ops maps use the program, and none was named.
-    #[error("program {program} is used by several struct_ops maps: {}", .maps.join(", "))]
-    SeveralStructOpsMaps {
-        /// The program.
-        program: ProgramId,
-        /// Their names.
-        maps: Vec<String>,
-    },
-    /// The struct_ops map has lost its pin.
-    #[error("map `{map}` of program {program} is no longer at its pin")]
-    StructOpsMapGone {
-        /// The program.
-        program: ProgramId,
-        /// The map.
-        map: String,
-    },
-    /// The struct_ops map was declared for what no link holds.
-    #[error("struct_ops map `{0}` cannot be attached by a link: it is in section `.struct_ops`")]
-    StructOpsWithoutLink(String),
-    /// Another program of the map is gone.
-    #[error(
-        "struct_ops map `{map}` calls program `{program}`, which is not managed or no longer at its pin"
-    )]
-    StructOpsProgramGone {
-        /// The map.
-        map: String,
-        /// The program's function.
-        program: String,
-    },
-    /// What the map is to hold cannot be worked out.
-    #[error("struct_ops map `{map}`: {cause}")]
-    StructOpsValue {
-        /// The map.
-        map: String,
-        /// Why.
-        cause: StructOpsError,
-    },
-    /// The same program is there already.
-    #[error("program {program} is already attached to {place}{}", .link.map(|link| format!(" as link {link}")).unwrap_or_default())]
-    AttachedAlready {
-        /// The hook.
-        place: String,
-        /// The program.
-        program: ProgramId,
-        /// Our link of it, when it is ours.
-        link: Option<LinkId>,
-    },
-}
 
 /// Plans an attach.
 ///

@@ -3,9 +3,9 @@
 use alloc::format;
 use alloc::string::String;
 
-use super::attach::AttachRefusal;
-use super::attach::InterfaceFacts;
-use super::attach_target::Attachment;
+use super::attach_facts::InterfaceFacts;
+use super::attach_refusal::AttachRefusal;
+use super::attachment::Attachment;
 use crate::action::AttachTarget;
 use crate::action::OrderedPlace;
 use crate::kernel::AttachOrder;

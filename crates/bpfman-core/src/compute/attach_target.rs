@@ -3,10 +3,11 @@
 use alloc::borrow::ToOwned;
 use alloc::format;
 
-use super::attach::AttachFacts;
-use super::attach::AttachRefusal;
-use super::attach::UsdtFacts;
+use super::attach_facts::AttachFacts;
+use super::attach_facts::UsdtFacts;
 use super::attach_network::network;
+use super::attach_refusal::AttachRefusal;
+use super::attachment::Attachment;
 use super::struct_ops::struct_ops;
 use super::usdt::first_spec;
 use super::usdt::spec_count;
@@ -38,12 +39,6 @@ const SYSCALL_PREFIX: &str = if cfg!(target_arch = "x86_64") {
 } else {
     "sys_"
 };
-
-/// What the kernel is told, and what the record says.
-pub(super) struct Attachment {
-    pub(super) target: AttachTarget,
-    pub(super) details: LinkDetails,
-}
 
 /// Works out an attachment.
 pub(super) fn attachment(

@@ -3,15 +3,15 @@
 use alloc::boxed::Box;
 
 use super::AttachFacts;
-use super::ReplaceRefusal;
 use super::attach::add_specs;
 use super::attach::create_link;
-use super::attach_target::Attachment;
 use super::attach_target::attachment;
+use super::attachment::Attachment;
 use super::ending::AttachedLink;
 use super::ending::Ending;
 use super::is_ours;
 use super::pins;
+use super::replace_refusal::ReplaceRefusal;
 use crate::action::Action;
 use crate::action::KernelAction;
 use crate::action::LinkName;

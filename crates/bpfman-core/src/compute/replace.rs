@@ -5,20 +5,18 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::AttachRefusal;
 use super::Handover;
 use super::JoinedAs;
 use super::Joining;
 use super::LinkToReplace;
-use super::UnloadRefusal;
 use super::UnloadSnapshot;
 use super::ending::Ending;
 use super::handover::Replaced;
 use super::pins::pin_program;
 use super::pins::unpin_program;
+use super::replace_refusal::ReplaceRefusal;
 use super::shared::Change;
 use super::shared::PointFacts;
-use super::shared::PointRefusal;
 use super::shared::add_change;
 use super::unload::add_unload;
 use crate::action::Action;
@@ -34,7 +32,6 @@ use crate::managed::ObjectSource;
 use crate::managed::Program;
 use crate::managed::ProgramRequest;
 use crate::types::AbsolutePath;
-use crate::types::LinkId;
 use crate::types::ProgramId;
 use crate::types::RuntimeLayout;
 
@@ -49,37 +46,6 @@ pub struct ReplaceSnapshot {
     pub points: Vec<(PointFacts, Change)>,
     /// Its links that stand alone.
     pub links: Vec<LinkToReplace>,
-}
-
-/// Why a program is not replaced.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReplaceRefusal {
-    /// The kernel cannot give a link of this kind another program.
-    #[error("{}: the kernel cannot give such links another program", kinds(.0))]
-    NotSwappable(Vec<(LinkId, LinkKind)>),
-    /// A link that cannot be attached anew.
-    #[error("link {0} is of kind {1}, which cannot be replaced: {2}")]
-    NotReplaceable(LinkId, LinkKind, &'static str),
-    /// A link is not at its pin any more.
-    #[error("link {0} is no longer at its pin; detach it first")]
-    LinkGone(LinkId),
-    /// The old version cannot be unloaded.
-    #[error(transparent)]
-    Unload(#[from] UnloadRefusal),
-    /// What runs at one of its attach points cannot be made anew.
-    #[error(transparent)]
-    Point(#[from] PointRefusal),
-    /// A link cannot be attached anew.
-    #[error(transparent)]
-    Attach(#[from] AttachRefusal),
-}
-
-fn kinds(links: &[(LinkId, LinkKind)]) -> String {
-    let words: Vec<String> = links
-        .iter()
-        .map(|(id, kind)| format!("link {id} is of kind {kind}"))
-        .collect();
-    words.join(", ")
 }
 
 /// Refuses a program with links that cannot be given another one in the way that was asked for, before anything is

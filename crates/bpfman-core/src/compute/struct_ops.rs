@@ -4,8 +4,8 @@ use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::AttachRefusal;
-use super::attach_target::Attachment;
+use super::attach_refusal::AttachRefusal;
+use super::attachment::Attachment;
 use crate::action::AttachTarget;
 use crate::action::FillStructOps;
 use crate::action::KernelAction;

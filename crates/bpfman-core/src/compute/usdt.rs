@@ -7,9 +7,8 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::AttachRefusal;
-use super::USDT_SPECS;
-use super::UsdtFacts;
+use super::attach_facts::UsdtFacts;
+use super::attach_refusal::AttachRefusal;
 use crate::action::KernelAction;
 use crate::kernel;
 use crate::links;
@@ -17,6 +16,7 @@ use crate::links::LinkDetails;
 use crate::managed::Link;
 use crate::managed::Program;
 use crate::target::SpecLayout;
+use crate::target::USDT_SPECS;
 use crate::types::Base64Bytes;
 
 /// How many elements a probe takes.

@@ -2,6 +2,7 @@
 
 mod cause;
 mod error;
+mod error_kind;
 mod feature;
 mod interface;
 mod link;
@@ -19,8 +20,8 @@ use serde::Serialize;
 pub use cause::Cause;
 pub use cause::CgroupPrograms;
 pub use error::KernelError;
-pub use error::KernelErrorKind;
 pub use error::PermissionFacts;
+pub use error_kind::KernelErrorKind;
 pub use feature::FeatureState;
 pub use interface::Interface;
 pub use interface::NetworkNamespace;

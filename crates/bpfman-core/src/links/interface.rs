@@ -9,7 +9,6 @@ use serde::Serialize;
 use serde::Serializer;
 use serde::de::Error;
 
-use super::InterfaceRequest;
 use super::Namespace;
 use crate::kernel::Interface;
 use crate::kernel::NetworkNamespace;
@@ -18,9 +17,19 @@ use crate::types::Direction;
 use crate::types::Family;
 use crate::types::IfIndex;
 use crate::types::InterfaceName;
+use crate::types::InterfaceWord;
 use crate::types::NetnsId;
 use crate::types::Priority;
 use crate::types::XdpMode;
+
+/// An interface by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceRequest {
+    /// Its name, or one of its alternative names.
+    pub name: InterfaceWord,
+    /// The file of its network namespace; `None` for the process's own.
+    pub netns: Option<AbsolutePath>,
+}
 
 /// An interface as the user named it and as the kernel knew it then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,6 +9,17 @@ use serde::Serialize;
 
 use super::words::Words;
 
+/// A file whose instructions are probed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbedFile {
+    /// An absolute path, or the name of a library.
+    pub target: String,
+    /// Only in this process.
+    pub pid: Option<u32>,
+    /// Found in the mount namespace of this process.
+    pub container_pid: Option<u32>,
+}
+
 /// One instruction of a file that is probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeSite {

@@ -36,5 +36,6 @@ pub use suggest::suggest;
 pub use symbols::Function;
 pub use symbols::FunctionError;
 pub use usdt::MAX_PROBE_SITES;
+pub use usdt::USDT_SPECS;
 pub use usdt::UsdtError;
 pub use usdt::UsdtProbe;

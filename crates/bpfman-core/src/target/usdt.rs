@@ -24,6 +24,9 @@ use super::executable::Place;
 use super::executable::too_large;
 use crate::links::ProbeSite;
 
+/// The map that tells a program where the arguments of its probes are (`usdt.bpf.h` of libbpf).
+pub const USDT_SPECS: &str = "__bpf_usdt_specs";
+
 /// How many places one probe may have in a file.
 pub const MAX_PROBE_SITES: usize = 1 << 14;
 

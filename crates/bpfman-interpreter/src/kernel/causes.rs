@@ -66,7 +66,7 @@ pub(super) fn of_attach(target: &AttachTarget, error: &io::Error) -> Option<Caus
             if matches!(errno, Errno::PERM | Errno::ACCESS) =>
         {
             let level = number("/proc/sys/kernel/perf_event_paranoid")?;
-            Cause::of_paranoia(level, super::errors::has_sys_admin()?)
+            Cause::of_paranoia(level, super::capabilities::has_sys_admin()?)
         }
         AttachTarget::PerfEvent {
             event_type,

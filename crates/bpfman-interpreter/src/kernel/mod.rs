@@ -1,5 +1,6 @@
 //! The kernel: in this process ([`LibbpfKernel`]), or through the `bpfman-kernel` helper ([`HelperKernel`]).
 
+mod capabilities;
 mod causes;
 mod dispatcher;
 mod errors;
@@ -66,7 +67,7 @@ use bpfman_core::types::KernelLinkId;
 use bpfman_core::types::MapId;
 use bpfman_core::types::ProgramId;
 
-pub(crate) use errors::permission_facts;
+pub(crate) use capabilities::permission_facts;
 pub use features::Feature;
 pub(crate) use features::features;
 pub use helper::HelperKernel;

@@ -16,6 +16,7 @@ use crate::links::LinkInterface;
 use crate::links::ProbeSite;
 use crate::links::ProbedFile;
 use crate::managed::Link;
+use crate::target::USDT_SPECS;
 use crate::target::UsdtProbe;
 use crate::target::UsdtSpec;
 
