@@ -325,8 +325,9 @@ pub trait KernelReader {
     /// The programs that are attached to a cgroup itself, by a link or without one.
     ///
     /// # Errors
-    /// [`bpfman_core::kernel::KernelErrorKind::NotFound`] when there is no such cgroup; others when the kernel does not let
-    /// us look.
+    /// [`bpfman_core::kernel::KernelErrorKind::NotFound`] when there is no such cgroup,
+    /// [`bpfman_core::kernel::KernelErrorKind::Unsupported`] when the kernel does not know the attach type; others when it
+    /// does not let us look.
     fn cgroup_programs(
         &mut self,
         cgroup: &AbsolutePath,

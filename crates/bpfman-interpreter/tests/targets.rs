@@ -13,6 +13,7 @@ use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
 
+use bpfman_core::kernel::KernelErrorKind;
 use bpfman_core::links::ProbedFile;
 use bpfman_core::target::ArgumentPlace;
 use bpfman_core::target::FunctionError;
@@ -20,6 +21,8 @@ use bpfman_core::target::UsdtError;
 use bpfman_core::types::AbsolutePath;
 use bpfman_core::types::InterfaceWord;
 use bpfman_core::types::NetnsId;
+use bpfman_interpreter::interfaces::KernelReader;
+use bpfman_interpreter::kernel::LibbpfKernel;
 use bpfman_interpreter::targets::FunctionVerdict;
 use bpfman_interpreter::targets::ResolvedFile;
 use bpfman_interpreter::targets::SystemTargets;
@@ -810,4 +813,18 @@ fn a_cgroup_has_the_id_of_its_directory() {
         error.starts_with("cannot read cgroup /tmp/bt-none: "),
         "{error}"
     );
+}
+
+/// An older kernel lacks some: the programs at the others are still found.
+#[test]
+fn an_attach_type_that_the_kernel_lacks_is_unsupported_at_a_cgroup() {
+    const NO_ATTACH_TYPE: u32 = 60_000;
+    let mount = CgroupMount(TempDir::new().unwrap());
+    let root = mount.0.path().to_str().unwrap();
+    run("mount", &["-t", "cgroup2", "none", root]);
+    let mut kernel = LibbpfKernel::new();
+    let error = kernel.cgroup_programs(&path(root), NO_ATTACH_TYPE);
+    assert_eq!(error.unwrap_err().kind, KernelErrorKind::Unsupported);
+    let error = kernel.cgroup_programs(&path("/tmp/bt-none"), 0);
+    assert_eq!(error.unwrap_err().kind, KernelErrorKind::NotFound);
 }

@@ -704,8 +704,13 @@ impl KernelReader for LibbpfKernel {
     ) -> Result<Vec<ProgramId>, KernelError> {
         let found = fs::File::open(cgroup.as_str())
             .and_then(|directory| sys::cgroup_programs(directory.as_fd(), attach_type));
-        let what = || format!("querying the programs of cgroup {cgroup}");
-        let (_, programs) = found.map_err(|error| refused(&what(), &error))?;
+        let (_, programs) = found.map_err(|error| {
+            let mut refusal = refused(&format!("querying the programs of cgroup {cgroup}"), &error);
+            if link::is_invalid(&error) {
+                refusal.kind = KernelErrorKind::Unsupported;
+            }
+            refusal
+        })?;
         Ok(programs.into_iter().map(ProgramId).collect())
     }
 
