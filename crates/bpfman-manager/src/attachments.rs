@@ -226,12 +226,7 @@ impl Manager<'_> {
                             found.at_cgroup(program, &path, id, *attach_type);
                         }
                     }
-                    // It has gone meanwhile, or the kernel has no such hook.
-                    Err(error)
-                        if matches!(
-                            error.kind,
-                            KernelErrorKind::NotFound | KernelErrorKind::Unsupported
-                        ) => {}
+                    Err(error) if has_no_hook(&error) => {}
                     Err(error) => {
                         found.refused.push(error);
                         return;
@@ -252,16 +247,20 @@ impl Manager<'_> {
                         found.place(member.program, hook, at.clone(), is_it);
                     }
                 }
-                // It has gone meanwhile, is no netkit device, or the kernel has no such hook.
-                Err(error)
-                    if matches!(
-                        error.kind,
-                        KernelErrorKind::NotFound | KernelErrorKind::Unsupported
-                    ) => {}
+                // It may be no netkit device, too.
+                Err(error) if has_no_hook(&error) => {}
                 Err(error) => found.refused.push(error),
             }
         }
     }
+}
+
+/// Whether what was asked has gone meanwhile, or the kernel has no such hook there.
+fn has_no_hook(error: &KernelError) -> bool {
+    matches!(
+        error.kind,
+        KernelErrorKind::NotFound | KernelErrorKind::Unsupported
+    )
 }
 
 /// The XDP programs of one interface. Netlink does not say which link a program has, but it is there only once.

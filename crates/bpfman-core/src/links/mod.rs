@@ -129,7 +129,8 @@ trait Recorded {
 
     /// Its hook, and its place among the links there; `None` where every link stands alone.
     fn order(&self) -> Option<(Hook, Priority)> {
-        None
+        let own = self.membership()?;
+        Some((own.hook.hook(), own.priority))
     }
 
     /// How it shares its attach point, for the kinds whose programs share one attachment.

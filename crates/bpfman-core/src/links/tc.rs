@@ -8,7 +8,6 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use super::AttachedTo;
-use super::Hook;
 use super::InterfaceRequest;
 use super::LinkInterface;
 use super::Membership;
@@ -81,10 +80,6 @@ impl Recorded for Tc {
 
     fn attached_to(&self) -> AttachedTo<'_> {
         AttachedTo::Interface(&self.at)
-    }
-
-    fn order(&self) -> Option<(Hook, Priority)> {
-        Some((Hook::Tc(self.direction), self.priority))
     }
 
     fn membership(&self) -> Option<Membership<'_>> {

@@ -8,7 +8,6 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use super::AttachedTo;
-use super::Hook;
 use super::InterfaceRequest;
 use super::LinkInterface;
 use super::Membership;
@@ -83,10 +82,6 @@ impl Recorded for Xdp {
 
     fn attached_to(&self) -> AttachedTo<'_> {
         AttachedTo::Interface(&self.at)
-    }
-
-    fn order(&self) -> Option<(Hook, Priority)> {
-        Some((Hook::Xdp, self.priority))
     }
 
     fn membership(&self) -> Option<Membership<'_>> {
