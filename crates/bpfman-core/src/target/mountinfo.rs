@@ -1,6 +1,5 @@
 //! `/proc/PID/mountinfo`: the mounts of a mount namespace. Format: `proc_pid_mountinfo(5)`.
 
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -42,19 +41,10 @@ impl MountLine<'_> {
         String::from_utf8_lossy(&path).into_owned()
     }
 
-    /// Whether it is mounted at a path. Some characters are written as `\` and three octal digits.
+    /// Whether it is mounted at a path.
     #[must_use]
     pub fn is_at(&self, path: &str) -> bool {
-        let mut escaped = String::with_capacity(path.len());
-        for letter in path.chars() {
-            match letter {
-                ' ' | '\t' | '\n' | '\\' => {
-                    escaped.push_str(&format!("\\{:03o}", u32::from(letter)));
-                }
-                _ => escaped.push(letter),
-            }
-        }
-        self.point == escaped
+        self.path() == path
     }
 }
 
